@@ -1,0 +1,47 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# Needs Python 3.11 or newer, Node 20 or newer, and make.
+
+# Python 3.13, the function's own, where it is found; else the python3 that runs this.
+PYTHON ?= $(shell python3 infra/interpreter.py)
+# jsii warns at every start about a Node that it still runs on.
+export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION ?= 20
+
+.PHONY: setup demo test lint types tests format lock clean
+
+setup: .venv/ready node_modules/ready
+
+.venv/ready: requirements.txt
+	"$(PYTHON)" -m venv --clear .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: -r requirements.txt
+	@touch $@
+
+node_modules/ready: package-lock.json
+	npm ci --silent --no-audit --no-fund
+	@touch $@
+
+demo: setup
+	.venv/bin/python -m local.demo
+
+test: lint types tests
+
+lint: setup
+	.venv/bin/python -m ruff check .
+	.venv/bin/python -m ruff format --check .
+
+types: setup
+	.venv/bin/python -m mypy app.py infra local tests lambda/vm_image_import
+
+tests: setup
+	.venv/bin/python -m pytest
+
+format: setup
+	.venv/bin/python -m ruff check --fix .
+	.venv/bin/python -m ruff format .
+
+# Resolves both locks again; name packages to upgrade with UPGRADE='--upgrade-package boto3'.
+lock: setup
+	cd lambda && ../.venv/bin/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --custom-compile-command 'make lock' $(UPGRADE) requirements.in -o requirements.txt
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock' $(UPGRADE) requirements.in -o requirements.txt
+
+clean:
+	rm -rf .build .venv cdk.out node_modules

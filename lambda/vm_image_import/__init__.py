@@ -1,0 +1,1 @@
+"""Registers imported VMs as base images in EC2 Image Builder."""

@@ -1,0 +1,121 @@
+"""The function, its role, its log group, and the queue of the invocations that failed."""
+
+from typing import Final
+
+from aws_cdk import Annotations, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_lambda_destinations as destinations
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from infra import bundle
+from infra.acknowledge import acknowledge, as_reported
+from infra.evidence import evidence_queue
+
+_NAMESPACE: Final = "VmImageImport"
+
+
+class ImportFunction(Construct):
+    """The function that registers imports, ready to be invoked by hand and by triggers."""
+
+    def __init__(self, scope: Construct, id_: str, *, code: lambda_.Code | None = None) -> None:
+        super().__init__(scope, id_)
+        self.failures = evidence_queue(self, "Failures")
+        log_group = logs.LogGroup(
+            self,
+            "Logs",
+            retention=logs.RetentionDays.THREE_MONTHS,
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        self.function = lambda_.Function(
+            self,
+            "Function",
+            description="Registers imported VMs as base images in EC2 Image Builder",
+            code=code or self._bundled(),
+            handler="vm_image_import.handler.handler",
+            runtime=lambda_.Runtime.PYTHON_3_13,
+            architecture=lambda_.Architecture.ARM_64,
+            # A run needs less than 100 MB, but the share of the CPU grows with the memory.
+            memory_size=256,
+            # Three calls of three tries of ten seconds, and the waits between them.
+            timeout=Duration.minutes(2),
+            role=self._role(log_group).without_policy_updates(),
+            log_group=log_group,
+            logging_format=lambda_.LoggingFormat.JSON,
+            application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
+            system_log_level_v2=lambda_.SystemLogLevel.INFO,
+            environment={
+                "POWERTOOLS_SERVICE_NAME": "vm-image-import",
+                "POWERTOOLS_METRICS_NAMESPACE": _NAMESPACE,
+            },
+            # After 1 and 2 minutes: enough for what passes by itself, such as an AMI that EC2 does not show yet.
+            retry_attempts=2,
+            max_event_age=Duration.hours(6),
+            on_failure=destinations.SqsDestination(self.failures),
+        )
+        acknowledge(
+            self.function,
+            {"AwsSolutions-L1": "A supported runtime. A newer one comes together with its bytecode and its test runs."},
+        )
+
+    def _bundled(self) -> lambda_.Code:
+        folder, has_bytecode = bundle.build()
+        if not has_bytecode:
+            Annotations.of(self).add_warning_v2(
+                "vm-image-import:bytecode",
+                "No Python 3.13 was found, so the bundle has no bytecode: cold starts will be slower.",
+            )
+        return lambda_.Code.from_asset(str(folder))
+
+    def _role(self, log_group: logs.LogGroup) -> iam.Role:
+        stack = Stack.of(self)
+        version, build = (
+            stack.format_arn(service="imagebuilder", resource="image", resource_name=name) for name in ("*/*", "*/*/*")
+        )
+        linked_role = stack.format_arn(
+            service="iam",
+            region="",
+            resource="role",
+            resource_name="aws-service-role/imagebuilder.amazonaws.com/AWSServiceRoleForImageBuilder",
+        )
+        statements = [
+            iam.PolicyStatement(
+                sid="WriteLogs",
+                actions=["logs:CreateLogStream", "logs:PutLogEvents"],
+                resources=[log_group.log_group_arn],
+            ),
+            iam.PolicyStatement(sid="KeepFailures", actions=["sqs:SendMessage"], resources=[self.failures.queue_arn]),
+            iam.PolicyStatement(
+                sid="ReadImports",
+                actions=["ec2:DescribeImages", "ec2:DescribeImportImageTasks"],
+                resources=["*"],
+            ),
+            iam.PolicyStatement(sid="RegisterImages", actions=["imagebuilder:ImportVmImage"], resources=[version]),
+            iam.PolicyStatement(sid="TagImages", actions=["imagebuilder:TagResource"], resources=[build]),
+            iam.PolicyStatement(
+                sid="LetImageBuilderSetItselfUp",
+                actions=["iam:CreateServiceLinkedRole"],
+                resources=[linked_role],
+                conditions={"StringEquals": {"iam:AWSServiceName": "imagebuilder.amazonaws.com"}},
+            ),
+        ]
+        role = iam.Role(
+            self,
+            "Role",
+            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            # Inline: the role is complete when the function first runs.
+            inline_policies={"Needs": iam.PolicyDocument(statements=statements)},
+        )
+        acknowledge(
+            role,
+            {
+                "AwsSolutions-IAM5[Resource::*]": "EC2's Describe actions know no resources.",
+                **{
+                    f"AwsSolutions-IAM5[Resource::{as_reported(stack, arn)}]": "Names and versions come"
+                    " from the imports: no narrower resource is known beforehand."
+                    for arn in (version, build)
+                },
+            },
+        )
+        return role

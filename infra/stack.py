@@ -1,0 +1,27 @@
+"""The stack: the function and what invokes it."""
+
+from aws_cdk import CfnOutput, Stack
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from infra.function import ImportFunction
+from infra.triggers import Triggers
+
+
+class VmImageImport(Construct):
+    """Registers every VM import of its Region with Image Builder; for use in any stack."""
+
+    def __init__(self, scope: Construct, id_: str, *, code: lambda_.Code | None = None) -> None:
+        """Create it. `code` stands in for the bundle, which takes a while to build the first time."""
+        super().__init__(scope, id_)
+        self.function = ImportFunction(self, "Import", code=code).function
+        Triggers(self, "Triggers", function=self.function)
+
+
+class VmImageImportStack(Stack):
+    """One deployment."""
+
+    def __init__(self, scope: Construct, id_: str, *, code: lambda_.Code | None = None) -> None:
+        super().__init__(scope, id_, description="Registers imported VMs as base images in EC2 Image Builder")
+        system = VmImageImport(self, "VmImageImport", code=code)
+        CfnOutput(self, "FunctionName", value=system.function.function_name, description="To invoke it by hand")

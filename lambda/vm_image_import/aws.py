@@ -1,0 +1,171 @@
+"""EC2 and Image Builder: the only place that knows boto3 and AWS's error codes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, Self
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NetworkError
+
+from vm_image_import.errors import PermanentError, TokenUsedError, TransientError
+from vm_image_import.request import ImageRequest
+from vm_image_import.task import Ami, Disk, ImportTask
+
+if TYPE_CHECKING:
+    from types_boto3_ec2 import EC2Client
+    from types_boto3_ec2.type_defs import ImageTypeDef, ImportImageTaskTypeDef
+    from types_boto3_imagebuilder import ImagebuilderClient
+
+CONFIG: Final = Config(
+    # Three tries of at most 2 + 8 seconds for each of three calls: past that Lambda's own retry is the better one.
+    connect_timeout=2,
+    read_timeout=8,
+    retries={"mode": "standard", "total_max_attempts": 3},
+)
+
+_PASSING: Final = frozenset(
+    {
+        "EC2ThrottledException",
+        "PriorRequestNotComplete",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "Throttling",
+        "ThrottledException",
+        "ThrottlingException",
+    }
+)
+"""Codes that botocore's `standard` retries take for passing whatever their status is; some come with 400."""
+_TOO_MANY_REQUESTS: Final = 429
+_SERVER_ERROR: Final = 500
+
+_TOKEN_USED: Final = "IdempotentParameterMismatchException"  # noqa: S105 - an error code, no secret
+_NO_SUCH_AMI: Final = ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable")
+_NO_SUCH_TASK: Final = "InvalidConversionTaskId"
+"""The beginning of the code; EC2 also answers an empty list (both observed)."""
+
+
+class Ec2:
+    """Import tasks and AMIs, as EC2 shows them."""
+
+    def __init__(self, client: "EC2Client") -> None:
+        self._client = client
+
+    @classmethod
+    def connect(cls) -> Self:
+        """Return one for the Region that the environment names."""
+        return cls(boto3.client("ec2", config=CONFIG))
+
+    def find_task(self, import_task_id: str) -> ImportTask | None:
+        """Return the task, or None where EC2 does not list it. Raises TransientError or PermanentError."""
+        with _told_apart():
+            try:
+                answer = self._client.describe_import_image_tasks(ImportTaskIds=[import_task_id])
+            except ClientError as error:
+                if _code(error).startswith(_NO_SUCH_TASK):
+                    return None
+                raise
+        return next(map(_task, answer["ImportImageTasks"]), None)
+
+    def find_ami(self, image_id: str) -> Ami | None:
+        """Return the AMI, or None where EC2 does not show it. Raises TransientError or PermanentError."""
+        with _told_apart():
+            try:
+                answer = self._client.describe_images(ImageIds=[image_id])
+            except ClientError as error:
+                if _code(error) in _NO_SUCH_AMI:
+                    return None
+                raise
+        return next(map(_ami, answer["Images"]), None)
+
+    def find_ami_named(self, name: str) -> Ami | None:
+        """Return this account's AMI of that name, or None. Raises TransientError or PermanentError."""
+        with _told_apart():
+            answer = self._client.describe_images(Owners=["self"], Filters=[{"Name": "name", "Values": [name]}])
+        return next(map(_ami, answer["Images"]), None)
+
+
+class ImageBuilder:
+    """The images of EC2 Image Builder."""
+
+    def __init__(self, client: "ImagebuilderClient") -> None:
+        self._client = client
+
+    @classmethod
+    def connect(cls) -> Self:
+        """Return one for the Region that the environment names."""
+        return cls(boto3.client("imagebuilder", config=CONFIG))
+
+    def import_vm_image(self, request: ImageRequest) -> str:
+        """Register the image and return its build version's ARN.
+
+        Raises TransientError, PermanentError, or TokenUsedError where the token came with other values before.
+        """
+        with _told_apart():
+            answer = self._client.import_vm_image(**request.parameters())
+        return answer["imageArn"]
+
+
+@contextmanager
+def _told_apart() -> Iterator[None]:
+    """Raise what botocore raises as TransientError or PermanentError, with the service's own words."""
+    try:
+        yield
+    except ClientError as error:
+        code, status = _code(error), error.response["ResponseMetadata"]["HTTPStatusCode"]
+        if code in _PASSING or status == _TOO_MANY_REQUESTS or status >= _SERVER_ERROR:
+            raise TransientError(str(error)) from error
+        raise (TokenUsedError if code == _TOKEN_USED else PermanentError)(str(error)) from error
+    except (HTTPClientError, NetworkError) as error:
+        raise TransientError(str(error)) from error
+    except BotoCoreError as error:
+        raise PermanentError(str(error)) from error
+
+
+def _code(error: ClientError) -> str:
+    return error.response["Error"]["Code"]
+
+
+def _task(answer: "ImportImageTaskTypeDef") -> ImportTask:
+    details = answer.get("SnapshotDetails", [])
+    return ImportTask(
+        id=answer["ImportTaskId"],
+        status=answer.get("Status"),
+        status_message=answer.get("StatusMessage"),
+        progress=answer.get("Progress"),
+        # Observed as an empty string, too.
+        image_id=answer.get("ImageId") or None,
+        description=answer.get("Description"),
+        platform=answer.get("Platform"),
+        architecture=answer.get("Architecture"),
+        boot_mode=answer.get("BootMode"),
+        license_type=answer.get("LicenseType"),
+        disks=tuple(
+            Disk(
+                bucket=detail.get("UserBucket", {}).get("S3Bucket"),
+                key=detail.get("UserBucket", {}).get("S3Key"),
+                url=detail.get("Url"),
+            )
+            for detail in details
+        ),
+        tags={tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])},
+    )
+
+
+def _ami(answer: "ImageTypeDef") -> Ami:
+    return Ami(
+        id=answer["ImageId"],
+        created=datetime.fromisoformat(answer["CreationDate"]),
+        state=answer["State"],
+        name=answer.get("Name"),
+        description=answer.get("Description"),
+        platform=answer.get("Platform"),
+        architecture=answer.get("Architecture"),
+        boot_mode=answer.get("BootMode"),
+        source_image_id=answer.get("SourceImageId"),
+    )

@@ -1,0 +1,53 @@
+"""The tags of an image."""
+
+import re
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from vm_image_import.task import Ami, ImportTask
+
+PREFIX: Final = "vm-image-import:"
+"""Of the tags that tell where an image came from."""
+
+CARRIERS: Final = frozenset({"Name", "Version", "OsVersion"})
+"""Task tags that carry a part of the request and are no tags of the image."""
+
+_MAX_TAGS: Final = 50
+_MAX_VALUE: Final = 256
+_KEY: Final = re.compile(r"(?!aws:)[a-zA-Z0-9\s_.:/=+\-@]{1,128}", re.ASCII)
+"""The limits of the parameter `tags` (API reference, `ImportVmImage`)."""
+
+
+class Merged(NamedTuple):
+    """The tags of the image, and the keys of those that were left out."""
+
+    tags: dict[str, str]
+    left_out: tuple[str, ...]
+
+
+def merge(task: ImportTask, ami: Ami, payload: Mapping[str, str]) -> Merged:
+    """Merge provenance, payload and task tags; of the same key the first one counts.
+
+    What the API refuses, and what is beyond its 50 tags, is left out.
+    """
+    merged: dict[str, str] = {}
+    for source in (_provenance(task, ami), payload, _own(task)):
+        merged |= {key: value for key, value in source.items() if key not in merged}
+    accepted = [key for key, value in merged.items() if _KEY.fullmatch(key) and len(value) <= _MAX_VALUE][:_MAX_TAGS]
+    return Merged({key: merged[key] for key in accepted}, tuple(key for key in merged if key not in accepted))
+
+
+def _provenance(task: ImportTask, ami: Ami) -> dict[str, str]:
+    known = {
+        "task-id": task.id,
+        "ami-id": ami.id,
+        "source": next((disk.source for disk in task.disks), None),
+        "architecture": task.architecture or ami.architecture,
+        "boot-mode": task.boot_mode or ami.boot_mode,
+        "license-type": task.license_type,
+    }
+    return {PREFIX + key: value for key, value in known.items() if value}
+
+
+def _own(task: ImportTask) -> dict[str, str]:
+    return {key: task.tags[key] for key in sorted(task.tags) if key not in CARRIERS and not key.startswith("aws:")}

@@ -1,0 +1,62 @@
+"""The semantic version of an image."""
+
+import re
+from datetime import UTC, date, datetime
+from typing import Final
+
+_MAX_NODE: Final = 2**30 - 1
+"""The highest value of a node (API reference, `ImportVmImage`)."""
+_NODES: Final = 3
+
+_DATE: Final = re.compile(r"(\d{4})([-_.]?)(\d{2})\2(\d{2})", re.ASCII)
+_NUMBERS: Final = re.compile(r"v(\d+(?:\.\d+){0,2})|(\d+(?:\.\d+){1,2})", re.ASCII | re.IGNORECASE)
+# A point between digits belongs to a longer number: 10.0.19045.2364 is no version of three nodes.
+_SEPARATOR: Final = re.compile(r"[-_ ]|(?<!\d)\.")
+
+FORMS: Final = "1.4.2, 1.4, v2, 2026-11-23 or 20261123, with no number above 1073741823"
+"""What `parse` takes, for a person."""
+
+
+def parse(text: str) -> str | None:
+    """Return the semantic version that `text` states, or None where it states none.
+
+    Takes `N.N.N`, `N.N`, and `vN` with one to three nodes, where missing nodes are 0, and a real day as `YYYY-MM-DD`
+    (with `-`, `_`, `.` or nothing between). Nodes are kept as written: `2021.01.01` stays.
+    """
+    if day := _parse_day(text):
+        return day
+    match = _NUMBERS.fullmatch(text)
+    if match is None:
+        return None
+    nodes = (match[1] or match[2]).split(".")
+    if any(int(node) > _MAX_NODE for node in nodes):
+        return None
+    return ".".join(nodes + ["0"] * (_NODES - len(nodes)))
+
+
+def split_suffix(stem: str) -> tuple[str, str | None]:
+    """Split the stem of a file's name into what is before its version suffix and the semantic version.
+
+    The version is None, and the stem whole, where it ends in no version.
+    """
+    for separator in _SEPARATOR.finditer(stem, 1):
+        if version := parse(stem[separator.end() :]):
+            return stem[: separator.start()], version
+    return stem, None
+
+
+def of_day(created: datetime) -> str:
+    """Return the semantic version of the `date` scheme: the day in UTC as `YYYY.MM.DD`."""
+    return created.astimezone(UTC).strftime("%Y.%m.%d")
+
+
+def _parse_day(text: str) -> str | None:
+    match = _DATE.fullmatch(text)
+    if match is None:
+        return None
+    year, _, month, day = match.groups()
+    try:
+        date(int(year), int(month), int(day))
+    except ValueError:
+        return None
+    return f"{year}.{month}.{day}"

@@ -1,0 +1,34 @@
+"""The log and the metrics. The service's name and the namespace come from the function's environment."""
+
+import warnings
+from typing import Final
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+from vm_image_import.outcome import Kind, Outcome
+
+logger = Logger()
+metrics = Metrics()
+# Most AMIs are no imports, and then there is nothing to count.
+warnings.filterwarnings("ignore", message="No application metrics to publish")
+
+_COUNTED: Final = {
+    Kind.REGISTERED: "ImagesRegistered",
+    Kind.IMPORT_FAILED: "ImportsFailed",
+    Kind.REJECTED: "ImportsRejected",
+}
+_ASKS_FOR_SOMEBODY: Final = frozenset({Kind.IMPORT_FAILED, Kind.REJECTED, Kind.NOT_FOUND})
+
+
+def tell(outcome: Outcome) -> None:
+    """Log an outcome, as a warning where somebody has to act, and count it where there is a metric for it."""
+    log = logger.warning if outcome.kind in _ASKS_FOR_SOMEBODY else logger.info
+    log("Done", extra=outcome.as_answer())
+    if outcome.kind in _COUNTED:
+        metrics.add_metric(_COUNTED[outcome.kind], MetricUnit.Count, 1)
+
+
+def event_age(seconds: float) -> None:
+    """Record the time from an event to the registration that it led to."""
+    metrics.add_metric("EventAge", MetricUnit.Seconds, seconds)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import cast
 
 from vm_image_import.errors import InvalidTriggerError
 from vm_image_import.request import Overrides
@@ -44,12 +43,16 @@ def _from_event_bridge(event: Mapping[str, object]) -> Trigger:
     if kind != ("aws.ec2", "EC2 AMI State Change"):
         problem = f"No rule of this function sends {kind[1]!r} events of {kind[0]!r}: remove it from the other rule."
         raise InvalidTriggerError([problem])
+    detail, time = event.get("detail"), event.get("time")
+    image_id = detail.get("ImageId") if isinstance(detail, dict) else None
     try:
-        detail = cast("Mapping[str, str]", event["detail"])
-        return AmiAvailable(detail["ImageId"], datetime.fromisoformat(cast("str", event["time"])))
-    except (KeyError, TypeError, ValueError) as error:
-        problem = f"An EC2 AMI State Change event needs detail.ImageId and an ISO 8601 time with a zone ({error!r})."
-        raise InvalidTriggerError([problem]) from error
+        moment = datetime.fromisoformat(time if isinstance(time, str) else "")
+    except ValueError:
+        moment = None
+    if not isinstance(image_id, str) or moment is None or moment.tzinfo is None:
+        problem = "An EC2 AMI State Change event needs detail.ImageId and an ISO 8601 time with a zone: send it whole."
+        raise InvalidTriggerError([problem])
+    return AmiAvailable(image_id, moment)
 
 
 def _from_payload(payload: object) -> ManualImport:

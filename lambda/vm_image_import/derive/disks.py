@@ -13,7 +13,7 @@ _GENERIC: Final = re.compile(r"disk[-_ ]?\d*|image|export|vm|output|system|root"
 
 
 class FromPath(NamedTuple):
-    """What a path tells; None where it tells nothing."""
+    """What a path tells; None where it tells nothing. The name may be shorter than Image Builder takes."""
 
     name: str | None
     version: str | None
@@ -29,7 +29,7 @@ def read(disk: Disk) -> FromPath:
         stem, found = versions.split_suffix(_DISK_SUFFIX.sub("", _EXTENSIONS.sub("", segment)))
         version = version or found
         if not _GENERIC.fullmatch(stem):
-            name = names.normalise(stem)
+            name = names.fold(stem) or None
             break
     return FromPath(name, version)
 

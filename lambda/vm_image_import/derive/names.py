@@ -10,12 +10,16 @@ _MAX_LENGTH: Final = 128
 
 
 def normalise(text: str) -> str | None:
-    """Return `text` as an image name, or None where too little is left of it.
-
-    Letters lose their accents, other characters become `-`. The result has 3 to 128 characters of `[-_A-Za-z0-9 ]`,
-    and normalising it again changes nothing.
-    """
-    folded = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    name = re.sub(r"[^-_A-Za-z0-9 ]", "-", folded)
-    name = re.sub(r"-{2,}", "-", name).strip("-_ ")[:_MAX_LENGTH].rstrip("-_ ")
+    """Return `text` as an image name of 3 to 128 characters, or None where it leaves less."""
+    name = fold(text)
     return name if len(name) >= _MIN_LENGTH else None
+
+
+def fold(text: str) -> str:
+    """Return at most 128 characters of `[-_A-Za-z0-9 ]`, perhaps none; folding them again changes nothing.
+
+    Letters lose their accents, other characters become `-`, and no separator is left at either end.
+    """
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    name = re.sub(r"-{2,}", "-", re.sub(r"[^-_A-Za-z0-9 ]", "-", plain))
+    return name.strip("-_ ")[:_MAX_LENGTH].rstrip("-_ ")

@@ -1,0 +1,217 @@
+"""The adapters, with real boto3: against the local AWS, and against a server that answers as told."""
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from functools import cache
+from typing import Final
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from tests.conftest import REGION
+from vm_image_import.aws import CONFIG, Ec2, ImageBuilder
+from vm_image_import.errors import PermanentError, TokenUsedError, TransientError
+from vm_image_import.request import ImageRequest
+
+# One try each: what is tested is how the last answer is told apart, not how often botocore asks.
+ONCE: Final = CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}, read_timeout=0.2))
+REQUEST: Final = ImageRequest(
+    name="web-server",
+    semantic_version="1.4.2",
+    description="d",
+    platform="Linux",
+    os_version=None,
+    tags={"Team": "web"},
+    import_task_id="import-ami-0123456789abcdef0",
+    client_token="12345678-1234-1234-1234-123456789012",
+)
+
+
+class Told(http.server.ThreadingHTTPServer):
+    """Answers every request with `status` and `body`, or, with status 0, hangs up, or, with -1, never answers."""
+
+    status = 200
+    body = b""
+    headers: tuple[tuple[str, str], ...] = ()
+    release: threading.Event
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Told
+
+    def _answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.server.status < 0:
+            self.server.release.wait()
+        if self.server.status <= 0:
+            self.close_connection = True
+            return
+        self.send_response(self.server.status)
+        for name, value in (*self.server.headers, ("Content-Length", str(len(self.server.body)))):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    do_POST = do_PUT = _answer  # noqa: N815 - http.server's names
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def _server() -> Iterator[Told]:
+    with Told(("127.0.0.1", 0), _Handler) as server:
+        server.release = threading.Event()
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def told(_server: Told) -> Iterator[Told]:
+    """Give a server that answers as told."""
+    _server.status, _server.body, _server.headers = 200, b"", ()
+    yield _server
+    _server.release.set()
+    _server.release = threading.Event()
+
+
+# A client takes a tenth of a second to make: more than the test that uses it.
+@cache
+def ec2(url: str) -> Ec2:
+    """Return the adapter as the function has it, but for the number of tries."""
+    return Ec2(boto3.client("ec2", endpoint_url=url, region_name=REGION, config=ONCE))
+
+
+@cache
+def image_builder(url: str) -> ImageBuilder:
+    """Return the adapter as the function has it, but for the number of tries."""
+    return ImageBuilder(boto3.client("imagebuilder", endpoint_url=url, region_name=REGION, config=ONCE))
+
+
+def ec2_error(told: Told, status: int, code: str) -> None:
+    """Let EC2 answer an error."""
+    told.status = status
+    told.body = (
+        "<Response><Errors><Error>"
+        f"<Code>{code}</Code><Message>Why.</Message>"
+        "</Error></Errors><RequestID>r</RequestID></Response>"
+    ).encode()
+
+
+def image_builder_error(told: Told, status: int, code: str) -> None:
+    """Let Image Builder answer an error."""
+    told.status, told.body = status, json.dumps({"message": "Why."}).encode()
+    told.headers = (("x-amzn-ErrorType", code),)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error"),
+    [
+        (503, "RequestLimitExceeded", TransientError),
+        (400, "Throttling", TransientError),
+        (400, "RequestThrottled", TransientError),
+        (500, "InternalError", TransientError),
+        (503, "Unavailable", TransientError),
+        (403, "UnauthorizedOperation", PermanentError),
+        (401, "AuthFailure", PermanentError),
+        (400, "InvalidParameterValue", PermanentError),
+    ],
+)
+def test_ec2_errors_are_told_apart(told: Told, status: int, code: str, error: type[Exception]) -> None:
+    """What may pass is transient, what will not is permanent, on every call; both keep EC2's own words."""
+    ec2_error(told, status, code)
+    adapter = ec2(told.url)
+    for call in (
+        lambda: adapter.find_task("import-ami-0123456789abcdef0"),
+        lambda: adapter.find_ami("ami-0abcdef1234567890"),
+        lambda: adapter.find_ami_named("import-ami-0123456789abcdef0"),
+    ):
+        with pytest.raises(error, match=f"{code}.*Why") as caught:
+            call()
+        assert type(caught.value) is error
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error"),
+    [
+        (429, "CallRateLimitExceededException", TransientError),
+        (429, "TooManyRequestsException", TransientError),
+        (400, "ThrottlingException", TransientError),
+        (500, "ServiceException", TransientError),
+        (503, "ServiceUnavailableException", TransientError),
+        (504, "GatewayTimeout", TransientError),
+        (400, "ClientException", PermanentError),
+        (400, "InvalidVersionNumberException", PermanentError),
+        (402, "ServiceQuotaExceededException", PermanentError),
+        (403, "AccessDeniedException", PermanentError),
+        (403, "ForbiddenException", PermanentError),
+        (400, "IdempotentParameterMismatchException", TokenUsedError),
+    ],
+)
+def test_image_builder_errors_are_told_apart(told: Told, status: int, code: str, error: type[Exception]) -> None:
+    """What may pass is transient, what will not is permanent, with Image Builder's own words."""
+    image_builder_error(told, status, code)
+    with pytest.raises(error, match=f"{code}.*Why") as caught:
+        image_builder(told.url).import_vm_image(REQUEST)
+    assert type(caught.value) is error
+
+
+@pytest.mark.parametrize("status", [0, -1], ids=["connection dropped", "no answer in time"])
+def test_a_broken_network_is_transient(told: Told, status: int) -> None:
+    """Whether the request arrived is not known, so it is asked again; the client token keeps that harmless."""
+    told.status = status
+    with pytest.raises(TransientError):
+        ec2(told.url).find_ami("ami-0abcdef1234567890")
+    with pytest.raises(TransientError):
+        image_builder(told.url).import_vm_image(REQUEST)
+
+
+def test_a_server_that_cannot_be_reached_is_transient() -> None:
+    """A refused connection is a passing state of the network."""
+    with pytest.raises(TransientError):
+        ec2("http://127.0.0.1:9").find_ami("ami-0abcdef1234567890")
+
+
+def test_a_request_that_botocore_refuses_is_permanent(told: Told) -> None:
+    """What never leaves the function will not leave it the next time."""
+    with pytest.raises(PermanentError):
+        ec2(told.url).find_ami(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("code", ["InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"])
+def test_an_ami_that_is_not_there_is_none(told: Told, code: str) -> None:
+    """EC2 answers an error for an AMI that is gone or not visible yet."""
+    ec2_error(told, 400, code)
+    assert ec2(told.url).find_ami("ami-0abcdef1234567890") is None
+
+
+@pytest.mark.parametrize("code", ["InvalidConversionTaskId", "InvalidConversionTaskId.Malformed"])
+def test_a_task_that_is_not_there_is_none(told: Told, code: str) -> None:
+    """EC2 answers an error, or an empty list, for a task that it does not know any more: both were seen."""
+    ec2_error(told, 400, code)
+    assert ec2(told.url).find_task("import-ami-0123456789abcdef0") is None
+    told.status = 200
+    told.body = b"<DescribeImportImageTasksResponse><importImageTaskSet/></DescribeImportImageTasksResponse>"
+    assert ec2(told.url).find_task("import-ami-0123456789abcdef0") is None
+
+
+def test_an_empty_ami_id_is_no_ami_id(told: Told) -> None:
+    """A failed task was seen with an empty ImageId, and any field but the id may be absent."""
+    told.body = (
+        b"<DescribeImportImageTasksResponse><importImageTaskSet><item>"
+        b"<importTaskId>import-ami-03202c13763ba4333</importTaskId><imageId/>"
+        b"</item></importImageTaskSet></DescribeImportImageTasksResponse>"
+    )
+    task = ec2(told.url).find_task("import-ami-03202c13763ba4333")
+    assert task is not None
+    assert (task.image_id, task.status, task.disks, task.tags) == (None, None, (), {})

@@ -1,0 +1,35 @@
+"""The image's name."""
+
+import re
+
+import pytest
+
+from vm_image_import.derive import names
+
+CASES = [
+    ("web-server", "web-server"),
+    ("web server_1", "web server_1"),
+    ("  -_web--server_- ", "web-server"),
+    ("Café Zürich", "Cafe Zurich"),
+    ("web/server:prod", "web-server-prod"),
+    ("日本web", "web"),
+    ("x" * 200, "x" * 128),
+    ("x" * 127 + "-y", "x" * 127),
+    ("ab", None),
+    ("日本語", None),
+    ("-_ -", None),
+    ("", None),
+]
+
+
+@pytest.mark.parametrize(("text", "name"), CASES)
+def test_text_becomes_a_name(text: str, name: str | None) -> None:
+    """Whatever the source holds, the name keeps to the pattern of Image Builder, or there is none."""
+    assert names.normalise(text) == name
+
+
+@pytest.mark.parametrize("name", sorted({name for _, name in CASES if name}))
+def test_a_name_stays_what_it_is(name: str) -> None:
+    """A derived name is within the API's pattern, and deriving from it gives the same name."""
+    assert re.fullmatch(r"[-_A-Za-z-0-9][-_A-Za-z0-9 ]{1,126}[-_A-Za-z-0-9]", name)
+    assert names.normalise(name) == name

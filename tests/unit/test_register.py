@@ -1,0 +1,218 @@
+"""The use case: what becomes of an import in every state in which EC2 may show it."""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from vm_image_import.errors import PermanentError, TokenUsedError, TransientError
+from vm_image_import.outcome import Kind, Outcome
+from vm_image_import.register import Registrar
+from vm_image_import.request import ImageRequest, Overrides
+from vm_image_import.task import Ami, Disk, ImportTask
+from vm_image_import.triggers import AmiAvailable, ManualImport
+
+TASK_ID = "import-ami-0123456789abcdef0"
+NOW = datetime(2026, 11, 23, 10, 15, tzinfo=UTC)
+AMI = Ami(id="ami-0abcdef1234567890", created=NOW, name=TASK_ID)
+TASK = ImportTask(
+    id=TASK_ID, status="completed", image_id=AMI.id, disks=(Disk(bucket="b", key="web-server-1.4.2.ova"),)
+)
+RUNNING = replace(TASK, image_id=None, status="active", progress="39", status_message="converting")
+FAILED = replace(TASK, image_id=None, status="deleted", status_message="ClientError: Unsupported kernel version X")
+CANCELLED = replace(FAILED, status_message="Import cancelled by user")
+ARN = "arn:aws:imagebuilder:us-east-1:123456789012:image/web-server/1.4.2/1"
+
+
+@dataclass
+class Aws:
+    """EC2 and Image Builder in memory; knows nothing that a test did not put there, and fails when told to."""
+
+    task: ImportTask | None = None
+    ami: Ami | None = None
+    fails: Exception | None = None
+    calls: list[str] = field(default_factory=list)
+    registered: list[ImageRequest] = field(default_factory=list)
+
+    def find_task(self, import_task_id: str) -> ImportTask | None:
+        self.calls.append("find_task")
+        return self.task if self.task and self.task.id == import_task_id else None
+
+    def find_ami(self, image_id: str) -> Ami | None:
+        self.calls.append("find_ami")
+        return self.ami if self.ami and self.ami.id == image_id else None
+
+    def find_ami_named(self, name: str) -> Ami | None:
+        self.calls.append("find_ami_named")
+        return self.ami if self.ami and self.ami.name == name else None
+
+    def import_vm_image(self, request: ImageRequest) -> str:
+        self.calls.append("import_vm_image")
+        if self.fails:
+            raise self.fails
+        self.registered.append(request)
+        return ARN
+
+    def on_event(self, age: timedelta = timedelta(seconds=1), image_id: str = AMI.id) -> Outcome:
+        return self._registrar.register_ami(AmiAvailable(image_id, NOW), NOW + age)
+
+    def by_hand(self, overrides: Overrides | None = None, *, dry_run: bool = False) -> Outcome:
+        return self._registrar.register_task(ManualImport(TASK_ID, overrides or Overrides(), dry_run=dry_run))
+
+    @property
+    def _registrar(self) -> Registrar:
+        return Registrar(self, self, "123456789012", "us-east-1")
+
+
+def test_both_ways_make_the_same_request() -> None:
+    """An event and a person lead to the same request with the same token, so a second one changes nothing."""
+    aws = Aws(TASK, AMI)
+    outcomes = [aws.on_event(), aws.by_hand()]
+    assert [outcome.kind for outcome in outcomes] == [Kind.REGISTERED, Kind.REGISTERED]
+    assert {outcome.image_arn for outcome in outcomes} == {ARN}
+    assert aws.registered[0] == aws.registered[1]
+    assert outcomes[0].request == aws.registered[0].parameters()
+
+
+def test_an_event_costs_three_calls() -> None:
+    """The AMI, the task and the image are each asked for once."""
+    aws = Aws(TASK, AMI)
+    aws.on_event()
+    assert aws.calls == ["find_ami", "find_task", "import_vm_image"]
+
+
+@pytest.mark.parametrize("name", [None, "web-server", "import-ami-short", "my-import-ami-0123456789abcdef0"])
+def test_an_ami_that_is_no_import_is_ignored_after_one_call(name: str | None) -> None:
+    """Every AMI of the account wakes the function; nearly none is an import."""
+    aws = Aws(TASK, replace(AMI, name=name))
+    assert aws.on_event().kind is Kind.IGNORED
+    assert aws.calls == ["find_ami"]
+
+
+def test_a_fresh_ami_that_ec2_does_not_show_is_asked_for_again() -> None:
+    """EC2's reads lag: the first run raises, so that Lambda tries again a minute later."""
+    with pytest.raises(TransientError):
+        Aws(TASK).on_event(age=timedelta(seconds=59))
+
+
+def test_an_ami_that_is_gone_is_ignored() -> None:
+    """After a minute an AMI that EC2 does not show was deregistered: no retry brings it back."""
+    outcome = Aws(TASK).on_event(age=timedelta(minutes=1))
+    assert outcome.kind is Kind.IGNORED
+    assert AMI.id in (outcome.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("task", "ami"),
+    [
+        (TASK, replace(AMI, source_image_id="ami-0fedcba9876543210")),
+        (None, AMI),
+        (replace(TASK, image_id="ami-0fedcba9876543210"), AMI),
+        (TASK, replace(AMI, state="deregistered")),
+        (TASK, replace(AMI, state="disabled")),
+    ],
+    ids=["copy", "task unknown here", "another AMI's task", "deregistered", "disabled"],
+)
+def test_an_ami_that_only_looks_like_an_import_is_ignored(task: ImportTask | None, ami: Ami) -> None:
+    """A copy keeps the name of the import's AMI, and old AMIs send the same event again."""
+    aws = Aws(task, ami)
+    outcome = aws.on_event()
+    assert outcome.kind is Kind.IGNORED
+    assert outcome.import_task_id == TASK_ID
+    assert outcome.reason
+    assert not aws.registered
+
+
+@pytest.mark.parametrize("status", ["active", "converting", "completed", None])
+@pytest.mark.parametrize("image_id", [AMI.id, None])
+def test_an_available_ami_is_registered_whatever_the_task_says(status: str | None, image_id: str | None) -> None:
+    """Image Builder takes an import before its task is completed; the task may not name its AMI yet."""
+    task = replace(TASK, status=status, image_id=image_id)
+    assert Aws(task, AMI).on_event().kind is Kind.REGISTERED
+    assert Aws(task, AMI).by_hand().kind is Kind.REGISTERED
+
+
+@pytest.mark.parametrize(
+    ("task", "ami", "kind", "reason"),
+    [
+        (None, None, Kind.NOT_FOUND, "7 days"),
+        (RUNNING, None, Kind.IN_PROGRESS, "converting, 39 %"),
+        (ImportTask(TASK_ID), None, Kind.IN_PROGRESS, "still running"),
+        (TASK, replace(AMI, state="pending"), Kind.IN_PROGRESS, "still running"),
+        (TASK, None, Kind.IGNORED, "gone"),
+        (replace(TASK, image_id=None), None, Kind.IGNORED, "gone"),
+        (FAILED, None, Kind.IMPORT_FAILED, "ClientError: Unsupported kernel version X"),
+        (replace(TASK, image_id=None, status="deleting"), None, Kind.IMPORT_FAILED, "no reason"),
+        (CANCELLED, None, Kind.IMPORT_CANCELLED, "Import cancelled by user"),
+    ],
+    ids=[
+        "unknown",
+        "active",
+        "bare",
+        "AMI pending",
+        "AMI gone",
+        "AMI never named",
+        "failed",
+        "no message",
+        "cancelled",
+    ],
+)
+def test_a_task_without_an_available_ami_is_told_about(
+    task: ImportTask | None, ami: Ami | None, kind: Kind, reason: str
+) -> None:
+    """A person who asks for an import learns how it stands, in EC2's own words."""
+    aws = Aws(task, ami)
+    outcome = aws.by_hand()
+    assert outcome.kind is kind
+    assert outcome.import_task_id == TASK_ID
+    assert reason in (outcome.reason or "")
+    assert not aws.registered
+
+
+def test_a_dry_run_shows_the_request_and_changes_nothing() -> None:
+    """What it answers is exactly what the real run then sends."""
+    aws = Aws(TASK, AMI)
+    outcome = aws.by_hand(Overrides(name="post office"), dry_run=True)
+    assert outcome.kind is Kind.DRY_RUN
+    assert "import_vm_image" not in aws.calls
+    assert aws.by_hand(Overrides(name="post office")).request == outcome.request
+    assert aws.registered[0].name == "post office"
+
+
+def test_what_was_stated_and_cannot_be_used_is_rejected() -> None:
+    """Nothing is registered under a version that nobody asked for."""
+    aws = Aws(replace(TASK, tags={"Version": "latest"}), AMI)
+    outcome = aws.on_event()
+    assert outcome.kind is Kind.REJECTED
+    assert "'latest'" in (outcome.reason or "")
+    assert "import_vm_image" not in aws.calls
+
+
+def test_a_refusal_is_an_outcome() -> None:
+    """What Image Builder will refuse again is told with the request and its own words, and not tried again."""
+    outcome = Aws(TASK, AMI, fails=PermanentError("not authorized")).on_event()
+    assert (outcome.kind, outcome.reason) == (Kind.REJECTED, "not authorized")
+    assert outcome.request
+
+
+def test_a_token_that_was_used_means_registered_already() -> None:
+    """The same import with other values, say after a tag was changed, is not registered a second time."""
+    outcome = Aws(TASK, AMI, fails=TokenUsedError("mismatch")).on_event()
+    assert outcome.kind is Kind.ALREADY_REGISTERED
+
+
+def test_what_may_pass_is_raised() -> None:
+    """Lambda tries again only what the function raises."""
+    with pytest.raises(TransientError):
+        Aws(TASK, AMI, fails=TransientError("throttled")).on_event()
+
+
+def test_an_answer_leaves_out_what_does_not_apply() -> None:
+    """Tools read the keys of the contract and meet no null."""
+    assert Outcome(Kind.IGNORED, reason="r").as_answer() == {"outcome": "IGNORED", "reason": "r"}
+    assert Outcome(Kind.REGISTERED, "t", "a", {"name": "n"}).as_answer() == {
+        "outcome": "REGISTERED",
+        "importTaskId": "t",
+        "imageArn": "a",
+        "request": {"name": "n"},
+    }

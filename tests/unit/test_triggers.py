@@ -1,0 +1,137 @@
+"""What the function takes for a trigger, and what it says of anything else."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from vm_image_import import triggers
+from vm_image_import.errors import InvalidTriggerError
+from vm_image_import.request import Overrides
+from vm_image_import.triggers import AmiAvailable, ManualImport
+
+EVENTS = Path(__file__).parent.parent / "events"
+TASK_ID = "import-ami-0123456789abcdef0"
+
+
+def golden(name: str) -> dict[str, object]:
+    """Return an event as AWS documents it."""
+    event: dict[str, object] = json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
+    return event
+
+
+def test_an_ami_event_names_the_ami() -> None:
+    """Of the event only the AMI and the time count: the rest is read from EC2."""
+    expected = AmiAvailable("ami-0abcdef1234567890", datetime(2026, 11, 23, 10, 15, tzinfo=UTC))
+    assert triggers.parse(golden("ami-available")) == expected
+
+
+@pytest.mark.parametrize(
+    ("payload", "trigger"),
+    [
+        ({"importTaskId": TASK_ID}, ManualImport(TASK_ID)),
+        ({"importTaskId": "import-ami-fg4d51t0", "dryRun": True}, ManualImport("import-ami-fg4d51t0", dry_run=True)),
+        (
+            {
+                "importTaskId": TASK_ID,
+                "name": "web",
+                "semanticVersion": "1.4",
+                "description": "d",
+                "platform": "Windows",
+                "osVersion": "2019",
+                "tags": {"Team": "web", "k" * 128: "v" * 256},
+                "dryRun": False,
+            },
+            ManualImport(
+                TASK_ID, Overrides("web", "1.4", "d", "Windows", "2019", {"Team": "web", "k" * 128: "v" * 256})
+            ),
+        ),
+    ],
+    ids=["task", "dry run", "everything"],
+)
+def test_a_payload_names_the_task_and_overrules(payload: object, trigger: ManualImport) -> None:
+    """Every key of the contract reaches the use case."""
+    assert triggers.parse(payload) == trigger
+
+
+@pytest.mark.parametrize(
+    ("payload", "key"),
+    [
+        ({}, "importTaskId"),
+        ({"importTaskId": None}, "importTaskId"),
+        ({"importTaskId": 7}, "importTaskId"),
+        ({"importTaskId": ""}, "importTaskId"),
+        ({"importTaskId": "import-snap-0123456789abcdef0"}, "importTaskId"),
+        ({"importTaskId": "import-ami-SHOUTED0"}, "importTaskId"),
+        ({"importTaskId": f"{TASK_ID}\n"}, "importTaskId"),
+        ({"importTaskId": TASK_ID, "name": "ab"}, "name"),
+        ({"importTaskId": TASK_ID, "name": "n" * 129}, "name"),
+        ({"importTaskId": TASK_ID, "semanticVersion": 1.4}, "semanticVersion"),
+        ({"importTaskId": TASK_ID, "semanticVersion": ""}, "semanticVersion"),
+        ({"importTaskId": TASK_ID, "description": ""}, "description"),
+        ({"importTaskId": TASK_ID, "description": "d" * 1025}, "description"),
+        ({"importTaskId": TASK_ID, "platform": "linux"}, "platform"),
+        ({"importTaskId": TASK_ID, "osVersion": ""}, "osVersion"),
+        ({"importTaskId": TASK_ID, "tags": []}, "tags"),
+        ({"importTaskId": TASK_ID, "tags": {"aws:x": "y"}}, "tags"),
+        ({"importTaskId": TASK_ID, "tags": {"a&b": "y"}}, "tags"),
+        ({"importTaskId": TASK_ID, "tags": {"": "y"}}, "tags"),
+        ({"importTaskId": TASK_ID, "tags": {"k" * 129: "y"}}, "tags"),
+        ({"importTaskId": TASK_ID, "tags": {"k": 7}}, "tags"),
+        ({"importTaskId": TASK_ID, "tags": {"k": "v" * 257}}, "tags"),
+        ({"importTaskId": TASK_ID, "tags": {f"k{n}": "" for n in range(45)}}, "tags"),
+        ({"importTaskId": TASK_ID, "dryRun": "yes"}, "dryRun"),
+        ({"importTaskId": TASK_ID, "import_task_id": TASK_ID}, "import_task_id"),
+    ],
+)
+def test_a_malformed_payload_is_refused(payload: object, key: str) -> None:
+    """The message names the key and says what to write."""
+    with pytest.raises(InvalidTriggerError) as caught:
+        triggers.parse(payload)
+    (problem,) = caught.value.problems
+    assert problem.startswith(key)
+    assert ": write " in problem
+
+
+def test_every_problem_is_named_at_once() -> None:
+    """Nobody has to send a payload five times to learn of five mistakes."""
+    payload = {"importTaskID": TASK_ID, "name": 7, "dryRun": "yes", "tags": {"aws:x": "y"}, "platform": "BeOS"}
+    with pytest.raises(InvalidTriggerError) as caught:
+        triggers.parse(payload)
+    message = str(caught.value)
+    assert len(caught.value.problems) == 6
+    for key in ("importTaskId", "importTaskID", "name", "dryRun", "tags", "platform"):
+        assert key in message
+
+
+@pytest.mark.parametrize("payload", [None, [], "import-ami-0123456789abcdef0", 7, [{"importTaskId": TASK_ID}]])
+def test_a_payload_that_is_no_object_is_refused(payload: object) -> None:
+    """Whatever JSON is sent, the answer says what a payload looks like."""
+    with pytest.raises(InvalidTriggerError, match=r'write \{"importTaskId"'):
+        triggers.parse(payload)
+
+
+@pytest.mark.parametrize("name", ["instance-state-change", "ami-available-other-source"])
+def test_an_event_of_another_kind_is_refused(name: str) -> None:
+    """A rule of somebody else that invokes the function is a mistake to be told, not to be passed over."""
+    with pytest.raises(InvalidTriggerError, match="No rule of this function"):
+        triggers.parse(golden(name))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"detail": {}},
+        {"detail": None},
+        {"detail": {"ImageId": 7}},
+        {"time": None},
+        {"time": "today"},
+        {"time": "2026-11-23T10:15:00"},
+    ],
+    ids=json.dumps,
+)
+def test_a_damaged_event_is_refused(change: dict[str, object]) -> None:
+    """An event that lacks what AWS documents ends in an error that says what is missing."""
+    with pytest.raises(InvalidTriggerError, match=r"needs detail\.ImageId"):
+        triggers.parse(golden("ami-available") | change)

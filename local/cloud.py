@@ -1,0 +1,105 @@
+"""AWS on this machine, put together: a server, the deployed app, and a clock that somebody else winds."""
+
+import io
+import json
+import logging
+import os
+import zipfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import boto3
+from moto.core.base_backend import BackendDict
+from moto.server import ThreadedMotoServer
+
+from local import cloudformation, event_bus, functions, image_builder, vm_import
+
+ACCOUNT: Final = "123456789012"
+"""moto's own."""
+
+
+class Cloud:
+    """One account in one Region. Entering starts it, empty; leaving ends it and everything in it.
+
+    Nothing happens in it by itself: `step()` lets time pass.
+    """
+
+    def __init__(self, region: str = "us-east-1", port: int = 0) -> None:
+        self.region = region
+        self._server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+
+    def __enter__(self) -> Self:
+        # EC2's public AMIs are thousands, and no import is among them.
+        os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
+        # A line for every request would bury what the user of this prints.
+        logging.getLogger("werkzeug").setLevel(logging.WARNING)
+        image_builder.install()
+        cloudformation.install()
+        self._server.start()
+        functions.install(self.endpoint_url)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        functions.shutdown()
+        self._server.stop()
+        # stop() leaves the socket open.
+        if self._server._server is not None:  # noqa: SLF001 - there is no other way to it
+            self._server._server.server_close()  # noqa: SLF001 - as above
+        BackendDict.reset()
+
+    @property
+    def endpoint_url(self) -> str:
+        """Where every service answers."""
+        host, port = self._server.get_host_and_port()
+        return f"http://{host}:{port}"
+
+    def client(self, service: str) -> Any:  # noqa: ANN401 - which client it is, the caller knows
+        """Return a boto3 client of this cloud, with made-up credentials."""
+        return boto3.client(
+            service,
+            region_name=self.region,
+            endpoint_url=self.endpoint_url,
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",  # noqa: S106 - no secret
+        )
+
+    def deploy(self, assembly: Path, stack: str) -> None:
+        """Deploy one stack of a cloud assembly (`cdk.out`): upload its assets and create it.
+
+        Raises botocore's ClientError where the template cannot be deployed whole.
+        """
+        # What `cdk bootstrap` leaves, as far as a deployment looks at it.
+        self.client("ssm").put_parameter(Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String")
+        assets = json.loads((assembly / f"{stack}.assets.json").read_text(encoding="utf-8"))
+        s3 = self.client("s3")
+        for asset in assets["files"].values():
+            path = assembly / asset["source"]["path"]
+            content = _zipped(path) if asset["source"]["packaging"] == "zip" else path.read_bytes()
+            for destination in asset["destinations"].values():
+                bucket = self._resolved(destination["bucketName"])
+                s3.create_bucket(Bucket=bucket)
+                s3.put_object(Bucket=bucket, Key=destination["objectKey"], Body=content)
+        self.client("cloudformation").create_stack(
+            StackName=stack,
+            TemplateBody=(assembly / f"{stack}.template.json").read_text(encoding="utf-8"),
+            Capabilities=["CAPABILITY_IAM"],
+        )
+
+    def step(self) -> None:
+        """Let every import and every image go one step on, deliver the events, and run what they start."""
+        for service in (vm_import, image_builder):
+            for event in service.advance(ACCOUNT, self.region):
+                event_bus.deliver(event)
+            functions.run_queued()
+
+    def _resolved(self, text: str) -> str:
+        return text.replace("${AWS::AccountId}", ACCOUNT).replace("${AWS::Region}", self.region)
+
+
+def _zipped(folder: Path) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, path.relative_to(folder))
+    return content.getvalue()

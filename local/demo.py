@@ -1,0 +1,205 @@
+"""`make demo`: imports several VMs on the local AWS and shows what became of each.
+
+Exits with 1 when anything is not as it should be.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from local import functions
+from local.cloud import Cloud
+
+_ROOT: Final = Path(__file__).resolve().parent.parent
+_STACK: Final = "VmImageImport"
+_BUCKET: Final = "vm-exports"
+_STEPS: Final = 12
+"""More than any import takes."""
+_UBUNTU: Final = {"platform": "Linux", "os": "Ubuntu 22.04.3 LTS - 5.15.0-97-generic"}
+_UNSUPPORTED: Final = "ClientError: Unsupported kernel version 4.15.0-1021-aws"
+
+
+@dataclass(frozen=True)
+class Vm:
+    """One exported VM: its disks, how it is imported, and what has to become of it."""
+
+    what: str
+    keys: Sequence[str]
+    found: Mapping[str, str]
+    """What VM import finds on the disk."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    image: str | None = None
+    """`NAME/VERSION` in the ARN, `{day}` being the AMI's creation day; None where there must be no image."""
+
+
+VMS: Final = (
+    Vm("Linux OVA", ["exports/web-server-1.4.2.ova"], _UBUNTU, {"Team": "web"}, "web-server/1.4.2"),
+    Vm("Linux OVA, dated", ["exports/billing_2026-11-20.ova"], _UBUNTU, image="billing/2026.11.20"),
+    Vm(
+        "Windows VHDX, tagged",
+        ["exports/disk0.vhdx"],
+        {"platform": "Windows"},
+        {"Name": "Windows Base", "Version": "2019.11", "OsVersion": "Windows Server 2019"},
+        "windows-base/2019.11.0",
+    ),
+    Vm(
+        "Appliance of two disks",
+        ["exports/mail-gw/mail-gw-disk1.vmdk", "exports/mail-gw/mail-gw-disk2.vmdk"],
+        _UBUNTU,
+        image="mail-gw/{day}",
+    ),
+    Vm("Linux OVA, too old", ["exports/legacy-2.0.ova"], {"status-message": _UNSUPPORTED}),
+)
+
+
+def main() -> int:
+    """Run the demo and return its exit status."""
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print("Synthesising the stack with the CDK …")
+    synth = [str(_ROOT / "node_modules/.bin/cdk"), "synth", "--quiet"]
+    if subprocess.run(synth, cwd=_ROOT, check=False).returncode:
+        console.print("[red]The stack cannot be synthesised.")
+        return 1
+    console.print("Starting the local AWS and deploying to it …")
+    with Cloud() as cloud:
+        cloud.deploy(_ROOT / "cdk.out", _STACK)
+        console.print(f"Importing {len(VMS)} VMs, and registering an AMI that is no import …")
+        tasks = {_import(cloud, vm): vm for vm in VMS}
+        other_ami = cloud.client("ec2").register_image(Name="golden-base-2026", Architecture="x86_64")["ImageId"]
+        _watch(cloud, tasks, console)
+        answers = {**_answers(), **{task: _ask(cloud, task) for task, vm in tasks.items() if not vm.image}}
+        images = {image["tags"]["vm-image-import:task-id"]: image for image in _images(cloud)}
+        console.print(_table(tasks, answers, images))
+        problems = [*_problems(cloud, tasks, answers, images), *_problems_with_ignored(other_ami)]
+    for problem in problems:
+        console.print(f"[red]{problem}")
+    if not problems:
+        console.print(f"[green]{len(images)} images, as expected; {other_ami} is no import and was ignored:")
+        for image in images.values():
+            # Whole, whatever the terminal's width: to be copied.
+            console.print(image["arn"], soft_wrap=True)
+    return 1 if problems else 0
+
+
+def _import(cloud: Cloud, vm: Vm) -> str:
+    """Upload the disks, start the import, and return the task's id."""
+    s3, ec2 = cloud.client("s3"), cloud.client("ec2")
+    s3.create_bucket(Bucket=_BUCKET)
+    for key in vm.keys:
+        s3.put_object(Bucket=_BUCKET, Key=key, Body=b"disk", Metadata=vm.found)
+    tags = [{"Key": key, "Value": value} for key, value in vm.tags.items()]
+    task: str = ec2.import_image(
+        DiskContainers=[{"UserBucket": {"S3Bucket": _BUCKET, "S3Key": key}} for key in vm.keys],
+        TagSpecifications=[{"ResourceType": "import-image-task", "Tags": tags}] if tags else [],
+    )["ImportTaskId"]
+    return task
+
+
+def _watch(cloud: Cloud, tasks: Mapping[str, Vm], console: Console) -> None:
+    """Let time pass until nothing moves any more, and show how the imports go."""
+    ec2 = cloud.client("ec2")
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[status]}")
+    with Progress(*columns, console=console) as progress:
+        bars: dict[str, TaskID] = {
+            task: progress.add_task(f"{task}  {vm.what}", total=100, status="") for task, vm in tasks.items()
+        }
+        for _ in range(_STEPS):
+            cloud.step()
+            for task in ec2.describe_import_image_tasks(ImportTaskIds=list(tasks))["ImportImageTasks"]:
+                status = task.get("StatusMessage", task["Status"])
+                completed = float(task.get("Progress", 100))
+                progress.update(bars[task["ImportTaskId"]], completed=completed, status=status)
+
+
+def _ask(cloud: Cloud, task: str) -> dict[str, Any]:
+    """Invoke the function by hand, as the console's Test tab does."""
+    outputs = cloud.client("cloudformation").describe_stacks(StackName=_STACK)["Stacks"][0]["Outputs"]
+    name = next(output["OutputValue"] for output in outputs if output["OutputKey"] == "FunctionName")
+    payload = json.dumps({"importTaskId": task})
+    answer = cloud.client("lambda").invoke(FunctionName=name, Payload=payload)["Payload"].read()
+    decoded: dict[str, Any] = json.loads(answer)
+    return decoded
+
+
+def _answers() -> dict[str, dict[str, Any]]:
+    """Return what the function answered to events, by import task."""
+    answers = (json.loads(invocation.result.payload) for invocation in functions.invocations())
+    return {answer["importTaskId"]: answer for answer in answers if "importTaskId" in answer}
+
+
+def _sources() -> dict[str, dict[str, str]]:
+    """Return where the function says that it took names and versions from, by import task."""
+    lines = (line for invocation in functions.invocations() for line in invocation.result.logs.splitlines())
+    entries = (json.loads(line) for line in lines if line.startswith("{"))
+    return {entry["importTaskId"]: entry["sources"] for entry in entries if "sources" in entry}
+
+
+def _images(cloud: Cloud) -> Iterator[dict[str, Any]]:
+    """Yield every build of every image, read back from Image Builder."""
+    image_builder = cloud.client("imagebuilder")
+    for page in image_builder.get_paginator("list_images").paginate(owner="Self"):
+        for version in page["imageVersionList"]:
+            builds = image_builder.list_image_build_versions(imageVersionArn=version["arn"])["imageSummaryList"]
+            for build in builds:
+                yield image_builder.get_image(imageBuildVersionArn=build["arn"])["image"]
+
+
+def _table(
+    tasks: Mapping[str, Vm], answers: Mapping[str, dict[str, Any]], images: Mapping[str, dict[str, Any]]
+) -> Table:
+    table = Table(show_lines=True)
+    for column in ("import task", "derived from", "image", "state", "tags"):
+        table.add_column(column, overflow="fold")
+    sources = _sources()
+    for task, vm in tasks.items():
+        image, answer = images.get(task), answers.get(task, {})
+        derived = "\n".join(f"{part}: {source}" for part, source in sources.get(task, {}).items())
+        origin = "\n".join(f"s3://{_BUCKET}/{key}" for key in vm.keys)
+        table.add_row(
+            f"{task}\n{vm.what}",
+            f"{origin}\n{derived}".strip(),
+            image["arn"] if image else answer.get("reason", "no answer"),
+            image["state"]["status"] if image else answer.get("outcome", "-"),
+            "\n".join(f"{key}={value}" for key, value in image["tags"].items()) if image else "",
+        )
+    return table
+
+
+def _problems(
+    cloud: Cloud,
+    tasks: Mapping[str, Vm],
+    answers: Mapping[str, dict[str, Any]],
+    images: Mapping[str, dict[str, Any]],
+) -> Iterator[str]:
+    """Yield what is not as it should be with the VMs."""
+    amis = cloud.client("ec2").describe_images(Owners=["self"])["Images"]
+    days = {ami["Name"]: ami["CreationDate"][:10].replace("-", ".") for ami in amis}
+    for task, vm in tasks.items():
+        image, answer = images.get(task), answers.get(task, {})
+        if vm.image:
+            expected = f"image/{vm.image.format(day=days.get(task))}/1"
+            if image is None or not image["arn"].endswith(f":{expected}"):
+                yield f"{task} should have become {expected}: {answer}"
+            elif image["state"]["status"] != "AVAILABLE":
+                yield f"{image['arn']} should be AVAILABLE: {image['state']}"
+        elif image or answer.get("outcome") != "IMPORT_FAILED" or answer.get("reason") != vm.found["status-message"]:
+            yield f"{task} should have failed with '{vm.found['status-message']}': {image or answer}"
+
+
+def _problems_with_ignored(ami: str) -> Iterator[str]:
+    """Yield what is not as it should be with an AMI that is no import."""
+    answers = [run.result.payload for run in functions.invocations() if ami.encode() in run.payload]
+    if not answers or any(json.loads(answer).get("outcome") != "IGNORED" for answer in answers):
+        yield f"{ami} should have been ignored: {answers}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,316 @@
+"""EC2 Image Builder for moto, which has none: ImportVmImage and what there is to see and tag of imported images.
+
+`install()` adds the service for `mock_aws()` and for moto's server. An image stays PENDING until `advance()` finds its
+import task at its end; it returns the events that AWS would send meanwhile.
+"""
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import RLock
+from types import ModuleType, SimpleNamespace
+from typing import Any, Final
+
+from moto import backend_index
+from moto.core.base_backend import BackendDict, BaseBackend
+from moto.core.exceptions import ServiceException
+from moto.core.responses import ActionResult, BaseResponse
+from moto.moto_api._internal import mock_random
+
+from local import constraints, vm_import
+from local.vm_import import Event
+
+_SERVICE: Final = "imagebuilder"
+_URL: Final = r"https?://imagebuilder\.(.+)\.amazonaws\.com"
+_FILTERS: Final = ("name", "osVersion", "platform", "type", "version")
+_PAGE: Final = 25
+_TAGS_MAX: Final = 50
+_REASON_MAX: Final = 1024
+
+# What the service calls an invalid parameter is not documented. ImportVmImage, GetImage and the lists declare
+# ClientException for what the client did wrong, the tagging operations InvalidParameterException: both are 400.
+_INVALID: Final = "ClientException"
+_INVALID_IN_TAGGING: Final = "InvalidParameterException"
+_NO_SUCH_FILTER: Final = "InvalidRequestException"
+_NO_SUCH_PAGE: Final = "InvalidPaginationTokenException"
+_NOT_FOUND: Final = "ResourceNotFoundException"
+_MISMATCH: Final = "IdempotentParameterMismatchException"
+
+_lock: Final = RLock()
+
+
+class ImageBuilderError(ServiceException):
+    """An error that the service answers, by its code; the model has the HTTP status.
+
+    moto takes the second part of its classes' module names for a service, and has none called "core" for the base
+    class: a class from anywhere else is looked up in the model of the service that answers.
+    """
+
+
+def normalised(name: str) -> str:
+    """Return an image's name as its ARN has it.
+
+    Case, spaces and underscores do not distinguish names (API reference); which form the ARN has is inferred.
+    """
+    return re.sub("[ _]", "-", name.lower())
+
+
+@dataclass
+class Image:
+    """One imported build: the parameters it was made with and what became of it."""
+
+    version_arn: str
+    build: int
+    owner: str
+    params: Mapping[str, Any]
+    created: str
+    tags: dict[str, str]
+    state: dict[str, str] = field(default_factory=lambda: {"status": "PENDING"})
+    amis: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def arn(self) -> str:
+        """The full build version ARN."""
+        return f"{self.version_arn}/{self.build}"
+
+    @property
+    def nodes(self) -> list[str]:
+        """The parts of the semantic version."""
+        return str(self.params["semanticVersion"]).split(".")
+
+    def answer(self) -> dict[str, Any]:
+        """Return everything that GetImage or a list of builds tells; the model picks what each of them has."""
+        optional = {name: self.params[name] for name in ("osVersion", "loggingConfiguration") if name in self.params}
+        return {
+            "arn": self.arn,
+            "type": "AMI",
+            "name": self.params["name"],
+            "version": f"{self.params['semanticVersion']}/{self.build}",
+            "platform": self.params["platform"],
+            "state": self.state,
+            "owner": self.owner,
+            "dateCreated": self.created,
+            "outputResources": {"amis": self.amis},
+            "tags": self.tags or None,
+            "buildType": "IMPORT",
+            **optional,
+        }
+
+    def version_answer(self) -> dict[str, Any]:
+        """Return what ListImages tells: the same about the version, without the build."""
+        return {**self.answer(), "arn": self.version_arn, "version": self.params["semanticVersion"]}
+
+
+class ImageBuilderBackend(BaseBackend):
+    """The images of one account in one Region. moto resets it together with its own backends."""
+
+    def __init__(self, region_name: str, account_id: str) -> None:
+        super().__init__(region_name, account_id)
+        self.images: dict[str, Image] = {}
+        self.tokens: dict[str, tuple[Mapping[str, Any], dict[str, str]]] = {}
+        # Not documented: a task that is unknown, expired or failed is refused at once, or the image fails later.
+        self.unknown_task_is_error = True
+
+    @property
+    def _url_module(self) -> SimpleNamespace:
+        # moto would look for it beside this module, by a name that only its own tree has.
+        return SimpleNamespace(url_bases=[_URL], url_paths={"{0}/.*": ImageBuilderResponse.dispatch})
+
+    def import_vm_image(self, params: Mapping[str, Any]) -> dict[str, str]:
+        """Return the answer to an ImportVmImage request; the same client token gets the same answer again."""
+        token, task_id = params["clientToken"], params["vmImportTaskId"]
+        with _lock:
+            if token in self.tokens:
+                before, answer = self.tokens[token]
+                if before != params:
+                    raise ImageBuilderError(_MISMATCH, f"Client token {token} was used before, with other parameters.")
+                return answer
+            failure = self.failure(task_id)
+            if failure and self.unknown_task_is_error:
+                raise ImageBuilderError(_INVALID, failure)
+            image = self._add(params)
+            answer = {"requestId": str(mock_random.uuid4()), "imageArn": image.arn, "clientToken": token}
+            self.tokens[token] = (params, answer)
+        return answer
+
+    def _add(self, params: Mapping[str, Any]) -> Image:
+        version = f"{normalised(params['name'])}/{params['semanticVersion']}"
+        version_arn = f"arn:{self.partition}:imagebuilder:{self.region_name}:{self.account_id}:image/{version}"
+        image = Image(
+            version_arn=version_arn,
+            build=1 + len(self.listed(version_arn)),
+            owner=self.account_id,
+            params=params,
+            created=vm_import.clock().strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
+            tags=dict(params.get("tags", {})),
+        )
+        self.images[image.arn] = image
+        return image
+
+    def listed(self, version_arn: str | None = None) -> list[Image]:
+        """Return all builds, or those of one version, oldest first."""
+        return [image for image in [*self.images.values()] if version_arn in {None, image.version_arn}]
+
+    def get(self, arn: str) -> Image:
+        """Return the build with exactly this ARN."""
+        if arn not in self.images:
+            raise ImageBuilderError(_NOT_FOUND, f"The resource ARN '{arn}' does not exist.")
+        return self.images[arn]
+
+    def resolve(self, arn: str) -> str:
+        """Return the ARN of the build that is meant by an ARN without a build, or with `x` in its version.
+
+        It is the highest version that is AVAILABLE, as documented for the parent image of a recipe. Any other ARN, and
+        one that matches nothing, is returned as it is.
+        """
+        image_arn, _, version = arn.rpartition("/")
+        wanted = version.split(".")
+        matching = [
+            image
+            for image in self.listed()
+            if image.state["status"] == "AVAILABLE"
+            and image.version_arn.startswith(f"{image_arn}/")
+            and len(wanted) == len(image.nodes)
+            and all(want in {"x", node} for want, node in zip(wanted, image.nodes, strict=True))
+        ]
+        highest = max(matching, key=lambda image: (*map(int, image.nodes), image.build), default=None)
+        return highest.arn if highest else arn
+
+    def task(self, task_id: str) -> vm_import.Task | None:
+        """Return the import task with this id, None when EC2 does not list it (any more)."""
+        return vm_import.backends[self.account_id][self.region_name].find(task_id)
+
+    def failure(self, task_id: str) -> str | None:
+        """Return why nothing can come of an import task, None when something did or still may."""
+        task = self.task(task_id)
+        if task is None:
+            return f"VM import task {task_id} does not exist."
+        if task.answer["Status"] in {"deleting", "deleted"}:
+            return f"VM import task {task_id} did not complete: {task.answer['StatusMessage']}"
+        return None
+
+    def follow(self, image: Image) -> bool:
+        """Bring a pending image to where its import task is; return whether its state changed."""
+        task_id = image.params["vmImportTaskId"]
+        with _lock:
+            if image.state["status"] != "PENDING":
+                return False
+            if failure := self.failure(task_id):
+                image.state = {"status": "FAILED", "reason": failure[:_REASON_MAX]}
+                return True
+            task = self.task(task_id)
+            if task is None or task.answer["Status"] != "completed":
+                return False
+            ami = {"image": task.answer["ImageId"], "name": task_id}
+            image.amis = [{**ami, "region": self.region_name, "accountId": self.account_id}]
+            image.state = {"status": "AVAILABLE"}
+            return True
+
+
+class ImageBuilderResponse(BaseResponse):
+    """The operations, by the names that moto derives from theirs."""
+
+    def __init__(self) -> None:
+        super().__init__(service_name=_SERVICE)
+        self.automated_parameter_parsing = True
+
+    @property
+    def backend(self) -> ImageBuilderBackend:
+        """The images that the caller can see."""
+        return backends[self.current_account][self.region]
+
+    def import_vm_image(self) -> ActionResult:
+        """ImportVmImage."""
+        return ActionResult(self.backend.import_vm_image(self._checked()))
+
+    def get_image(self) -> ActionResult:
+        """GetImage."""
+        backend = self.backend
+        return _result(image=backend.get(backend.resolve(self._checked()["imageBuildVersionArn"])).answer())
+
+    def list_images(self) -> ActionResult:
+        """ListImages: one entry a version. Only the caller's own images exist here, whoever's are asked for."""
+        params = self._checked()
+        own = self.backend.listed() if params.get("owner", "Self") == "Self" else []
+        versions = {image.version_arn: image.version_answer() for image in own}
+        return self._page("imageVersionList", list(versions.values()), params)
+
+    def list_image_build_versions(self) -> ActionResult:
+        """ListImageBuildVersions."""
+        params = self._checked()
+        builds = [image.answer() for image in self.backend.listed(params.get("imageVersionArn"))]
+        return self._page("imageSummaryList", builds, params)
+
+    def tag_resource(self) -> ActionResult:
+        """TagResource."""
+        params = self._checked(_INVALID_IN_TAGGING)
+        image = self.backend.get(params["resourceArn"])
+        tags = {**image.tags, **params["tags"]}
+        if len(tags) > _TAGS_MAX:
+            raise ImageBuilderError(_INVALID_IN_TAGGING, f"A resource has at most {_TAGS_MAX} tags.")
+        image.tags = tags
+        return ActionResult({})
+
+    def untag_resource(self) -> ActionResult:
+        """UntagResource."""
+        params = self._checked(_INVALID_IN_TAGGING)
+        image = self.backend.get(params["resourceArn"])
+        image.tags = {key: value for key, value in image.tags.items() if key not in params["tagKeys"]}
+        return ActionResult({})
+
+    def list_tags_for_resource(self) -> ActionResult:
+        """ListTagsForResource."""
+        params = self._checked(_INVALID_IN_TAGGING)
+        return ActionResult({"tags": self.backend.get(params["resourceArn"]).tags})
+
+    def _checked(self, code: str = _INVALID) -> dict[str, Any]:
+        params: dict[str, Any] = self._get_params()
+        if problems := constraints.check(_SERVICE, self._get_action(), params):
+            raise ImageBuilderError(code, constraints.message(problems))
+        return params
+
+    def _page(self, result: str, answers: Sequence[dict[str, Any]], params: Mapping[str, Any]) -> ActionResult:
+        for name, values in ((given.get("name"), given.get("values", [])) for given in params.get("filters", [])):
+            if name not in _FILTERS:
+                raise ImageBuilderError(_NO_SUCH_FILTER, f"The filter '{name}' is invalid.")
+            answers = [answer for answer in answers if answer.get(name) in values]
+        try:
+            page, token = vm_import.paged(answers, params.get("maxResults", _PAGE), params.get("nextToken"))
+        except ValueError:
+            raise ImageBuilderError(_NO_SUCH_PAGE, "The pagination token is invalid.") from None
+        return _result(**{result: page, "nextToken": token})
+
+
+# The service's name only tells BackendDict which Regions there are, and botocore lists none for Image Builder.
+backends: Final = BackendDict(ImageBuilderBackend, "ec2")
+
+
+def install() -> None:
+    """Add Image Builder to moto, and VM import, which it reads; doing so again changes nothing."""
+    vm_import.install()
+    module = ModuleType("moto.imagebuilder")
+    vars(module).update(imagebuilder_backends=backends)
+    sys.modules[module.__name__] = module
+    if all(service != _SERVICE for service, _ in backend_index.backend_url_patterns):
+        backend_index.backend_url_patterns.append((_SERVICE, re.compile(_URL)))
+
+
+def advance(account_id: str, region: str) -> list[Event]:
+    """Bring every pending image to where its import task is; return an event for each that changed its state."""
+    backend = backends[account_id][region]
+    kind = ("aws.imagebuilder", "EC2 Image Builder Image State Change")
+    return [
+        vm_import.event(
+            backend,
+            kind,
+            image.arn,
+            {"previous-state": {"status": "PENDING"}, "state": {"status": image.state["status"]}},
+        )
+        for image in backend.listed()
+        if backend.follow(image)
+    ]
+
+
+def _result(**members: object) -> ActionResult:
+    return ActionResult({"requestId": str(mock_random.uuid4()), **members})

@@ -1,0 +1,533 @@
+"""The local Image Builder keeps what AWS promises about imported images, and refuses what AWS refuses."""
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from functools import reduce
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from local import image_builder, vm_import
+from local.constraints import check, message
+from tests.conftest import ACCOUNT, REGION, client
+
+ARN = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image"
+REQUEST: dict[str, Any] = {
+    "name": "web-server",
+    "semanticVersion": "1.4.2",
+    "platform": "Linux",
+    "vmImportTaskId": "import-ami-0123456789abcdef0",
+    "clientToken": "token",
+}
+
+
+def start_import(**metadata: str) -> str:
+    """Start an import of a disk with this metadata and return the task's id."""
+    s3 = client("s3")
+    s3.create_bucket(Bucket="vm-exports")
+    s3.put_object(Bucket="vm-exports", Key="web.ova", Body=b"disk", Metadata=metadata)
+    disk = {"UserBucket": {"S3Bucket": "vm-exports", "S3Key": "web.ova"}}
+    return str(client("ec2").import_image(DiskContainers=[disk])["ImportTaskId"])
+
+
+def finish_imports() -> None:
+    """Take every import to its end."""
+    for _ in range(8):
+        vm_import.advance(ACCOUNT, REGION)
+
+
+def advance() -> list[vm_import.Event]:
+    """Bring every image to where its task is."""
+    return image_builder.advance(ACCOUNT, REGION)
+
+
+def register(task_id: str, **params: object) -> str:
+    """Import the task's VM as an image and return the image's ARN; every call has a token of its own."""
+    with_token = {**REQUEST, "vmImportTaskId": task_id, **params}
+    if "clientToken" not in params:
+        del with_token["clientToken"]
+    return str(client("imagebuilder").import_vm_image(**with_token)["imageArn"])
+
+
+def available(**params: object) -> str:
+    """Return the ARN of an image that is AVAILABLE."""
+    task_id = start_import()
+    finish_imports()
+    arn = register(task_id, **params)
+    advance()
+    return arn
+
+
+def get(arn: str) -> dict[str, Any]:
+    """Return what GetImage answers."""
+    return dict(client("imagebuilder").get_image(imageBuildVersionArn=arn)["image"])
+
+
+def error_of(error: pytest.ExceptionInfo[ClientError]) -> tuple[str, int]:
+    """Return the code and the HTTP status of an error."""
+    response = error.value.response
+    return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
+
+
+@pytest.mark.usefixtures("mode")
+def test_an_image_starts_pending(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer has the full build version ARN; the image waits for its import task."""
+    monkeypatch.setattr(vm_import, "clock", lambda: datetime(2026, 11, 23, 10, 15, tzinfo=UTC))
+    optional = {
+        "osVersion": "Ubuntu 22.04",
+        "tags": {"team": "web"},
+        "loggingConfiguration": {"logGroupName": "/aws/imagebuilder/web"},
+    }
+    task_id = start_import()
+    request = {**REQUEST, "vmImportTaskId": task_id, **optional, "description": "Web"}
+    answer = client("imagebuilder").import_vm_image(**request)
+    assert answer["imageArn"] == f"{ARN}/web-server/1.4.2/1"
+    assert answer["clientToken"] == "token"
+    assert advance() == []
+    assert get(answer["imageArn"]) == {
+        "arn": answer["imageArn"],
+        "type": "AMI",
+        "name": "web-server",
+        "version": "1.4.2/1",
+        "platform": "Linux",
+        "state": {"status": "PENDING"},
+        "dateCreated": "2026-11-23T10:15:00.000Z",
+        "outputResources": {"amis": []},
+        "buildType": "IMPORT",
+        **optional,
+    }
+
+
+@pytest.mark.usefixtures("mode")
+def test_an_image_becomes_available_with_its_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the task is completed, and not before, the image has the task's AMI and an event says so, once."""
+    monkeypatch.setattr(vm_import, "clock", lambda: datetime(2026, 11, 23, 10, 20, 56, tzinfo=UTC))
+    task_id = start_import()
+    arn = register(task_id)
+    for _ in range(7):
+        vm_import.advance(ACCOUNT, REGION)
+    assert advance() == []
+    vm_import.advance(ACCOUNT, REGION)
+    (event,) = advance()
+    assert event == {
+        "version": "0",
+        "id": event["id"],
+        "detail-type": "EC2 Image Builder Image State Change",
+        "source": "aws.imagebuilder",
+        "account": ACCOUNT,
+        "time": "2026-11-23T10:20:56Z",
+        "region": REGION,
+        "resources": [arn],
+        "detail": {"previous-state": {"status": "PENDING"}, "state": {"status": "AVAILABLE"}},
+    }
+    assert advance() == []
+    (ami,) = client("ec2").describe_images(Owners=["self"])["Images"]
+    image = get(arn)
+    assert image["state"] == {"status": "AVAILABLE"}
+    assert "tags" not in image
+    assert image["outputResources"]["amis"] == [
+        {"region": REGION, "image": ami["ImageId"], "name": task_id, "accountId": ACCOUNT}
+    ]
+
+
+@pytest.mark.parametrize("end", ["failed", "cancelled", "vanished"])
+@pytest.mark.usefixtures("mode")
+def test_an_image_fails_with_its_task(end: str) -> None:
+    """A task that fails, is cancelled or vanishes makes the image FAILED, with the task's reason and an event."""
+    task_id = start_import(**{"status-message": "ClientError: Unsupported kernel version 4.15.0"})
+    arn = register(task_id)
+    if end == "vanished":
+        vm_import.backends[ACCOUNT][REGION].forget(task_id)
+    elif end == "cancelled":
+        client("ec2").cancel_import_task(ImportTaskId=task_id)
+    finish_imports()
+    (event,) = advance()
+    assert event["resources"] == [arn]
+    assert event["detail"] == {"previous-state": {"status": "PENDING"}, "state": {"status": "FAILED"}}
+    state = get(arn)["state"]
+    assert state["status"] == "FAILED"
+    why = {"failed": "Unsupported kernel version", "cancelled": "cancelled", "vanished": "does not exist"}[end]
+    assert task_id in state["reason"]
+    assert why in state["reason"]
+
+
+@pytest.mark.parametrize(
+    ("change", "constraint"),
+    [
+        ({"name": "x" * 1025}, "at 'name' .* length less than or equal to 1024"),
+        ({"name": "x" * 129}, "at 'name' .* regular expression pattern"),
+        ({"name": "ab"}, "at 'name' .* regular expression pattern"),
+        ({"name": "web/server"}, "at 'name' .* regular expression pattern"),
+        ({"name": " web"}, "at 'name' .* regular expression pattern"),
+        ({"name": "web-server\n"}, "at 'name' .* regular expression pattern"),
+        ({"name": "wéb-server"}, "at 'name' .* regular expression pattern"),
+        ({"semanticVersion": "1.4"}, "at 'semanticVersion' .* regular expression pattern"),
+        ({"semanticVersion": "1.4.2-rc1"}, "at 'semanticVersion' .* regular expression pattern"),
+        ({"semanticVersion": "1.4.2\n"}, "at 'semanticVersion' .* regular expression pattern"),
+        ({"semanticVersion": "\N{ARABIC-INDIC DIGIT ONE}.4.2"}, "at 'semanticVersion' .* regular expression pattern"),
+        ({"semanticVersion": "1.4.1073741824"}, "at 'semanticVersion' .* less than or equal to 1073741823"),
+        ({"platform": "linux"}, r"at 'platform' .* enum value set: \[Windows, Linux, macOS\]"),
+        ({"vmImportTaskId": "x" * 1025}, "at 'vmImportTaskId' .* length less than or equal to 1024"),
+        ({"clientToken": "x" * 65}, "at 'clientToken' .* length less than or equal to 64"),
+        ({"description": "x" * 1025}, "at 'description' .* length less than or equal to 1024"),
+        ({"loggingConfiguration": {"logGroupName": "/aws/imagebuilder/a b"}}, "logGroupName' .* pattern"),
+        ({"loggingConfiguration": {"logGroupName": "/aws/imagebuilder/" + "x" * 500}}, "logGroupName' .* 512"),
+        ({"loggingConfiguration": {"logGroupName": "/my/logs"}}, "logGroupName' .* begin with /aws/imagebuilder/"),
+        ({"tags": {str(number): "" for number in range(51)}}, "at 'tags' .* length less than or equal to 50"),
+        ({"tags": {"aws:created-by": "x"}}, "at 'tags' .* Map keys must satisfy .* pattern"),
+        ({"tags": {"semi;colon": "x"}}, "at 'tags' .* Map keys must satisfy .* pattern"),
+        ({"tags": {"no\N{NO-BREAK SPACE}break": "x"}}, "at 'tags' .* Map keys must satisfy .* pattern"),
+        ({"tags": {"x" * 129: "x"}}, "at 'tags' .* Map keys must satisfy .* less than or equal to 128"),
+        ({"tags": {"key": "x" * 257}}, "at 'tags' .* Map value must satisfy .* less than or equal to 256"),
+    ],
+)
+@pytest.mark.usefixtures("mode")
+def test_constraints_only_the_service_checks(change: dict[str, Any], constraint: str) -> None:
+    """What boto3 lets through and AWS does not is a modelled error that names the parameter, and makes no image."""
+    imagebuilder = client("imagebuilder")
+    request = {**REQUEST, "vmImportTaskId": start_import(), **change}
+    with pytest.raises(imagebuilder.exceptions.ClientException) as error:
+        imagebuilder.import_vm_image(**request)
+    assert error_of(error) == ("ClientException", 400)
+    assert re.search(constraint, error.value.response["Error"]["Message"], re.DOTALL)
+    assert imagebuilder.list_images()["imageVersionList"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"name": ""}, "at 'name' failed to satisfy constraint: Member must have length greater than or equal to 1"),
+        ({"name": None}, "Value null at 'name' failed to satisfy constraint: Member must not be null"),
+        ({"description": ""}, "length greater than or equal to 1"),
+        ({"osVersion": ""}, "length greater than or equal to 1"),
+        ({"tags": {}}, "length greater than or equal to 1"),
+        ({"tags": {"": "x"}}, "Map keys must satisfy constraint: [Member must have length greater"),
+        ({"description": 7}, "must be of type string"),
+        ({"tags": ["web"]}, "must be of type map"),
+        ({"dryRun": True}, "Unknown parameter 'dryRun'"),
+        ({"loggingConfiguration": {"group": "x"}}, "Unknown parameter 'loggingConfiguration.group'"),
+    ],
+)
+def test_constraints_boto3_checks_too(change: dict[str, Any], problem: str) -> None:
+    """The check can be used on a request that boto3 has not seen."""
+    (found,) = check("imagebuilder", "ImportVmImage", {**REQUEST, **change})
+    assert problem in found
+
+
+@pytest.mark.parametrize(
+    ("operation", "params", "problem"),
+    [
+        ("ListImages", {"maxResults": 0}, "value greater than or equal to 1"),
+        ("ListImages", {"maxResults": 26}, "value less than or equal to 25"),
+        ("ListImageBuildVersions", {"maxResults": 26}, "value less than or equal to 25"),
+        ("ListImages", {"maxResults": True}, "must be of type integer"),
+        ("ListImages", {"filters": [{"name": "a"}, {"name": "b c"}]}, "at 'filters.2.member.name'"),
+    ],
+)
+def test_constraints_of_numbers_and_lists(operation: str, params: dict[str, Any], problem: str) -> None:
+    """Numbers have bounds, and what is wrong inside a list is told with its position."""
+    (found,) = check("imagebuilder", operation, params)
+    assert problem in found
+
+
+def test_all_problems_at_once() -> None:
+    """One error names everything that is wrong with a request."""
+    problems = check("imagebuilder", "ImportVmImage", {**REQUEST, "platform": "BSD", "description": ""})
+    assert len(problems) == 2
+    assert message(problems).startswith("2 validation errors detected: Value ")
+    assert message(problems[:1]).startswith("1 validation error detected: Value ")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "a-b"},
+        {"name": "Windows Server 2019"},
+        {"name": "x" * 128},
+        {"semanticVersion": "2021.01.01"},
+        {"semanticVersion": "0.0.1073741823"},
+        {"semanticVersion": "00000000000001.0.0"},
+        {"description": "ü" * 1024},
+        {"clientToken": "x" * 64},
+        {"tags": {f"vm-image-import:{number}": "" for number in range(50)}},
+        {"tags": {"a key_.:/=+-@1": "x" * 256}},
+        {"platform": "macOS"},
+    ],
+)
+@pytest.mark.usefixtures("mode")
+def test_what_just_fits(change: dict[str, Any]) -> None:
+    """Values at a limit are accepted and come back as they were sent."""
+    arn = register(start_import(), **change)
+    image = get(arn)
+    assert {name: image[name] for name in change if name in image} == {
+        name: value for name, value in change.items() if name in image
+    }
+
+
+@pytest.mark.usefixtures("mode")
+def test_names_that_are_the_same() -> None:
+    """Case, spaces and underscores do not distinguish names, so builds are counted over all of them."""
+    task_id = start_import()
+    assert register(task_id, name="Web Server") == f"{ARN}/web-server/1.4.2/1"
+    assert register(task_id, name="web_server") == f"{ARN}/web-server/1.4.2/2"
+    assert register(task_id, name="WEB-SERVER") == f"{ARN}/web-server/1.4.2/3"
+    assert register(task_id, name="web-server", semanticVersion="1.4.3") == f"{ARN}/web-server/1.4.3/1"
+    assert register(task_id, name="webserver") == f"{ARN}/webserver/1.4.2/1"
+    assert get(f"{ARN}/web-server/1.4.2/1")["name"] == "Web Server"
+
+
+@pytest.mark.usefixtures("mode")
+def test_client_token() -> None:
+    """The same token gets the original answer and runs nothing; with other parameters it is an error."""
+    imagebuilder = client("imagebuilder")
+    request = {**REQUEST, "vmImportTaskId": start_import()}
+    first = imagebuilder.import_vm_image(**request)
+    again = imagebuilder.import_vm_image(**request)
+    assert {**again, "ResponseMetadata": None} == {**first, "ResponseMetadata": None}
+    assert len(imagebuilder.list_image_build_versions()["imageSummaryList"]) == 1
+    with pytest.raises(imagebuilder.exceptions.IdempotentParameterMismatchException) as error:
+        imagebuilder.import_vm_image(**{**request, "description": "other"})
+    assert error_of(error) == ("IdempotentParameterMismatchException", 400)
+
+
+@pytest.mark.parametrize("gone", ["unknown", "failed"])
+@pytest.mark.usefixtures("mode")
+def test_tasks_that_cannot_be_imported(gone: str) -> None:
+    """It is not documented what such a task does: an error at once, or an image that fails later. Both can be had."""
+    task_id = REQUEST["vmImportTaskId"]
+    if gone == "failed":
+        task_id = start_import(**{"status-message": "ClientError: No valid partitions. Not a valid volume."})
+        finish_imports()
+    with pytest.raises(ClientError) as error:
+        register(task_id)
+    assert error_of(error) == ("ClientException", 400)
+    image_builder.backends[ACCOUNT][REGION].unknown_task_is_error = False
+    arn = register(task_id)
+    assert get(arn)["state"]["status"] == "PENDING"
+    assert len(advance()) == 1
+    assert get(arn)["state"]["status"] == "FAILED"
+
+
+@pytest.mark.usefixtures("mode")
+def test_unknown_images() -> None:
+    """An ARN that names nothing is not found, one that is no ARN is refused."""
+    imagebuilder = client("imagebuilder")
+    arn = f"{ARN}/web-server/1.4.2/1"
+    requests: list[tuple[str, dict[str, Any]]] = [
+        ("get_image", {"imageBuildVersionArn": arn}),
+        ("get_image", {"imageBuildVersionArn": f"{ARN}/web-server/x.x.x"}),
+        ("tag_resource", {"resourceArn": arn, "tags": {"a": "b"}}),
+        ("untag_resource", {"resourceArn": arn, "tagKeys": ["a"]}),
+        ("list_tags_for_resource", {"resourceArn": arn}),
+    ]
+    for operation, params in requests:
+        with pytest.raises(imagebuilder.exceptions.ResourceNotFoundException) as error:
+            getattr(imagebuilder, operation)(**params)
+        assert error_of(error) == ("ResourceNotFoundException", 404)
+    with pytest.raises(ClientError) as refused:
+        get("web-server")
+    assert error_of(refused) == ("ClientException", 400)
+    with pytest.raises(ClientError) as refused:
+        imagebuilder.tag_resource(resourceArn="web-server", tags={"a": "b"})
+    assert error_of(refused) == ("InvalidParameterException", 400)
+
+
+@pytest.mark.usefixtures("mode")
+def test_x_is_the_highest_available() -> None:
+    """An ARN with x.x.x means the last build of the highest version that is AVAILABLE; 10 is more than 9."""
+    for version in ("1.9.0", "1.10.0", "1.10.0", "1.2.0"):
+        available(semanticVersion=version)
+    available(name="web-server-2", semanticVersion="8.0.0")
+    register(start_import(), semanticVersion="9.0.0")
+    for wanted, version in {"x.x.x": "1.10.0/2", "1.x.x": "1.10.0/2", "1.9.x": "1.9.0/1", "1.2.0": "1.2.0/1"}.items():
+        assert get(f"{ARN}/web-server/{wanted}")["version"] == version
+
+
+@pytest.mark.usefixtures("mode")
+def test_list_images() -> None:
+    """ListImages has one entry a version, without the build, and only the caller's own."""
+    task_id = start_import()
+    for version in ("1.0.0", "1.0.0", "2.0.0"):
+        register(task_id, semanticVersion=version, osVersion="Ubuntu 22.04")
+    imagebuilder = client("imagebuilder")
+    first, second = imagebuilder.list_images(owner="Self")["imageVersionList"]
+    assert first == {
+        "arn": f"{ARN}/web-server/1.0.0",
+        "name": "web-server",
+        "type": "AMI",
+        "version": "1.0.0",
+        "platform": "Linux",
+        "osVersion": "Ubuntu 22.04",
+        "owner": ACCOUNT,
+        "dateCreated": first["dateCreated"],
+        "buildType": "IMPORT",
+    }
+    assert second["version"] == "2.0.0"
+    assert imagebuilder.list_images(owner="Amazon")["imageVersionList"] == []
+
+
+@pytest.mark.parametrize(
+    ("filters", "versions"),
+    [
+        ({"name": ["web-server"]}, ["1.0.0", "2.0.0"]),
+        ({"name": ["web-server", "mail-gw"]}, ["1.0.0", "2.0.0", "3.0.0"]),
+        ({"name": ["web-server"], "version": ["2.0.0"]}, ["2.0.0"]),
+        ({"platform": ["Windows"]}, ["3.0.0"]),
+        ({"osVersion": ["Ubuntu 22.04"]}, ["2.0.0"]),
+        ({"type": ["DOCKER"]}, []),
+        ({"type": ["AMI"]}, ["1.0.0", "2.0.0", "3.0.0"]),
+    ],
+)
+@pytest.mark.usefixtures("mode")
+def test_filters(filters: dict[str, list[str]], versions: list[str]) -> None:
+    """An image has to pass every filter, with any of its values."""
+    task_id = start_import()
+    register(task_id, semanticVersion="1.0.0")
+    register(task_id, semanticVersion="2.0.0", osVersion="Ubuntu 22.04")
+    register(task_id, semanticVersion="3.0.0", name="mail-gw", platform="Windows")
+    listed = client("imagebuilder").list_images(
+        filters=[{"name": name, "values": values} for name, values in filters.items()]
+    )
+    assert [image["version"] for image in listed["imageVersionList"]] == versions
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        ({"filters": [{"name": "colour", "values": ["blue"]}]}, "InvalidRequestException"),
+        ({"filters": [{"name": "name", "values": ["a;b"]}]}, "ClientException"),
+        ({"owner": "Me"}, "ClientException"),
+        ({"maxResults": 26}, "ClientException"),
+        ({"nextToken": "nonsense"}, "InvalidPaginationTokenException"),
+    ],
+)
+@pytest.mark.usefixtures("mode")
+def test_refused_lists(request_: dict[str, Any], code: str) -> None:
+    """A list that AWS would refuse is an error, not an empty list."""
+    with pytest.raises(ClientError) as error:
+        client("imagebuilder").list_images(**request_)
+    assert error_of(error) == (code, 400)
+
+
+@pytest.mark.usefixtures("mode")
+def test_pages() -> None:
+    """Pages have 25 entries unless fewer are asked for, and together they have everything once."""
+    task_id = start_import()
+    for patch in range(27):
+        register(task_id, semanticVersion=f"1.0.{patch}")
+    imagebuilder = client("imagebuilder")
+    everything = [f"1.0.{patch}" for patch in range(27)]
+    for size, lengths in ({}, [25, 2]), ({"PageSize": 20}, [20, 7]):
+        pages = list(imagebuilder.get_paginator("list_images").paginate(PaginationConfig=size))
+        assert [len(page["imageVersionList"]) for page in pages] == lengths
+        assert [image["version"] for page in pages for image in page["imageVersionList"]] == everything
+
+
+@pytest.mark.usefixtures("mode")
+def test_list_image_build_versions() -> None:
+    """ListImageBuildVersions has every build of a version with its state, its tags and what it put out."""
+    first = available(tags={"team": "web"})
+    available(semanticVersion="1.4.3")
+    second = register(start_import())
+    imagebuilder = client("imagebuilder")
+    builds = imagebuilder.list_image_build_versions(imageVersionArn=f"{ARN}/web-server/1.4.2")["imageSummaryList"]
+    assert [build["arn"] for build in builds] == [first, second]
+    assert [build["version"] for build in builds] == ["1.4.2/1", "1.4.2/2"]
+    assert [build["state"]["status"] for build in builds] == ["AVAILABLE", "PENDING"]
+    assert [len(build["outputResources"]["amis"]) for build in builds] == [1, 0]
+    assert builds[0]["tags"] == {"team": "web"}
+    page = imagebuilder.list_image_build_versions(maxResults=2)
+    rest = imagebuilder.list_image_build_versions(nextToken=page["nextToken"])
+    assert [len(page["imageSummaryList"]), len(rest["imageSummaryList"])] == [2, 1]
+    assert "nextToken" not in rest
+
+
+@pytest.mark.usefixtures("mode")
+def test_tags() -> None:
+    """Tags can be added, replaced and removed, as long as there are at most 50."""
+    imagebuilder = client("imagebuilder")
+    arn = register(start_import(), tags={"team": "web", "stage": "test"})
+    imagebuilder.tag_resource(resourceArn=arn, tags={"stage": "production", "owner": "Ada"})
+    imagebuilder.untag_resource(resourceArn=arn, tagKeys=["team", "unheard-of"])
+    expected = {"stage": "production", "owner": "Ada"}
+    assert imagebuilder.list_tags_for_resource(resourceArn=arn)["tags"] == expected
+    assert get(arn)["tags"] == expected
+    with pytest.raises(imagebuilder.exceptions.InvalidParameterException):
+        imagebuilder.tag_resource(resourceArn=arn, tags={str(number): "" for number in range(49)})
+    with pytest.raises(imagebuilder.exceptions.InvalidParameterException):
+        imagebuilder.tag_resource(resourceArn=arn, tags={"aws:x": ""})
+    assert imagebuilder.list_tags_for_resource(resourceArn=arn)["tags"] == expected
+
+
+@pytest.mark.usefixtures("mode")
+def test_regions_are_apart() -> None:
+    """An image, and the task it is made from, belong to one Region; every Region of EC2 has Image Builder."""
+    task_id = start_import()
+    register(task_id)
+    elsewhere = client("imagebuilder", "eu-west-1")
+    assert elsewhere.list_images()["imageVersionList"] == []
+    with pytest.raises(elsewhere.exceptions.ClientException):
+        elsewhere.import_vm_image(**{**REQUEST, "vmImportTaskId": task_id})
+
+
+def test_moto_resets_it() -> None:
+    """Installing twice changes nothing, and whoever enters mock_aws anew starts without images and tokens."""
+    for _ in range(3):
+        image_builder.install()
+        with mock_aws():
+            assert client("imagebuilder").list_images()["imageVersionList"] == []
+            assert register(start_import(), clientToken="token") == f"{ARN}/web-server/1.4.2/1"
+
+
+def test_the_aws_command_line(moto_server: str) -> None:
+    """The real command line can import a VM, look at the image, list and tag it, and is told what is wrong."""
+    task_id = start_import()
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "awscli", "--endpoint-url", moto_server, "--output", "json", "imagebuilder"]
+        return subprocess.run([*command, *arguments], check=False, capture_output=True, text=True)
+
+    request = ("--name", "Web Server", "--semantic-version", "1.4.2", "--platform", "Linux")
+    imported = run("import-vm-image", *request, "--vm-import-task-id", task_id, "--tags", "team=web")
+    arn = json.loads(imported.stdout)["imageArn"]
+    assert arn == f"{ARN}/web-server/1.4.2/1"
+    finish_imports()
+    advance()
+    image = json.loads(run("get-image", "--image-build-version-arn", arn).stdout)["image"]
+    assert (image["state"]["status"], image["tags"]) == ("AVAILABLE", {"team": "web"})
+    run("tag-resource", "--resource-arn", arn, "--tags", "stage=test")
+    tags = json.loads(run("list-tags-for-resource", "--resource-arn", arn).stdout)["tags"]
+    assert tags == {"team": "web", "stage": "test"}
+    refused = run("import-vm-image", *request, "--vm-import-task-id", task_id, "--client-token", "x" * 65)
+    assert refused.returncode != 0
+    assert "(ClientException)" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "internal",
+    [
+        "moto.backend_index:backend_url_patterns",
+        "moto.backends:_import_backend",
+        "moto.core.base_backend:BackendDict",
+        "moto.core.base_backend:BaseBackend._url_module",
+        "moto.core.exceptions:ServiceException",
+        "moto.core.responses:ActionResult",
+        "moto.core.responses:BaseResponse._get_action",
+        "moto.core.responses:BaseResponse._get_params",
+        "moto.core.responses:BaseResponse.dispatch",
+        "moto.core.responses:BaseResponse.get_current_account",
+        "moto.core.responses:BaseResponse.parse_parameters",
+        "moto.core.utils:get_service_model",
+        "moto.moto_api._internal:mock_random.uuid4",
+    ],
+)
+def test_moto_internals(internal: str) -> None:
+    """What Image Builder reaches into in moto is still there; an upgrade that moved it is told by name."""
+    module, _, path = internal.partition(":")
+    reduce(getattr, path.split("."), importlib.import_module(module))

@@ -1,0 +1,558 @@
+"""The local VM import keeps what EC2 promises about import tasks and the AMIs they make."""
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from functools import reduce
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from local import vm_import
+from tests.conftest import ACCOUNT, REGION, client
+
+BUCKET = "vm-exports"
+KEY = "exports/web-server-1.4.2.ova"
+UBUNTU = {"platform": "Linux", "os": "Ubuntu 22.04.3 LTS - 5.15.0-97-generic"}
+TASK_TAGS = [{"ResourceType": "import-image-task", "Tags": [{"Key": "Name", "Value": "web"}]}]
+STEPS = ["validating", "validated", "converting", "updating", "booting", "booted", "preparing ami"]
+
+
+def upload(metadata: dict[str, str], key: str = KEY) -> dict[str, Any]:
+    """Put a disk into S3 and return the disk container that names it."""
+    s3 = client("s3")
+    s3.create_bucket(Bucket=BUCKET)
+    s3.put_object(Bucket=BUCKET, Key=key, Body=b"0123456789", Metadata=metadata)
+    return {"Format": "ova", "UserBucket": {"S3Bucket": BUCKET, "S3Key": key}}
+
+
+def start(*disks: dict[str, Any], **request: object) -> str:
+    """Start an import and return the task's id."""
+    task_id: str = client("ec2").import_image(DiskContainers=list(disks), **request)["ImportTaskId"]
+    return task_id
+
+
+def advance(times: int = 1) -> list[vm_import.Event]:
+    """Take every task some steps along and return all events."""
+    return [event for _ in range(times) for event in vm_import.advance(ACCOUNT, REGION)]
+
+
+def describe(task_id: str) -> dict[str, Any]:
+    """Return what EC2 answers about a task."""
+    (task,) = client("ec2").describe_import_image_tasks(ImportTaskIds=[task_id])["ImportImageTasks"]
+    return dict(task)
+
+
+def own_images() -> list[dict[str, Any]]:
+    """Return the AMIs of the account."""
+    return list(client("ec2").describe_images(Owners=["self"])["Images"])
+
+
+def error_code(error: pytest.ExceptionInfo[ClientError]) -> str:
+    """Return the code by which a caller tells one error from another."""
+    return error.value.response["Error"]["Code"]
+
+
+@pytest.mark.usefixtures("mode")
+def test_a_new_task_is_pending() -> None:
+    """The answer to ImportImage repeats the request and says that nothing has happened yet."""
+    disk = upload(UBUNTU)
+    answer = client("ec2").import_image(
+        DiskContainers=[disk], Description="Web", Platform="Linux", BootMode="uefi", TagSpecifications=TASK_TAGS
+    )
+    task_id = answer["ImportTaskId"]
+    assert re.fullmatch("import-ami-[0-9a-f]{17}", task_id)
+    del answer["ResponseMetadata"]
+    assert answer == {
+        "ImportTaskId": task_id,
+        "Status": "active",
+        "StatusMessage": "pending",
+        "Progress": "1",
+        "Description": "Web",
+        "Platform": "Linux",
+        "SnapshotDetails": [{**disk, "DiskImageSize": 0.0}],
+        "Tags": [{"Key": "Name", "Value": "web"}],
+    }
+    assert describe(task_id) == {**answer, "BootMode": "uefi"}
+
+
+@pytest.mark.usefixtures("mode")
+def test_a_task_goes_through_every_step() -> None:
+    """Each advance is one step with a message of its own and more progress, and the last one completes the task."""
+    task_id = start(upload(UBUNTU))
+    seen = []
+    for _ in STEPS:
+        advance()
+        seen.append(describe(task_id))
+    assert [task["StatusMessage"] for task in seen] == STEPS
+    assert {task["Status"] for task in seen} == {"active"}
+    progress = [int(task["Progress"]) for task in seen]
+    assert progress == sorted({1, *progress} - {1})
+    advance()
+    assert describe(task_id)["Status"] == "completed"
+
+
+@pytest.mark.usefixtures("mode")
+def test_a_completed_task_has_an_ami() -> None:
+    """A completed task names AMI and snapshot, tells what was found on the disk, and leaves out what is not known."""
+    disk = upload(UBUNTU)
+    task_id = start(disk)
+    advance(8)
+    (image,) = own_images()
+    snapshot = image["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
+    assert describe(task_id) == {
+        "ImportTaskId": task_id,
+        "Status": "completed",
+        "LicenseType": "BYOL",
+        "Platform": "Linux",
+        "ImageId": image["ImageId"],
+        "SnapshotDetails": [
+            {
+                "UserBucket": disk["UserBucket"],
+                "SnapshotId": snapshot,
+                "DiskImageSize": 10.0,
+                "DeviceName": "/dev/sda1",
+                "Format": "VMDK",
+                "Status": "completed",
+            }
+        ],
+    }
+    assert {name: image.get(name) for name in ("Name", "Description", "OwnerId", "Architecture", "State")} == {
+        "Name": task_id,
+        "Description": "AWS-VMImport service: Linux - Ubuntu 22.04.3 LTS - 5.15.0-97-generic",
+        "OwnerId": ACCOUNT,
+        "Architecture": "x86_64",
+        "State": "available",
+    }
+    assert image["PlatformDetails"] == "Linux/UNIX"
+    assert not {"Platform", "BootMode", "SourceImageId"} & image.keys()
+
+
+@pytest.mark.usefixtures("mode")
+def test_the_ami_of_a_windows_machine() -> None:
+    """Windows is a platform that the AMI names; what the request says of the machine counts, and reaches the AMI."""
+    start(upload({"platform": "Windows", "architecture": "x86_64"}), Architecture="i386", BootMode="legacy-bios")
+    advance(8)
+    (image,) = own_images()
+    assert (image["Platform"], image["PlatformDetails"]) == ("windows", "Windows")
+    assert (image["Architecture"], image["BootMode"]) == ("i386", "legacy-bios")
+
+
+@pytest.mark.usefixtures("mode")
+def test_an_unknown_machine() -> None:
+    """A disk that does not tell what it holds makes a task without a platform and an AMI without a system."""
+    task_id = start(upload({}))
+    advance(8)
+    assert describe(task_id)["Status"] == "completed"
+    assert not {"Platform", "Architecture", "LicenseType", "Tags", "Progress"} & describe(task_id).keys()
+    (image,) = own_images()
+    assert image["Description"] == "AWS-VMImport service"
+
+
+@pytest.mark.usefixtures("mode")
+def test_tags_of_the_task_stay_with_the_task() -> None:
+    """Neither the AMI nor its snapshot get the task's tags."""
+    task_id = start(upload(UBUNTU), TagSpecifications=TASK_TAGS)
+    advance(8)
+    (image,) = own_images()
+    (snapshot,) = client("ec2").describe_snapshots(OwnerIds=["self"])["Snapshots"]
+    assert describe(task_id)["Tags"] == [{"Key": "Name", "Value": "web"}]
+    assert not image.get("Tags")
+    assert not snapshot.get("Tags")
+
+
+@pytest.mark.usefixtures("mode")
+def test_tags_of_a_task_can_be_changed() -> None:
+    """CreateTags and DeleteTags work on an import task, at any time."""
+    task_id = start(upload(UBUNTU), TagSpecifications=TASK_TAGS)
+    advance(8)
+    client("ec2").create_tags(Resources=[task_id], Tags=[{"Key": "Version", "Value": "1.4.2"}])
+    client("ec2").delete_tags(Resources=[task_id], Tags=[{"Key": "Name"}])
+    assert describe(task_id)["Tags"] == [{"Key": "Version", "Value": "1.4.2"}]
+    (tag,) = client("ec2").describe_tags(Filters=[{"Name": "resource-type", "Values": ["import-image-task"]}])["Tags"]
+    assert tag["ResourceId"] == task_id
+
+
+@pytest.mark.usefixtures("mode")
+def test_several_disks_make_several_snapshots() -> None:
+    """Every disk of a machine has its own snapshot and device; the first disk that says something is believed."""
+    disks = [upload({}, "root.vmdk"), upload(UBUNTU, "data.vmdk")]
+    task_id = start(*disks)
+    advance(8)
+    details = describe(task_id)["SnapshotDetails"]
+    assert [detail["DeviceName"] for detail in details] == ["/dev/sda1", "/dev/sdb"]
+    assert [detail["UserBucket"]["S3Key"] for detail in details] == ["root.vmdk", "data.vmdk"]
+    assert len({detail["SnapshotId"] for detail in details}) == 2
+    assert describe(task_id)["Platform"] == "Linux"
+
+
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [
+        (f"s3://{BUCKET}/my disk.ova", "my disk.ova"),
+        (f"s3://{BUCKET}/my%20disk.ova", "my%20disk.ova"),
+        (f"https://{BUCKET}.s3.us-east-1.amazonaws.com/my%20disk.ova", "my disk.ova"),
+        (f"https://s3.us-east-1.amazonaws.com/{BUCKET}/my%20disk.ova", "my disk.ova"),
+    ],
+)
+@pytest.mark.usefixtures("mode")
+def test_disks_by_url(url: str, key: str) -> None:
+    """A disk can be named by any form of its URL in S3, https ones percent-encoded, and the task repeats it."""
+    upload(UBUNTU, key)
+    task_id = start({"Url": url})
+    advance(8)
+    assert describe(task_id)["Status"] == "completed"
+    assert describe(task_id)["SnapshotDetails"][0]["Url"] == url
+
+
+@pytest.mark.usefixtures("mode")
+def test_a_disk_that_is_a_snapshot() -> None:
+    """A snapshot that exists can be a disk."""
+    ec2 = client("ec2")
+    volume = ec2.create_volume(Size=3, AvailabilityZone=f"{REGION}a")
+    snapshot = ec2.create_snapshot(VolumeId=volume["VolumeId"])
+    task_id = start({"SnapshotId": snapshot["SnapshotId"]})
+    advance(8)
+    assert describe(task_id)["SnapshotDetails"][0]["DiskImageSize"] == 3.0 * 2**30
+
+
+@pytest.mark.parametrize(
+    "disk",
+    [
+        {"UserBucket": {"S3Bucket": BUCKET, "S3Key": "missing.ova"}},
+        {"UserBucket": {"S3Bucket": "no-such-bucket", "S3Key": KEY}},
+        {"Url": "https://example.com/web.ova"},
+        {"SnapshotId": "snap-0123456789abcdef0"},
+    ],
+    ids=["key", "bucket", "url", "snapshot"],
+)
+@pytest.mark.usefixtures("mode")
+def test_an_unreadable_disk_fails_the_task_not_the_request(disk: dict[str, Any]) -> None:
+    """EC2 takes the request; the task then fails for a disk that it cannot read."""
+    readable = upload(UBUNTU)
+    task_id = start(readable, disk)
+    assert advance(3) == []
+    task = describe(task_id)
+    assert (task["Status"], task["ImageId"]) == ("deleted", "")
+    assert task["StatusMessage"] == (
+        "ClientError: Disk validation failed [We do not have access to the given resource. Reason 403 Forbidden]"
+    )
+    assert "Progress" not in task
+
+
+@pytest.mark.usefixtures("mode")
+def test_a_failing_import() -> None:
+    """A task fails half way, with the disk's message verbatim and its snapshots completed, and makes no AMI."""
+    message = "ClientError: Unsupported kernel version 4.15.0-1021-aws"
+    task_id = start(upload({"platform": "Linux", "status-message": message}))
+    advance(4)
+    assert describe(task_id)["Status"] == "deleting"
+    assert advance(6) == []
+    task = describe(task_id)
+    assert (task["Status"], task["StatusMessage"], task["ImageId"]) == ("deleted", message, "")
+    assert task["SnapshotDetails"][0]["Status"] == "completed"
+    assert own_images() == []
+
+
+@pytest.mark.usefixtures("mode")
+def test_cancelling() -> None:
+    """A cancelled task is deleting at once, then deleted, and only its message says that it was cancelled."""
+    task_id = start(upload(UBUNTU))
+    advance(5)
+    answer = client("ec2").cancel_import_task(ImportTaskId=task_id, CancelReason="wrong disk")
+    assert (answer["ImportTaskId"], answer["PreviousState"], answer["State"]) == (task_id, "active", "deleting")
+    assert advance(9) == []
+    task = describe(task_id)
+    assert (task["Status"], task["StatusMessage"]) == ("deleted", "Import task cancelled: wrong disk")
+
+
+@pytest.mark.usefixtures("mode")
+def test_cancelling_too_late() -> None:
+    """What is finished, or not known, cannot be cancelled."""
+    task_id = start(upload(UBUNTU))
+    advance(8)
+    with pytest.raises(ClientError) as finished:
+        client("ec2").cancel_import_task(ImportTaskId=task_id)
+    assert error_code(finished) == "IncorrectState"
+    with pytest.raises(ClientError) as unknown:
+        client("ec2").cancel_import_task(ImportTaskId="import-ami-0123456789abcdef0")
+    assert error_code(unknown) == "InvalidConversionTaskId"
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        ({}, "MissingParameter"),
+        ({"DiskContainers": [{"Format": "ova"}]}, "MissingParameter"),
+        ({"DiskContainers": [{"UserBucket": {"S3Bucket": BUCKET}}]}, "MissingParameter"),
+        ({"DiskContainers": [{"Url": "s3://b/k", "Format": "iso"}]}, "InvalidParameterValue"),
+        ({"DiskContainers": [{"Url": "s3://b/k"}], "Platform": "BeOS"}, "InvalidParameterValue"),
+        ({"DiskContainers": [{"Url": "s3://b/k"}], "Architecture": "sparc"}, "InvalidParameterValue"),
+        ({"DiskContainers": [{"Url": "s3://b/k"}], "BootMode": "floppy"}, "InvalidParameterValue"),
+        ({"DiskContainers": [{"Url": "s3://b/k"}], "LicenseType": "free"}, "InvalidParameterValue"),
+        (
+            {"DiskContainers": [{"Url": "s3://b/k"}], "TagSpecifications": [{**TASK_TAGS[0], "ResourceType": "image"}]},
+            "InvalidParameter",
+        ),
+        ({"DiskContainers": [{"Url": "s3://b/k"}], "DryRun": True}, "DryRunOperation"),
+    ],
+)
+@pytest.mark.usefixtures("mode")
+def test_refused_requests(request_: dict[str, Any], code: str) -> None:
+    """A request that cannot make a task is an error with EC2's code, and leaves no task."""
+    with pytest.raises(ClientError) as error:
+        client("ec2").import_image(**request_)
+    assert error_code(error) == code
+    assert client("ec2").describe_import_image_tasks()["ImportImageTasks"] == []
+
+
+@pytest.mark.usefixtures("mode")
+def test_client_token() -> None:
+    """The same token with the same request is the same task; with another request it is an error."""
+    disk = upload(UBUNTU)
+    first = start(disk, ClientToken="once")
+    assert start(disk, ClientToken="once") == first
+    assert start(disk) != first
+    with pytest.raises(ClientError) as error:
+        start(disk, ClientToken="once", Description="other")
+    assert error_code(error) == "IdempotentParameterMismatch"
+
+
+@pytest.mark.usefixtures("mode")
+def test_filter_by_state() -> None:
+    """The only filter is the task's state."""
+    done, failed = start(upload(UBUNTU)), start({"Url": "s3://no-such-bucket/disk.ova"})
+    advance(8)
+    active = start(upload(UBUNTU))
+
+    def listed(*states: str) -> set[str]:
+        filters = [{"Name": "task-state", "Values": states}]
+        return {
+            task["ImportTaskId"]
+            for task in client("ec2").describe_import_image_tasks(Filters=filters)["ImportImageTasks"]
+        }
+
+    assert listed("active") == {active}
+    assert listed("completed", "deleted") == {done, failed}
+    assert listed("deleting") == set()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"Filters": [{"Name": "task-state", "Values": ["converting"]}]},
+        {"Filters": [{"Name": "tag:Name", "Values": ["web"]}]},
+        {"MaxResults": 0},
+    ],
+)
+@pytest.mark.usefixtures("mode")
+def test_refused_descriptions(request_: dict[str, Any]) -> None:
+    """A filter or a state that EC2 does not have is an error, not an empty list."""
+    with pytest.raises(ClientError) as error:
+        client("ec2").describe_import_image_tasks(**request_)
+    assert error_code(error) == "InvalidParameterValue"
+
+
+@pytest.mark.usefixtures("mode")
+def test_paging() -> None:
+    """Pages follow each other until all tasks were listed once; a token of nobody's is an error."""
+    started = [start({"Url": "s3://no-such-bucket/disk.ova"}) for _ in range(5)]
+    pages = client("ec2").get_paginator("describe_import_image_tasks").paginate(PaginationConfig={"PageSize": 2})
+    listed = [[task["ImportTaskId"] for task in page["ImportImageTasks"]] for page in pages]
+    assert listed == [started[:2], started[2:4], started[4:]]
+    for token in ("nonsense", "page-99"):
+        with pytest.raises(ClientError) as error:
+            client("ec2").describe_import_image_tasks(NextToken=token)
+        assert error_code(error) == "InvalidNextToken"
+
+
+@pytest.mark.usefixtures("mode")
+def test_unknown_tasks_are_an_error_or_missing() -> None:
+    """EC2 was seen to answer an id it does not know with an error and with nothing: both can be had."""
+    for task_id, code in {
+        "import-ami-0123456789abcdef0": "InvalidConversionTaskId",
+        "ami-0123456789abcdef0": "InvalidConversionTaskId.Malformed",
+    }.items():
+        vm_import.backends[ACCOUNT][REGION].unknown_task_is_error = True
+        with pytest.raises(ClientError) as error:
+            describe(task_id)
+        assert error_code(error) == code
+        vm_import.backends[ACCOUNT][REGION].unknown_task_is_error = False
+        assert client("ec2").describe_import_image_tasks(ImportTaskIds=[task_id])["ImportImageTasks"] == []
+
+
+@pytest.mark.usefixtures("mode")
+def test_tasks_are_listed_for_seven_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that ended is listed for 7 days, one that is active for ever."""
+    now = datetime(2026, 11, 23, 10, 15, tzinfo=UTC)
+    monkeypatch.setattr(vm_import, "clock", lambda: now)
+    start(upload(UBUNTU))
+    advance(8)
+    active = start(upload(UBUNTU))
+
+    def listed(age: timedelta) -> list[str]:
+        monkeypatch.setattr(vm_import, "clock", lambda: now + age)
+        advance()
+        return [task["ImportTaskId"] for task in client("ec2").describe_import_image_tasks()["ImportImageTasks"]]
+
+    assert len(listed(timedelta(days=7, seconds=-1))) == 2
+    assert listed(timedelta(days=7)) == [active]
+
+
+@pytest.mark.usefixtures("mode")
+def test_forgotten_tasks() -> None:
+    """A test can drop a task without waiting for its 7 days."""
+    task_id = start(upload(UBUNTU))
+    vm_import.backends[ACCOUNT][REGION].forget(task_id)
+    assert client("ec2").describe_import_image_tasks()["ImportImageTasks"] == []
+
+
+@pytest.mark.usefixtures("mode")
+def test_the_event_of_an_ami(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event has the shape that AWS documents, with nothing in it that tells an import from any other AMI."""
+    monkeypatch.setattr(vm_import, "clock", lambda: datetime(2026, 11, 23, 10, 15, tzinfo=UTC))
+    start(upload(UBUNTU))
+    (event,) = advance(8)
+    (image,) = own_images()
+    detail = event["detail"]
+    assert isinstance(detail, dict)
+    assert event == {
+        "version": "0",
+        "id": event["id"],
+        "detail-type": "EC2 AMI State Change",
+        "source": "aws.ec2",
+        "account": ACCOUNT,
+        "time": "2026-11-23T10:15:00Z",
+        "region": REGION,
+        "resources": [f"arn:aws:ec2:{REGION}::image/{image['ImageId']}"],
+        "detail": {
+            "RequestId": detail["RequestId"],
+            "ImageId": image["ImageId"],
+            "State": "available",
+            "ErrorMessage": "",
+        },
+    }
+    assert image["CreationDate"] == "2026-11-23T10:15:00.000Z"
+
+
+@pytest.mark.usefixtures("mode")
+def test_every_ami_is_announced_once() -> None:
+    """Whatever made an AMI, there is one event with an id of its own when it becomes available, also after a pause."""
+    ec2 = client("ec2")
+    registered = ec2.register_image(Name="registered")["ImageId"]
+    copied = ec2.copy_image(SourceImageId=registered, SourceRegion=REGION, Name="copied")["ImageId"]
+    events = advance(2)
+    assert [event["resources"] for event in events] == [
+        [f"arn:aws:ec2:{REGION}::image/{registered}"],
+        [f"arn:aws:ec2:{REGION}::image/{copied}"],
+    ]
+    assert len({str(event["id"]) for event in events}) == 2
+    ec2.disable_image(ImageId=copied)
+    assert advance() == []
+    ec2.enable_image(ImageId=copied)
+    assert [event["resources"] for event in advance(2)] == [[f"arn:aws:ec2:{REGION}::image/{copied}"]]
+
+
+def test_public_amis_are_not_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The AMIs that moto brings along are nobody's news."""
+    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "true")
+    vm_import.install()
+    with mock_aws():
+        assert client("ec2").describe_images(Owners=["amazon"])["Images"]
+        assert advance() == []
+
+
+@pytest.mark.usefixtures("mode")
+def test_copies_name_their_source() -> None:
+    """DescribeImages tells a copy from an original."""
+    ec2 = client("ec2")
+    original = ec2.register_image(Name="original")["ImageId"]
+    west = client("ec2", "us-west-2")
+    copy = west.copy_image(SourceImageId=original, SourceRegion=REGION, Name="copy")["ImageId"]
+    (image,) = west.describe_images(ImageIds=[copy])["Images"]
+    assert (image["SourceImageId"], image["SourceImageRegion"]) == (original, REGION)
+    assert "SourceImageId" not in own_images()[0]
+
+
+@pytest.mark.usefixtures("mode")
+def test_regions_are_apart() -> None:
+    """Tasks, and the steps they go, belong to one Region."""
+    task_id = start(upload(UBUNTU))
+    vm_import.advance(ACCOUNT, "eu-west-1")
+    assert client("ec2", "eu-west-1").describe_import_image_tasks()["ImportImageTasks"] == []
+    assert describe(task_id)["StatusMessage"] == "pending"
+
+
+def test_moto_resets_it() -> None:
+    """Installing twice changes nothing, and whoever enters mock_aws anew starts without tasks and without news."""
+    for _ in range(3):
+        vm_import.install()
+        with mock_aws():
+            assert client("ec2").describe_import_image_tasks()["ImportImageTasks"] == []
+            start(upload(UBUNTU))
+            assert len(advance(8)) == 1
+            image = own_images()[0]["ImageId"]
+            client("ec2").copy_image(SourceImageId=image, SourceRegion=REGION, Name="copy")
+            assert [copy.get("SourceImageId") for copy in own_images()] == [None, image]
+
+
+def test_the_aws_command_line(moto_server: str) -> None:
+    """The real command line can start an import, list it and cancel it."""
+    upload(UBUNTU)
+
+    def aws(*arguments: str) -> dict[str, Any]:
+        command = [sys.executable, "-m", "awscli", "--endpoint-url", moto_server, "--output", "json", "ec2"]
+        done = subprocess.run([*command, *arguments], check=True, capture_output=True, text=True)
+        return dict(json.loads(done.stdout))
+
+    started = aws(
+        *("import-image", "--description", "Web server"),
+        *("--disk-containers", f"Format=ova,UserBucket={{S3Bucket={BUCKET},S3Key={KEY}}}"),
+        *("--tag-specifications", "ResourceType=import-image-task,Tags=[{Key=Version,Value=1.4.2}]"),
+    )
+    task_id = started["ImportTaskId"]
+    advance(2)
+    (task,) = aws("describe-import-image-tasks", "--import-task-ids", task_id)["ImportImageTasks"]
+    assert (task["StatusMessage"], task["Platform"]) == ("validated", "Linux")
+    assert task["Tags"] == [{"Key": "Version", "Value": "1.4.2"}]
+    assert aws("cancel-import-task", "--import-task-id", task_id)["State"] == "deleting"
+
+
+@pytest.mark.parametrize(
+    "internal",
+    [
+        "moto.core.base_backend:BackendDict.reset",
+        "moto.core.responses:ActionResult",
+        "moto.core.utils:get_service_model",
+        "moto.ec2.exceptions:EC2ClientError",
+        "moto.ec2.models:ec2_backends",
+        "moto.ec2.models:get_prefix",
+        "moto.ec2.models.tags:get_prefix",
+        "moto.ec2.models:EC2Backend.copy_image",
+        "moto.ec2.models:EC2Backend.copy_snapshot",
+        "moto.ec2.models:EC2Backend.create_tags",
+        "moto.ec2.models:EC2Backend.register_image",
+        "moto.ec2.responses:EC2Response._filters_from_querystring",
+        "moto.ec2.responses:EC2Response._get_param",
+        "moto.ec2.responses:EC2Response._get_params",
+        "moto.ec2.responses:EC2Response._parse_tag_specification",
+        "moto.ec2.responses:EC2Response.error_on_dryrun",
+        "moto.ec2.utils:EC2_PREFIX_TO_RESOURCE",
+        "moto.ec2.utils:EC2_RESOURCE_TO_PREFIX",
+        "moto.ec2.utils:get_prefix",
+        "moto.ec2.utils:random_id",
+        "moto.moto_api._internal:mock_random.uuid4",
+        "moto.s3.exceptions:MissingBucket",
+        "moto.s3.models:S3Backend.get_object",
+        "moto.s3.models:s3_backends",
+    ],
+)
+def test_moto_internals(internal: str) -> None:
+    """What VM import reaches into in moto is still there; an upgrade that moved it is told by name."""
+    module, _, path = internal.partition(":")
+    reduce(getattr, path.split("."), importlib.import_module(module))

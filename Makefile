@@ -12,7 +12,7 @@ setup: .venv/ready node_modules/ready
 
 .venv/ready: requirements.txt
 	"$(PYTHON)" -m venv --clear .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: -r requirements.txt
+	.venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes --only-binary=:all: -r requirements.txt
 	@touch $@
 
 node_modules/ready: package-lock.json

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from aws_cdk import App, Validations
-from cdk_nag import AwsSolutionsChecks
+from aws_cdk import App
 
+from infra.checks import check
 from infra.stack import VmImageImportStack
 
 # The command line passes this context on; without it the same template has to come out.
@@ -13,5 +13,5 @@ context = json.loads(Path(__file__).with_name("cdk.json").read_text(encoding="ut
 
 app = App(context=context)
 VmImageImportStack(app, "VmImageImport")
-Validations.of(app).add_plugins(AwsSolutionsChecks(app, verbose=True))
+check(app)
 app.synth()

@@ -10,7 +10,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from infra import bundle
-from infra.acknowledge import acknowledge, as_reported
+from infra.checks import acknowledge, as_reported
 from infra.evidence import evidence_queue
 
 _NAMESPACE: Final = "VmImageImport"

@@ -1,5 +1,6 @@
 """The log and the metrics. The service's name and the namespace come from the function's environment."""
 
+import logging
 import warnings
 from typing import Final
 
@@ -10,6 +11,8 @@ from vm_image_import.outcome import Kind, Outcome
 
 logger = Logger()
 metrics = Metrics()
+# botocore says at every cold start where it found its credentials.
+logging.getLogger("botocore").setLevel(logging.WARNING)
 # Most AMIs are no imports, and then there is nothing to count.
 warnings.filterwarnings("ignore", message="No application metrics to publish")
 

@@ -1,9 +1,15 @@
-"""Acknowledges findings of the checks, each on the very resource and with its reason."""
+"""The checks that every synthesis has to pass, and how findings are acknowledged."""
 
 from collections.abc import Mapping
 
-from aws_cdk import Acknowledgment, Stack, Token, Validations
+from aws_cdk import Acknowledgment, App, Stack, Token, Validations
+from cdk_nag import AwsSolutionsChecks
 from constructs import IConstruct
+
+
+def check(app: App) -> None:
+    """Let the synthesis of `app` fail for every finding that is not acknowledged."""
+    Validations.of(app).add_plugins(AwsSolutionsChecks(app, verbose=True))
 
 
 def acknowledge(construct: IConstruct, reasons: Mapping[str, str]) -> None:

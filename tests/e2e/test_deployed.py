@@ -1,0 +1,284 @@
+"""The synthesised template and the bundled artefact, deployed to the local AWS and run by the real runtime client."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local import event_bus, functions
+from local.cloud import ACCOUNT, Cloud
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.xdist_group("assembly")
+
+STACK = "VmImageImport"
+STEPS = 12
+UBUNTU = {"platform": "Linux", "os": "Ubuntu 22.04.3 LTS - 5.15.0-97-generic"}
+
+
+@pytest.fixture(scope="module")
+def cloud(assembly: Path) -> Iterator[Cloud]:
+    """Give a local AWS with the app deployed to it."""
+    with Cloud() as cloud:
+        cloud.deploy(assembly, STACK)
+        cloud.client("s3").create_bucket(Bucket="exports")
+        yield cloud
+
+
+def resource(cloud: Cloud, kind: str, part: str = "") -> str:
+    """Return the physical id of the stack's resource of a kind, with `part` in its logical id."""
+    answer = cloud.client("cloudformation").describe_stack_resources(StackName=STACK)
+    (found,) = (
+        each["PhysicalResourceId"]
+        for each in answer["StackResources"]
+        if each["ResourceType"] == kind and part in each["LogicalResourceId"]
+    )
+    return str(found)
+
+
+def start_import(cloud: Cloud, key: str, found: Mapping[str, str] = UBUNTU, **tags: str) -> str:
+    """Upload an export and start its import; return the task's id."""
+    cloud.client("s3").put_object(Bucket="exports", Key=key, Body=b"disk", Metadata=found)
+    listed = [{"Key": name, "Value": value} for name, value in tags.items()]
+    answer = cloud.client("ec2").import_image(
+        DiskContainers=[{"UserBucket": {"S3Bucket": "exports", "S3Key": key}}],
+        TagSpecifications=[{"ResourceType": "import-image-task", "Tags": listed}] if listed else [],
+    )
+    return str(answer["ImportTaskId"])
+
+
+def let_time_pass(cloud: Cloud) -> None:
+    """Let every import and image come to its end."""
+    for _ in range(STEPS):
+        cloud.step()
+
+
+def invoke(cloud: Cloud, payload: object) -> dict[str, Any]:
+    """Invoke the function by hand and return its answer, or its error in Lambda's shape."""
+    name = resource(cloud, "AWS::Lambda::Function")
+    answer = cloud.client("lambda").invoke(FunctionName=name, Payload=json.dumps(payload))["Payload"].read()
+    decoded: dict[str, Any] = json.loads(answer)
+    return decoded
+
+
+def builds(cloud: Cloud, name: str) -> list[dict[str, Any]]:
+    """Return all builds of all versions of an image."""
+    image_builder = cloud.client("imagebuilder")
+    versions = image_builder.list_images(filters=[{"name": "name", "values": [name]}])["imageVersionList"]
+    return [
+        image_builder.get_image(imageBuildVersionArn=build["arn"])["image"]
+        for version in versions
+        for build in image_builder.list_image_build_versions(imageVersionArn=version["arn"])["imageSummaryList"]
+    ]
+
+
+def logs_of(task: str) -> list[dict[str, Any]]:
+    """Return the log entries of the runs in which a task appears."""
+    runs = [run.result.logs for run in functions.invocations() if task in run.result.logs]
+    return [json.loads(line) for run in runs for line in run.splitlines()]
+
+
+def messages(cloud: Cloud, part: str) -> list[dict[str, Any]]:
+    """Take the messages out of one of the stack's queues."""
+    answer = cloud.client("sqs").receive_message(
+        QueueUrl=resource(cloud, "AWS::SQS::Queue", part), MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+    )
+    return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
+
+
+def golden(name: str, **changes: object) -> dict[str, Any]:
+    """Return a golden event as it would come in this account."""
+    event = json.loads((ROOT / "tests/events" / f"{name}.json").read_text(encoding="utf-8"))
+    return {**event, "account": ACCOUNT, "region": "us-east-1", **changes}
+
+
+def test_a_completed_import_becomes_an_image(cloud: Cloud) -> None:
+    """The event reaches the function by its rule, and the image has name, version, platform, release and tags."""
+    task = start_import(cloud, "exports/web-server-1.4.2.ova", Team="web")
+    let_time_pass(cloud)
+    (image,) = builds(cloud, "web-server")
+    assert image["arn"] == f"arn:aws:imagebuilder:us-east-1:{ACCOUNT}:image/web-server/1.4.2/1"
+    assert image["state"]["status"] == "AVAILABLE"
+    assert (image["platform"], image["osVersion"]) == ("Linux", "Ubuntu 22.04.3 LTS")
+    assert image["tags"]["vm-image-import:task-id"] == task
+    assert image["tags"]["vm-image-import:source"] == "s3://exports/exports/web-server-1.4.2.ova"
+    assert image["tags"]["Team"] == "web"
+
+
+def test_the_log_tells_the_story_of_a_task(cloud: Cloud) -> None:
+    """Every line about a task carries its id; the last one has the outcome, and the metrics are EMF."""
+    task = start_import(cloud, "exports/logged-1.0.ova")
+    let_time_pass(cloud)
+    entries = logs_of(task)
+    told = [entry for entry in entries if entry.get("service") == "vm-image-import" and "message" in entry]
+    assert {entry["importTaskId"] for entry in told} == {task}
+    assert told[-1]["outcome"] == "REGISTERED"
+    assert told[-1]["imageArn"].endswith(":image/logged/1.0.0/1")
+    (emf,) = (entry for entry in entries if "_aws" in entry)
+    assert emf["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "VmImageImport"
+    assert emf["ImagesRegistered"] == [1.0]
+    assert emf["EventAge"][0] >= 0
+
+
+def test_the_log_does_not_hold_the_event(cloud: Cloud) -> None:
+    """Events and payloads are input from elsewhere: they are not copied into the log."""
+    task = start_import(cloud, "exports/quiet-1.0.ova")
+    let_time_pass(cloud)
+    (run,) = (run for run in functions.invocations() if task in run.result.logs)
+    assert json.loads(run.payload)["id"] not in run.result.logs
+
+
+def test_an_event_that_comes_twice_changes_nothing(cloud: Cloud) -> None:
+    """EventBridge delivers at least once: the second run gets the same image."""
+    task = start_import(cloud, "exports/twice-1.0.ova")
+    let_time_pass(cloud)
+    (run,) = (run for run in functions.invocations() if task in run.result.logs)
+    assert event_bus.deliver(json.loads(run.payload)) == 1
+    functions.run_queued()
+    again = functions.invocations()[-1]
+    assert json.loads(again.result.payload)["imageArn"] == json.loads(run.result.payload)["imageArn"]
+    assert len(builds(cloud, "twice")) == 1
+
+
+def test_a_second_import_of_the_same_version_is_another_build(cloud: Cloud) -> None:
+    """Image Builder counts them; neither takes the place of the other."""
+    for _ in range(2):
+        start_import(cloud, "exports/rebuilt-1.0.ova")
+        let_time_pass(cloud)
+    assert [image["version"] for image in builds(cloud, "rebuilt")] == ["1.0.0/1", "1.0.0/2"]
+
+
+def test_an_ami_that_is_no_import_is_ignored(cloud: Cloud) -> None:
+    """The rule cannot tell them apart, so the function does."""
+    ami = cloud.client("ec2").register_image(Name="golden-base", Architecture="x86_64")["ImageId"]
+    cloud.step()
+    (run,) = (run for run in functions.invocations() if ami.encode() in run.payload)
+    answer = json.loads(run.result.payload)
+    assert answer["outcome"] == "IGNORED"
+    assert ami in answer["reason"]
+
+
+def test_a_copy_of_an_imported_ami_is_ignored(cloud: Cloud) -> None:
+    """A copy has the import's name and sends the same event."""
+    task = start_import(cloud, "exports/copied-1.0.ova")
+    let_time_pass(cloud)
+    ec2 = cloud.client("ec2")
+    (ami,) = ec2.describe_images(Filters=[{"Name": "name", "Values": [task]}])["Images"]
+    copy = ec2.copy_image(SourceImageId=ami["ImageId"], SourceRegion="us-east-1", Name=task)["ImageId"]
+    cloud.step()
+    (run,) = (run for run in functions.invocations() if copy.encode() in run.payload)
+    assert json.loads(run.result.payload)["outcome"] == "IGNORED"
+    assert len(builds(cloud, "copied")) == 1
+
+
+def test_a_dry_run_by_hand_shows_the_request_and_changes_nothing(cloud: Cloud) -> None:
+    """A person sees the request beforehand, changes what does not fit, and gets what was shown."""
+    task = start_import(cloud, "exports/disk0.vhdx", {"platform": "Windows"}, Version="nonsense")
+    let_time_pass(cloud)
+    payload = {"importTaskId": task, "name": "Windows Base", "semanticVersion": "2019.11", "tags": {"Team": "desk"}}
+    shown = invoke(cloud, {**payload, "dryRun": True})
+    assert shown["outcome"] == "DRY_RUN"
+    assert shown["request"]["platform"] == "Windows"
+    assert not builds(cloud, "Windows Base")
+    answer = invoke(cloud, payload)
+    assert answer["outcome"] == "REGISTERED"
+    assert answer["request"] == shown["request"]
+    (image,) = builds(cloud, "Windows Base")
+    assert image["arn"] == answer["imageArn"]
+    assert answer["imageArn"].endswith(":image/windows-base/2019.11.0/1")
+    assert image["tags"]["Team"] == "desk"
+
+
+def test_a_version_tag_that_is_no_version_is_rejected(cloud: Cloud) -> None:
+    """The import completes, nothing is registered, and the log says what to write instead."""
+    task = start_import(cloud, "exports/wrong-1.0.ova", Version="latest")
+    let_time_pass(cloud)
+    assert not builds(cloud, "wrong")
+    rejected = logs_of(task)[-2]
+    assert (rejected["outcome"], rejected["level"]) == ("REJECTED", "WARNING")
+    assert "'latest' is no version: write it like 1.4.2" in rejected["reason"]
+
+
+@pytest.mark.parametrize("message", ["ClientError: Unsupported kernel version 4.15.0-1021-aws"])
+def test_a_failed_import_is_told_in_ec2s_words(cloud: Cloud, message: str) -> None:
+    """A person who asks learns at once why there is no image."""
+    task = start_import(cloud, "exports/legacy-1.0.ova", {"status-message": message})
+    let_time_pass(cloud)
+    answer = invoke(cloud, {"importTaskId": task})
+    assert answer == {"outcome": "IMPORT_FAILED", "importTaskId": task, "reason": message}
+
+
+def test_a_cancelled_import_is_no_failure(cloud: Cloud) -> None:
+    """Both end as `deleted`; what a person did on purpose is not reported as an error."""
+    task = start_import(cloud, "exports/cancelled-1.0.ova")
+    cloud.step()
+    cloud.client("ec2").cancel_import_task(ImportTaskId=task)
+    let_time_pass(cloud)
+    assert invoke(cloud, {"importTaskId": task})["outcome"] == "IMPORT_CANCELLED"
+
+
+def test_an_import_on_its_way_is_told(cloud: Cloud) -> None:
+    """Asked too early, the function says how far the import is; the event registers it later."""
+    task = start_import(cloud, "exports/early-1.0.ova")
+    cloud.step()
+    assert invoke(cloud, {"importTaskId": task})["outcome"] == "IN_PROGRESS"
+    let_time_pass(cloud)
+    assert len(builds(cloud, "early")) == 1
+
+
+def test_an_unknown_task_is_told(cloud: Cloud) -> None:
+    """A wrong id, or a wrong Region, is an answer that says so."""
+    answer = invoke(cloud, {"importTaskId": "import-ami-00000000000000000"})
+    assert answer["outcome"] == "NOT_FOUND"
+
+
+def test_a_malformed_payload_names_every_problem(cloud: Cloud) -> None:
+    """The console shows one error with all there is to mend."""
+    error = invoke(cloud, {"key1": "value1", "dryRun": "yes"})
+    assert error["errorType"] == "InvalidTriggerError"
+    for key in ("importTaskId is missing", "key1 is unknown", "dryRun must be boolean"):
+        assert key in error["errorMessage"]
+
+
+def test_what_the_function_cannot_do_ends_in_the_queue_of_failures(cloud: Cloud) -> None:
+    """After three tries the event and the error are kept for a person."""
+    event_bus.deliver(golden("ami-available", detail={"State": "available"}))
+    functions.run_queued()
+    (record,) = messages(cloud, "Failures")
+    assert record["requestContext"]["approximateInvokeCount"] == 3
+    assert record["requestPayload"]["detail-type"] == "EC2 AMI State Change"
+    assert record["responsePayload"]["errorType"] == "InvalidTriggerError"
+
+
+def test_an_event_that_cannot_be_delivered_ends_in_the_queue_of_events(cloud: Cloud) -> None:
+    """Somebody removed the rule's permission: the events wait in a queue instead of being lost."""
+    aws_lambda, name = cloud.client("lambda"), resource(cloud, "AWS::Lambda::Function")
+    (statement,) = json.loads(aws_lambda.get_policy(FunctionName=name)["Policy"])["Statement"]
+    aws_lambda.remove_permission(FunctionName=name, StatementId=statement["Sid"])
+    event = golden("ami-available")
+    assert event_bus.deliver(event) == 0
+    assert messages(cloud, "Undelivered") == [event]
+    aws_lambda.add_permission(
+        FunctionName=name,
+        StatementId=statement["Sid"],
+        Action=statement["Action"],
+        Principal=statement["Principal"]["Service"],
+        SourceArn=statement["Condition"]["ArnLike"]["AWS:SourceArn"],
+    )
+
+
+def test_the_aws_command_line_invokes_by_hand(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The README's command works as it stands there."""
+    task = start_import(cloud, "exports/by-hand-1.0.ova")
+    let_time_pass(cloud)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", cloud.endpoint_url)
+    name = resource(cloud, "AWS::Lambda::Function")
+    payload = json.dumps({"importTaskId": task, "dryRun": True})
+    command = ["-m", "awscli", "lambda", "invoke", "--function-name", name, "--payload", payload, "answer.json"]
+    subprocess.run([sys.executable, *command], cwd=tmp_path, check=True, capture_output=True)
+    answer = json.loads((tmp_path / "answer.json").read_text(encoding="utf-8"))
+    assert (answer["outcome"], answer["request"]["name"]) == ("DRY_RUN", "by-hand")

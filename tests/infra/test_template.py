@@ -1,0 +1,168 @@
+"""Properties of the synthesised template, each named after what it protects."""
+
+import json
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aws_cdk import App
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk.assertions import Annotations, Match
+
+from infra import bundle, evidence
+from infra.stack import VmImageImportStack
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.xdist_group("assembly")
+
+INLINE = lambda_.Code.from_inline("def handler(*_): ...")
+
+Template = Mapping[str, Any]
+
+
+def resources(template: Template, kind: str) -> dict[str, dict[str, Any]]:
+    """Return the properties of the resources of a kind, by logical id."""
+    return {
+        name: resource["Properties"] for name, resource in template["Resources"].items() if resource["Type"] == kind
+    }
+
+
+def only(template: Template, kind: str) -> dict[str, Any]:
+    """Return the properties of the one resource of a kind."""
+    (properties,) = resources(template, kind).values()
+    return properties
+
+
+def target(reference: Mapping[str, Any]) -> str:
+    """Return the logical id that a reference names."""
+    name: str = reference["Ref"] if "Ref" in reference else reference["Fn::GetAtt"][0]
+    return name
+
+
+def test_the_function_is_the_one_of_the_contract(template: Template) -> None:
+    """One function, and no hidden one for custom resources: Python 3.13 on arm64 with 256 MB."""
+    function = only(template, "AWS::Lambda::Function")
+    assert (function["Runtime"], function["Architectures"], function["MemorySize"]) == ("python3.13", ["arm64"], 256)
+    assert not [kind for kind in _kinds(template) if kind.startswith(("Custom::", "AWS::CloudFormation::"))]
+
+
+def _kinds(template: Template) -> list[str]:
+    return [resource["Type"] for resource in template["Resources"].values()]
+
+
+def test_logs_are_json_and_do_not_stay_for_ever(template: Template) -> None:
+    """The function writes JSON to a log group of this stack, which has a retention."""
+    logging = only(template, "AWS::Lambda::Function")["LoggingConfig"]
+    assert logging["LogFormat"] == "JSON"
+    group = resources(template, "AWS::Logs::LogGroup")[target(logging["LogGroup"])]
+    assert group["RetentionInDays"] == 90
+
+
+def test_the_role_may_do_what_is_needed_and_no_more(template: Template) -> None:
+    """One statement per need, named by its Sid."""
+    role = only(template, "AWS::IAM::Role")
+    assert "ManagedPolicyArns" not in role
+    assert not resources(template, "AWS::IAM::Policy")
+    (policy,) = role["Policies"]
+    allowed = {statement["Sid"]: statement["Action"] for statement in policy["PolicyDocument"]["Statement"]}
+    assert allowed == {
+        "WriteLogs": ["logs:CreateLogStream", "logs:PutLogEvents"],
+        "KeepFailures": "sqs:SendMessage",
+        "ReadImports": ["ec2:DescribeImages", "ec2:DescribeImportImageTasks"],
+        "RegisterImages": "imagebuilder:ImportVmImage",
+        "TagImages": "imagebuilder:TagResource",
+        "LetImageBuilderSetItselfUp": "iam:CreateServiceLinkedRole",
+    }
+
+
+def test_no_event_is_lost_on_its_way(template: Template) -> None:
+    """What EventBridge cannot deliver goes to a queue, which lets this rule send to it."""
+    rules = resources(template, "AWS::Events::Rule")
+    assert rules
+    policies = json.dumps(resources(template, "AWS::SQS::QueuePolicy"))
+    for name, rule in rules.items():
+        for each in rule["Targets"]:
+            assert target(each["DeadLetterConfig"]["Arn"]) in resources(template, "AWS::SQS::Queue")
+            assert name in policies
+
+
+def test_no_failed_run_is_lost(template: Template) -> None:
+    """What the function could not do in three tries goes to a queue."""
+    config = only(template, "AWS::Lambda::EventInvokeConfig")
+    assert config["MaximumRetryAttempts"] == 2
+    queue = target(config["DestinationConfig"]["OnFailure"]["Destination"])
+    assert resources(template, "AWS::SQS::Queue")[queue]
+
+
+def test_queues_keep_evidence_and_are_closed(template: Template) -> None:
+    """Messages stay for 14 days, encrypted, and travel encrypted only."""
+    queues = resources(template, "AWS::SQS::Queue")
+    closed = set()
+    for policy in resources(template, "AWS::SQS::QueuePolicy").values():
+        denied = [each for each in policy["PolicyDocument"]["Statement"] if each["Effect"] == "Deny"]
+        assert denied[0]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        closed |= {target(queue) for queue in policy["Queues"]}
+    assert closed == set(queues)
+    for queue in queues.values():
+        assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600
+        assert queue["SqsManagedSseEnabled"] is True
+
+
+def test_a_finding_stops_the_synthesis(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The app runs cdk-nag: without its acknowledgement, a queue without a queue of its own is refused."""
+    (tmp_path / "handler.py").touch()
+    monkeypatch.setattr(bundle, "build", lambda: (tmp_path, True))
+    monkeypatch.setattr(evidence, "acknowledge", lambda *_: None)
+    with pytest.raises(RuntimeError) as caught:
+        runpy.run_path(str(ROOT / "app.py"))
+    assert "AwsSolutions-SQS3" in f"{caught.value}{capfd.readouterr().err}"
+
+
+def test_cfn_lint_finds_nothing(assembly: Path) -> None:
+    """CloudFormation will take the template as it is."""
+    lint = [str(Path(sys.executable).with_name("cfn-lint")), "--non-zero-exit-code", "warning"]
+    # The CDK names the role as a dependency although the function refers to it.
+    lint += ["--ignore-checks", "W3005", "--", str(assembly / "VmImageImport.template.json")]
+    run = subprocess.run(lint, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_a_bundle_without_bytecode_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Who deploys without a Python 3.13 learns that it costs speed."""
+    (tmp_path / "handler.py").touch()
+    monkeypatch.setattr(bundle, "build", lambda: (tmp_path, False))
+    stack = VmImageImportStack(App(), "Slow")
+    Annotations.from_stack(stack).has_warning("*", Match.string_like_regexp("No Python 3.13 was found"))
+
+
+def test_the_construct_takes_other_code() -> None:
+    """Who composes an own stack in a test need not build the bundle."""
+    stack = VmImageImportStack(App(), "Quick", code=INLINE)
+    Annotations.from_stack(stack).has_no_warning("*", Match.any_value())
+
+
+def test_the_command_line_synthesises_on_a_bare_machine(tmp_path: Path) -> None:
+    """`npx cdk synth` needs no Docker, no credentials and nothing in the home folder."""
+    (tmp_path / "bin").mkdir()
+    node = shutil.which("node")
+    assert node
+    (tmp_path / "bin" / "node").symlink_to(node)
+    home = tmp_path / "home"
+    home.mkdir()
+    run = subprocess.run(
+        [str(ROOT / "node_modules/.bin/cdk"), "synth", "--quiet", "--output", str(tmp_path / "out")],
+        cwd=ROOT,
+        env={"PATH": str(tmp_path / "bin"), "HOME": str(home), "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "out" / "VmImageImport.template.json").exists()

@@ -1,0 +1,50 @@
+"""What the README claims."""
+
+import json
+import re
+
+import pytest
+
+from tests.conftest import ROOT
+from vm_image_import import triggers
+from vm_image_import.derive import disks
+from vm_image_import.outcome import Kind
+from vm_image_import.task import Disk
+from vm_image_import.triggers import ManualImport
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+ROW = re.compile(r"^\| `(?P<path>\S[^`]*\.\w+)` \| `(?P<name>[^`]+)` \| (?P<version>[^|]+) \|$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("row", [match.groups() for match in ROW.finditer(README)], ids=lambda row: row[0])
+def test_a_path_is_read_as_the_table_says(row: tuple[str, str, str]) -> None:
+    """A person can tell beforehand what an import will be called."""
+    path, name, version = row
+    found = disks.read(Disk(bucket="b", key=path))
+    assert found.name == name
+    assert found.version == (None if version.startswith("creation day") else version)
+
+
+def test_the_table_is_read() -> None:
+    """The pattern above finds the rows."""
+    assert len(ROW.findall(README)) == 10
+
+
+def test_every_outcome_is_explained() -> None:
+    """No answer leaves its reader without a line to look it up."""
+    rows = re.findall(r"^\| (`[A-Z_]+`(?:, `[A-Z_]+`)*) \|", README, re.MULTILINE)
+    assert set(re.findall(r"[A-Z_]+", " ".join(rows))) == {kind.value for kind in Kind}
+
+
+def test_the_payload_is_one() -> None:
+    """What is there to be pasted is taken."""
+    (payload,) = re.findall(r"--payload '(.+?)'", README)
+    assert triggers.parse(json.loads(payload)) == ManualImport("import-ami-0123456789abcdef0", dry_run=True)
+
+
+def test_every_make_target_exists() -> None:
+    """No command of the README is wrong."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"`?make (\w+)", README))
+    assert targets <= set(re.findall(r"^(\w+):", makefile, re.MULTILINE))
+    assert {"demo", "test", "setup"} <= targets

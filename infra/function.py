@@ -1,6 +1,6 @@
 """The function, its role, its log group, and the queue of the invocations that failed."""
 
-from typing import Final
+from typing import Final, cast
 
 from aws_cdk import Annotations, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
@@ -11,6 +11,7 @@ from constructs import Construct
 
 from infra import bundle
 from infra.checks import acknowledge, as_reported
+from infra.configuration import Configuration
 from infra.evidence import evidence_queue
 
 _NAMESPACE: Final = "VmImageImport"
@@ -19,15 +20,14 @@ _NAMESPACE: Final = "VmImageImport"
 class ImportFunction(Construct):
     """The function that registers imports, ready to be invoked by hand and by triggers."""
 
-    def __init__(self, scope: Construct, id_: str, *, code: lambda_.Code | None = None) -> None:
+    def __init__(
+        self, scope: Construct, id_: str, *, configuration: Configuration, code: lambda_.Code | None = None
+    ) -> None:
         super().__init__(scope, id_)
         self.failures = evidence_queue(self, "Failures")
-        log_group = logs.LogGroup(
-            self,
-            "Logs",
-            retention=logs.RetentionDays.THREE_MONTHS,
-            removal_policy=RemovalPolicy.DESTROY,
-        )
+        log_group = logs.LogGroup(self, "Logs", removal_policy=RemovalPolicy.DESTROY)
+        # The class takes a name for each of CloudWatch's numbers of days; the resource takes the number.
+        cast("logs.CfnLogGroup", log_group.node.default_child).retention_in_days = configuration.log_retention_days
         self.function = lambda_.Function(
             self,
             "Function",
@@ -40,7 +40,7 @@ class ImportFunction(Construct):
             memory_size=256,
             # Three calls of three tries of ten seconds, and the waits between them.
             timeout=Duration.minutes(2),
-            role=self._role(log_group).without_policy_updates(),
+            role=self._role(log_group, configuration).without_policy_updates(),
             log_group=log_group,
             logging_format=lambda_.LoggingFormat.JSON,
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
@@ -48,6 +48,7 @@ class ImportFunction(Construct):
             environment={
                 "POWERTOOLS_SERVICE_NAME": "vm-image-import",
                 "POWERTOOLS_METRICS_NAMESPACE": _NAMESPACE,
+                **configuration.function_environment(),
             },
             # After 1 and 2 minutes: enough for what passes by itself, such as an AMI that EC2 does not show yet.
             retry_attempts=2,
@@ -68,7 +69,7 @@ class ImportFunction(Construct):
             )
         return lambda_.Code.from_asset(str(folder))
 
-    def _role(self, log_group: logs.LogGroup) -> iam.Role:
+    def _role(self, log_group: logs.LogGroup, configuration: Configuration) -> iam.Role:
         stack = Stack.of(self)
         version, build = (
             stack.format_arn(service="imagebuilder", resource="image", resource_name=name) for name in ("*/*", "*/*/*")
@@ -100,6 +101,11 @@ class ImportFunction(Construct):
                 conditions={"StringEquals": {"iam:AWSServiceName": "imagebuilder.amazonaws.com"}},
             ),
         ]
+        if configuration.version_scheme == "increment":
+            statements += [
+                iam.PolicyStatement(sid="FindHighestVersion", actions=["imagebuilder:GetImage"], resources=[version]),
+                iam.PolicyStatement(sid="ListVersions", actions=["imagebuilder:ListImages"], resources=["*"]),
+            ]
         role = iam.Role(
             self,
             "Role",
@@ -110,7 +116,7 @@ class ImportFunction(Construct):
         acknowledge(
             role,
             {
-                "AwsSolutions-IAM5[Resource::*]": "EC2's Describe actions know no resources.",
+                "AwsSolutions-IAM5[Resource::*]": "Describe and List actions know no resources.",
                 **{
                     f"AwsSolutions-IAM5[Resource::{as_reported(stack, arn)}]": "Names and versions come"
                     " from the imports: no narrower resource is known beforehand."

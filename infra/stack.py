@@ -4,6 +4,7 @@ from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from infra.configuration import CONTEXT_KEY, Configuration
 from infra.function import ImportFunction
 from infra.triggers import Triggers
 
@@ -11,17 +12,20 @@ from infra.triggers import Triggers
 class VmImageImport(Construct):
     """Registers every VM import of its Region with Image Builder; for use in any stack."""
 
-    def __init__(self, scope: Construct, id_: str, *, code: lambda_.Code | None = None) -> None:
+    def __init__(
+        self, scope: Construct, id_: str, *, configuration: Configuration, code: lambda_.Code | None = None
+    ) -> None:
         """Create it. `code` stands in for the bundle, which takes a while to build the first time."""
         super().__init__(scope, id_)
-        self.function = ImportFunction(self, "Import", code=code).function
+        self.function = ImportFunction(self, "Import", configuration=configuration, code=code).function
         Triggers(self, "Triggers", function=self.function)
 
 
 class VmImageImportStack(Stack):
-    """One deployment."""
+    """One deployment, configured by the context."""
 
     def __init__(self, scope: Construct, id_: str, *, code: lambda_.Code | None = None) -> None:
         super().__init__(scope, id_, description="Registers imported VMs as base images in EC2 Image Builder")
-        system = VmImageImport(self, "VmImageImport", code=code)
+        configuration = Configuration.from_context(self.node.try_get_context(CONTEXT_KEY))
+        system = VmImageImport(self, "VmImageImport", configuration=configuration, code=code)
         CfnOutput(self, "FunctionName", value=system.function.function_name, description="To invoke it by hand")

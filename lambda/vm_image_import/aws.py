@@ -10,6 +10,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NetworkError
 
+from vm_image_import.derive import names
 from vm_image_import.errors import PermanentError, TokenUsedError, TransientError
 from vm_image_import.request import ImageRequest
 from vm_image_import.task import Ami, Disk, ImportTask
@@ -45,6 +46,10 @@ _TOO_MANY_REQUESTS: Final = 429
 _SERVER_ERROR: Final = 500
 
 _TOKEN_USED: Final = "IdempotentParameterMismatchException"  # noqa: S105 - an error code, no secret
+_NO_SUCH_IMAGE: Final = "ResourceNotFoundException"
+_PAGE: Final = 25
+_PAGES: Final = 10
+"""More versions that are not yet AVAILABLE are not looked for: the worst is another build of the same version."""
 _NO_SUCH_AMI: Final = ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable")
 _NO_SUCH_TASK: Final = "InvalidConversionTaskId"
 """The beginning of the code; EC2 also answers an empty list (both observed)."""
@@ -70,7 +75,7 @@ class Ec2:
                 if _code(error).startswith(_NO_SUCH_TASK):
                     return None
                 raise
-        return next(map(_task, answer["ImportImageTasks"]), None)
+        return next(map(import_task, answer["ImportImageTasks"]), None)
 
     def find_ami(self, image_id: str) -> Ami | None:
         """Return the AMI, or None where EC2 does not show it. Raises TransientError or PermanentError."""
@@ -81,13 +86,13 @@ class Ec2:
                 if _code(error) in _NO_SUCH_AMI:
                     return None
                 raise
-        return next(map(_ami, answer["Images"]), None)
+        return next(map(ami, answer["Images"]), None)
 
     def find_ami_named(self, name: str) -> Ami | None:
         """Return this account's AMI of that name, or None. Raises TransientError or PermanentError."""
         with _told_apart():
             answer = self._client.describe_images(Owners=["self"], Filters=[{"Name": "name", "Values": [name]}])
-        return next(map(_ami, answer["Images"]), None)
+        return next(map(ami, answer["Images"]), None)
 
 
 class ImageBuilder:
@@ -110,6 +115,31 @@ class ImageBuilder:
             answer = self._client.import_vm_image(**request.parameters())
         return answer["imageArn"]
 
+    def versions(self, arn: str, name: str) -> Iterator[str]:
+        """Yield semantic versions of an image, the highest one among them.
+
+        `arn` is that of all versions; it finds the highest one that is AVAILABLE, however its name is written. `name`
+        finds those that are not, by one of the ways to write it. Raises TransientError or PermanentError.
+        """
+        with _told_apart():
+            try:
+                image = self._client.get_image(imageBuildVersionArn=arn)["image"]
+            except ClientError as error:
+                if _code(error) != _NO_SUCH_IMAGE:
+                    raise
+            else:
+                # 1.4.2/1: the build is no part of the semantic version.
+                yield image["version"].partition("/")[0]
+        pages = self._client.get_paginator("list_images").paginate(
+            owner="Self",
+            # The filter compares names as they were written, unlike the ARN (API reference, `Filter`).
+            filters=[{"name": "name", "values": sorted({name, names.in_arn(name)})}],
+            PaginationConfig={"PageSize": _PAGE, "MaxItems": _PAGE * _PAGES},
+        )
+        with _told_apart():
+            for page in pages:
+                yield from (version["version"] for version in page["imageVersionList"])
+
 
 @contextmanager
 def _told_apart() -> Iterator[None]:
@@ -131,7 +161,8 @@ def _code(error: ClientError) -> str:
     return error.response["Error"]["Code"]
 
 
-def _task(answer: "ImportImageTaskTypeDef") -> ImportTask:
+def import_task(answer: "ImportImageTaskTypeDef") -> ImportTask:
+    """Return the task that EC2 describes; any field but the id may be absent."""
     details = answer.get("SnapshotDetails", [])
     return ImportTask(
         id=answer["ImportTaskId"],
@@ -157,7 +188,8 @@ def _task(answer: "ImportImageTaskTypeDef") -> ImportTask:
     )
 
 
-def _ami(answer: "ImageTypeDef") -> Ami:
+def ami(answer: "ImageTypeDef") -> Ami:
+    """Return the AMI that EC2 describes."""
     return Ami(
         id=answer["ImageId"],
         created=datetime.fromisoformat(answer["CreationDate"]),

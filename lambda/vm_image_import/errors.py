@@ -27,5 +27,9 @@ class InvalidTriggerError(_ProblemsError):
     """The event or the payload is none that the function takes; nothing was called."""
 
 
+class InvalidSettingsError(_ProblemsError):
+    """The function's environment is not what its deployment should have written."""
+
+
 class RejectedError(_ProblemsError):
     """What somebody stated for the image cannot be used."""

@@ -1,16 +1,20 @@
 """The function's entry: takes one trigger to its use case and tells what became of it."""
 
+import os
 from datetime import UTC, datetime
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from vm_image_import import triggers
 from vm_image_import.aws import Ec2, ImageBuilder
+from vm_image_import.home import Home
 from vm_image_import.outcome import Kind, Outcome
 from vm_image_import.register import Registrar
+from vm_image_import.settings import Settings
 from vm_image_import.telemetry import event_age, logger, metrics, tell
 from vm_image_import.triggers import AmiAvailable, ManualImport, Trigger
 
+_settings = Settings.from_environment(os.environ)
 _ec2 = Ec2.connect()
 _image_builder = ImageBuilder.connect()
 
@@ -30,9 +34,7 @@ def handler(event: object, context: LambdaContext) -> dict[str, object]:
 
 
 def _route(trigger: Trigger, context: LambdaContext) -> Outcome:
-    # arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME
-    _, _, _, region, account, *_ = context.invoked_function_arn.split(":")
-    registrar = Registrar(_ec2, _image_builder, account, region)
+    registrar = Registrar(_ec2, _image_builder, Home.of_function(context.invoked_function_arn), _settings)
     match trigger:
         case AmiAvailable():
             outcome = registrar.register_ami(trigger, datetime.now(UTC))
@@ -40,4 +42,4 @@ def _route(trigger: Trigger, context: LambdaContext) -> Outcome:
                 event_age((datetime.now(UTC) - trigger.time).total_seconds())
             return outcome
         case ManualImport():
-            return registrar.register_task(trigger)
+            return registrar.register_task(trigger, context.aws_request_id)

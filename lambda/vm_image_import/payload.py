@@ -21,6 +21,7 @@ class _Optional(TypedDict, total=False):
     osVersion: str
     tags: dict[str, str]
     dryRun: bool
+    force: bool
 
 
 class Payload(_Optional):

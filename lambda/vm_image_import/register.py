@@ -1,13 +1,16 @@
 """Registers one import with Image Builder: the use case in which every trigger ends."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from vm_image_import.derive import client_token, derive
+from vm_image_import.derive import client_token, derive, names
 from vm_image_import.errors import PermanentError, RejectedError, TokenUsedError, TransientError
+from vm_image_import.home import Home
 from vm_image_import.outcome import Kind, Outcome
-from vm_image_import.request import ImageRequest, Overrides
+from vm_image_import.request import ImageRequest
+from vm_image_import.settings import Settings
 from vm_image_import.task import Ami, ImportTask
 from vm_image_import.telemetry import logger
 from vm_image_import.triggers import AmiAvailable, ManualImport
@@ -30,23 +33,26 @@ class Imports(Protocol):
 
 
 class Images(Protocol):
-    """Image Builder."""
+    """Image Builder. Every method may raise TransientError or PermanentError."""
+
+    def versions(self, arn: str, name: str) -> Iterable[str]:
+        """Return the semantic versions of an image, by the ARN of all its versions and by its name."""
 
     def import_vm_image(self, request: ImageRequest) -> str:
-        """Register the image and return its build version's ARN. May raise TransientError or PermanentError."""
+        """Register the image and return its build version's ARN."""
 
 
 @dataclass(frozen=True, slots=True)
 class Registrar:
-    """Registers imports of one account in one Region.
+    """Registers the imports of its home.
 
     Whatever AWS answers in passing (TransientError) and whatever keeps it from reading (PermanentError) is raised.
     """
 
     imports: Imports
     images: Images
-    account: str
-    region: str
+    home: Home
+    settings: Settings
 
     def register_ami(self, trigger: AmiAvailable, now: datetime) -> Outcome:
         """Register the AMI of an event, if an import task of this account and Region made it."""
@@ -63,38 +69,52 @@ class Registrar:
             if task is None:
                 reason = f"EC2 lists no such import task here: {ami.id} is a copy, or its import ended 7 days ago."
                 return Outcome(Kind.IGNORED, ami.import_task_id, reason=reason)
-            return self._register(task, ami, Overrides(), dry_run=False)
+            if missing := [
+                key for key, value in self.settings.only_tasks_tagged.items() if task.tags.get(key) != value
+            ]:
+                reason = f"The import task is left alone: its tags {', '.join(missing)} are not as configured."
+                return Outcome(Kind.IGNORED, task.id, reason=reason)
+            return self._register(ManualImport(task.id), task, ami, "")
 
-    def register_task(self, trigger: ManualImport) -> Outcome:
-        """Register the import that a person names, as they overrule it."""
+    def register_task(self, trigger: ManualImport, run: str) -> Outcome:
+        """Register the import that a person names, as they overrule it, whatever tags the configuration asks for.
+
+        `run` is the id of this run and its repeats: one that is forced makes one image.
+        """
         with logger.append_context_keys(importTaskId=trigger.import_task_id):
             task = self.imports.find_task(trigger.import_task_id)
             if task is None:
                 reason = "EC2 lists no such import task in this Region. It forgets a task 7 days after its end."
                 return Outcome(Kind.NOT_FOUND, trigger.import_task_id, reason=reason)
             ami = self.imports.find_ami(task.image_id) if task.image_id else self.imports.find_ami_named(task.id)
-            return self._register(task, ami, trigger.overrides, dry_run=trigger.dry_run)
+            return self._register(trigger, task, ami, run)
 
-    def _register(self, task: ImportTask, ami: Ami | None, overrides: Overrides, *, dry_run: bool) -> Outcome:
+    def _register(self, asked: ManualImport, task: ImportTask, ami: Ami | None, run: str) -> Outcome:
         ready = _ready_ami(task, ami)
         if isinstance(ready, Outcome):
             return ready
         try:
-            token = client_token(self.account, self.region, task.id)
-            derivation = derive(task, ready, overrides, token)
+            token = client_token(self.home.account, self.home.region, task.id, run if asked.force else "")
+            derivation = derive(task, ready, asked.overrides, self.settings, token=token, versions_of=self._versions_of)
         except RejectedError as error:
             return Outcome(Kind.REJECTED, task.id, reason=str(error))
         request = derivation.request.parameters()
         logger.info("Derived the request", sources=derivation.sources, tags_left_out=derivation.tags_left_out)
-        if dry_run:
+        if asked.dry_run:
             return Outcome(Kind.DRY_RUN, task.id, request=request)
         try:
             arn = self.images.import_vm_image(derivation.request)
-        except TokenUsedError as error:
-            return Outcome(Kind.ALREADY_REGISTERED, task.id, request=request, reason=str(error))
+        except TokenUsedError:
+            reason = (
+                'The import was registered before, with other values. To register it once more write "force": true.'
+            )
+            return Outcome(Kind.ALREADY_REGISTERED, task.id, request=request, reason=reason)
         except PermanentError as error:
             return Outcome(Kind.REJECTED, task.id, request=request, reason=str(error))
         return Outcome(Kind.REGISTERED, task.id, image_arn=arn, request=request)
+
+    def _versions_of(self, name: str) -> Iterable[str]:
+        return self.images.versions(self.home.image_arn(names.in_arn(name)), name)
 
 
 def _ready_ami(task: ImportTask, ami: Ami | None) -> Ami | Outcome:

@@ -35,6 +35,7 @@ class ImageRequest:
     tags: Mapping[str, str]
     import_task_id: str
     client_token: str
+    log_group: str | None = None
 
     def parameters(self) -> "ImportVmImageRequestTypeDef":
         """Return the request in the API's own shape; a parameter without a value is left out."""
@@ -49,4 +50,6 @@ class ImageRequest:
         }
         if self.os_version:
             parameters["osVersion"] = self.os_version
+        if self.log_group:
+            parameters["loggingConfiguration"] = {"logGroupName": self.log_group}
         return parameters

@@ -23,6 +23,9 @@ class ManualImport:
     import_task_id: str
     overrides: Overrides = field(default_factory=Overrides)
     dry_run: bool = False
+    """Answer the request that would be sent, and change nothing."""
+    force: bool = False
+    """Register once more what is registered already."""
 
 
 Trigger = AmiAvailable | ManualImport
@@ -71,4 +74,5 @@ def _from_payload(payload: object) -> ManualImport:
             tags=valid.get("tags", {}),
         ),
         dry_run=valid.get("dryRun", False),
+        force=valid.get("force", False),
     )

@@ -1,13 +1,15 @@
 """The whole request."""
 
 import dataclasses
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import pytest
 
-from vm_image_import.derive import client_token, derive
+from vm_image_import.derive import Derivation, client_token, derive
 from vm_image_import.errors import RejectedError
 from vm_image_import.request import ImageRequest, Overrides
+from vm_image_import.settings import Settings, VersionScheme
 from vm_image_import.task import Ami, Disk, ImportTask
 
 AMI = Ami(
@@ -31,9 +33,22 @@ BARE = ImportTask(id="import-ami-fg4d51t0")
 BARE_AMI = dataclasses.replace(AMI, description=None, architecture=None)
 
 
+def derivation(
+    task: ImportTask = TASK,
+    ami: Ami = AMI,
+    overrides: Overrides | None = None,
+    settings: Settings | None = None,
+    existing: Iterable[str] = (),
+) -> Derivation:
+    """Return the derivation where these versions of the image exist."""
+    return derive(
+        task, ami, overrides or Overrides(), settings or Settings(), token="token", versions_of=lambda _: existing
+    )
+
+
 def request(task: ImportTask = TASK, ami: Ami = AMI, overrides: Overrides | None = None) -> ImageRequest:
     """Return the derived request."""
-    return derive(task, ami, overrides or Overrides(), "token").request
+    return derivation(task, ami, overrides).request
 
 
 def test_everything_is_derived_from_task_and_ami() -> None:
@@ -151,22 +166,25 @@ def test_the_release_is_read_from_the_ami(description: str | None, os_version: s
 
 
 def test_tags_are_merged() -> None:
-    """Provenance goes before payload, payload before the task's tags; carriers and AWS's own tags are no image tags."""
+    """Provenance, payload, the task's own, the configured: earlier wins; carriers and AWS's own are no image tags."""
     overrides = Overrides(tags={"Team": "post", "vm-image-import:ami-id": "forged"})
-    tags = request(FULL, AMI, overrides).tags
-    assert {key: value for key, value in tags.items() if not key.startswith("vm-image-import:")} == {"Team": "post"}
+    settings = Settings(tags={"Team": "ops", "Cost": "7"})
+    tags = derivation(FULL, AMI, overrides, settings).request.tags
+    own = {key: value for key, value in tags.items() if not key.startswith("vm-image-import:")}
+    assert own == {"Team": "post", "Cost": "7"}
     assert tags["vm-image-import:ami-id"] == AMI.id
+    assert derivation(FULL, AMI, None, settings).request.tags["Team"] == "mail"
 
 
 def test_tags_that_the_api_refuses_are_left_out_and_told() -> None:
     """A key outside the API's pattern, a value over 256 characters and what is over 50 tags never reach the API."""
     many = {f"t{number:02}": "x" for number in range(60)}
     task = dataclasses.replace(TASK, tags={"a&b": "x", "k" * 129: "x", "long": "x" * 257, "short": "x" * 256, **many})
-    derivation = derive(task, AMI, Overrides(), "token")
-    assert len(derivation.request.tags) == 50
-    assert derivation.request.tags["short"] == "x" * 256
-    assert {"a&b", "k" * 129, "long", "t59"} <= set(derivation.tags_left_out)
-    assert len(derivation.tags_left_out) + 50 == 6 + 64
+    derived = derivation(task)
+    assert len(derived.request.tags) == 50
+    assert derived.request.tags["short"] == "x" * 256
+    assert {"a&b", "k" * 129, "long", "t59"} <= set(derived.tags_left_out)
+    assert len(derived.tags_left_out) + 50 == 6 + 64
 
 
 def test_the_order_of_tags_does_not_matter() -> None:
@@ -206,3 +224,70 @@ def test_the_client_token_is_the_imports_own() -> None:
     assert token == "74ec987f-f548-5332-b0ad-df546b4810f3"  # noqa: S105 no secret
     assert len(token) == 36
     assert len(others - {token}) == 3
+
+
+@pytest.mark.parametrize(
+    ("scheme", "existing", "version", "source"),
+    [
+        ("date", ["3.0.0"], "2026.11.23", "AMI's creation day"),
+        ("timestamp", ["3.0.0"], "20261123.101500.0", "AMI's creation time"),
+        ("increment", [], "1.0.0", "highest existing version"),
+        ("increment", ["1.9.0", "1.10.4", "1.2.30"], "1.10.5", "highest existing version"),
+        ("increment", ["2021.01.09"], "2021.1.10", "highest existing version"),
+    ],
+)
+def test_the_scheme_gives_the_version_that_nobody_states(
+    scheme: VersionScheme, existing: list[str], version: str, source: str
+) -> None:
+    """What comes from the import itself is the same at every repeat; an increment is higher than all there is."""
+    derived = derivation(BARE, AMI, None, Settings(version_scheme=scheme), existing)
+    assert (derived.request.semantic_version, derived.sources["semanticVersion"]) == (version, source)
+    stated = derivation(TASK, AMI, None, Settings(version_scheme=scheme), existing)
+    assert stated.request.semantic_version == "1.4.2"
+
+
+def test_a_version_that_cannot_be_incremented_is_rejected() -> None:
+    """The API's highest node has no successor, and a lower version would never be the newest."""
+    with pytest.raises(RejectedError, match="state the version"):
+        derivation(BARE, AMI, None, Settings(version_scheme="increment"), ["1.0.1073741823"])
+
+
+def test_the_carriers_can_be_other_tags() -> None:
+    """An organisation keeps its own tag keys; the usual ones are then ordinary tags."""
+    settings = Settings(name_tag="vm:name", version_tag="vm:version", os_version_tag="vm:os")
+    tags = {"vm:name": "mail gw", "vm:version": "v3", "vm:os": "Debian 12", "Name": "x" * 5, "Version": "latest"}
+    derived = derivation(dataclasses.replace(TASK, tags=tags), AMI, None, settings)
+    made = derived.request
+    assert (made.name, made.semantic_version, made.os_version) == ("mail gw", "3.0.0", "Debian 12")
+    assert (made.tags["Name"], made.tags["Version"]) == ("xxxxx", "latest")
+    assert not set(settings.carriers) & set(made.tags)
+    assert derived.sources["name"] == "tag vm:name"
+    with pytest.raises(RejectedError, match="tag vm:version 'latest'"):
+        derivation(dataclasses.replace(TASK, tags={"vm:version": "latest"}), AMI, None, settings)
+
+
+def test_the_configured_log_group_is_passed_on() -> None:
+    """Where it is not configured, Image Builder uses its own default."""
+    derived = derivation(TASK, AMI, None, Settings(image_log_group="/aws/imagebuilder/imports"))
+    assert derived.request.parameters()["loggingConfiguration"] == {"logGroupName": "/aws/imagebuilder/imports"}
+    assert "loggingConfiguration" not in request().parameters()
+
+
+def test_every_part_tells_its_source() -> None:
+    """A person sees why an image is called what it is called."""
+    assert derivation(FULL, AMI, OVERRIDES).sources == dict.fromkeys(
+        ("name", "semanticVersion", "platform", "osVersion", "description"), "payload"
+    )
+    assert derivation(TASK).sources == {
+        "name": "file name",
+        "semanticVersion": "file name",
+        "platform": "task",
+        "osVersion": "AMI description",
+        "description": "import",
+    }
+    assert derivation(BARE, BARE_AMI).sources == {
+        "name": "task id",
+        "semanticVersion": "AMI's creation day",
+        "platform": "AMI",
+        "description": "import",
+    }

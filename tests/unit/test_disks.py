@@ -40,7 +40,7 @@ PATHS = [
     ("web-1073741824.0.1.ova", "web-1073741824-0-1", None),
     ("web.1.4.2.ova", "web", "1.4.2"),
     ("backup.tar.gz", "backup", None),
-    ("Größe_Büro.ova", "Gro-e_Buro", None),
+    ("Größe_Büro.ova", "Grosse_Buro", None),
     ("a%20b-1.0.ova", "a-20b", "1.0.0"),
     ("disk.vmdk", None, None),
     ("export/vm/output/root.img", None, None),

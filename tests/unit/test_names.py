@@ -11,6 +11,7 @@ CASES = [
     ("web server_1", "web server_1"),
     ("  -_web--server_- ", "web-server"),
     ("Café Zürich", "Cafe Zurich"),
+    ("Großer Mælkevej Łódź", "Grosser Maelkevej Lodz"),
     ("web/server:prod", "web-server-prod"),
     ("日本web", "web"),
     ("x" * 200, "x" * 128),

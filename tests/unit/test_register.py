@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from vm_image_import.errors import PermanentError, TokenUsedError, TransientError
+from vm_image_import.home import Home
 from vm_image_import.outcome import Kind, Outcome
 from vm_image_import.register import Registrar
 from vm_image_import.request import ImageRequest, Overrides
+from vm_image_import.settings import Settings
 from vm_image_import.task import Ami, Disk, ImportTask
 from vm_image_import.triggers import AmiAvailable, ManualImport
 
@@ -31,6 +33,8 @@ class Aws:
     task: ImportTask | None = None
     ami: Ami | None = None
     fails: Exception | None = None
+    existing: tuple[str, ...] = ()
+    settings: Settings = field(default_factory=Settings)
     calls: list[str] = field(default_factory=list)
     registered: list[ImageRequest] = field(default_factory=list)
 
@@ -46,6 +50,10 @@ class Aws:
         self.calls.append("find_ami_named")
         return self.ami if self.ami and self.ami.name == name else None
 
+    def versions(self, arn: str, name: str) -> tuple[str, ...]:
+        self.calls.append(f"versions {arn} {name}")
+        return self.existing
+
     def import_vm_image(self, request: ImageRequest) -> str:
         self.calls.append("import_vm_image")
         if self.fails:
@@ -56,12 +64,15 @@ class Aws:
     def on_event(self, age: timedelta = timedelta(seconds=1), image_id: str = AMI.id) -> Outcome:
         return self._registrar.register_ami(AmiAvailable(image_id, NOW), NOW + age)
 
-    def by_hand(self, overrides: Overrides | None = None, *, dry_run: bool = False) -> Outcome:
-        return self._registrar.register_task(ManualImport(TASK_ID, overrides or Overrides(), dry_run=dry_run))
+    def by_hand(
+        self, overrides: Overrides | None = None, run: str = "run-1", *, dry_run: bool = False, force: bool = False
+    ) -> Outcome:
+        asked = ManualImport(TASK_ID, overrides or Overrides(), dry_run=dry_run, force=force)
+        return self._registrar.register_task(asked, run)
 
     @property
     def _registrar(self) -> Registrar:
-        return Registrar(self, self, "123456789012", "us-east-1")
+        return Registrar(self, self, Home("aws", "us-east-1", "123456789012"), self.settings)
 
 
 def test_both_ways_make_the_same_request() -> None:
@@ -199,6 +210,61 @@ def test_a_token_that_was_used_means_registered_already() -> None:
     """The same import with other values, say after a tag was changed, is not registered a second time."""
     outcome = Aws(TASK, AMI, fails=TokenUsedError("mismatch")).on_event()
     assert outcome.kind is Kind.ALREADY_REGISTERED
+
+
+def test_force_makes_another_build_once() -> None:
+    """A forced run has a token of its own, which repeats of that run have, too."""
+    aws = Aws(TASK, AMI)
+    aws.by_hand()
+    for run in ("run-2", "run-2", "run-3"):
+        assert aws.by_hand(run=run, force=True).kind is Kind.REGISTERED
+    tokens = [request.client_token for request in aws.registered]
+    assert tokens[1] == tokens[2]
+    assert len(set(tokens)) == 3
+    assert {len(token) for token in tokens} == {36}
+
+
+FILTER = Settings(only_tasks_tagged={"Images": "yes", "Stage": "prod"})
+
+
+@pytest.mark.parametrize(
+    ("tags", "kind"),
+    [
+        ({"Images": "yes", "Stage": "prod", "Team": "web"}, Kind.REGISTERED),
+        ({"Images": "yes"}, Kind.IGNORED),
+        ({"Images": "yes", "Stage": "test"}, Kind.IGNORED),
+        ({}, Kind.IGNORED),
+    ],
+    ids=["all", "one missing", "another value", "none"],
+)
+def test_tasks_without_the_configured_tags_are_left_alone(tags: dict[str, str], kind: Kind) -> None:
+    """What somebody else registers is not registered twice; what a person names is, whatever its tags."""
+    aws = Aws(replace(TASK, tags=tags), AMI, settings=FILTER)
+    outcome = aws.on_event()
+    assert outcome.kind is kind
+    assert outcome.import_task_id == TASK_ID
+    assert aws.by_hand().kind is Kind.REGISTERED
+
+
+def test_increment_asks_for_the_versions_of_the_name() -> None:
+    """The image's ARN has the name as Image Builder writes it; the filter has it as it was stated."""
+    arn = "arn:aws:imagebuilder:us-east-1:123456789012:image/web-server/x.x.x"
+    aws = Aws(
+        replace(TASK, tags={"Name": "Web_Server"}, disks=()),
+        AMI,
+        existing=("1.4.9", "1.10.2", "1.4.2"),
+        settings=Settings(version_scheme="increment"),
+    )
+    aws.on_event()
+    assert aws.registered[0].semantic_version == "1.10.3"
+    assert f"versions {arn} Web_Server" in aws.calls
+
+
+def test_increment_asks_for_nothing_when_the_version_is_stated() -> None:
+    """Only an import that states no version costs more calls."""
+    aws = Aws(TASK, AMI, settings=Settings(version_scheme="increment"))
+    aws.on_event()
+    assert aws.calls == ["find_ami", "find_task", "import_vm_image"]
 
 
 def test_what_may_pass_is_raised() -> None:

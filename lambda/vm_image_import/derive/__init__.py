@@ -5,7 +5,7 @@ recognised by its client token.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 from uuid import UUID, uuid5
@@ -13,6 +13,7 @@ from uuid import UUID, uuid5
 from vm_image_import.derive import disks, names, tags, versions
 from vm_image_import.errors import RejectedError
 from vm_image_import.request import ImageRequest, Overrides, Platform
+from vm_image_import.settings import Settings
 from vm_image_import.task import Ami, Disk, ImportTask
 
 _MAX_DESCRIPTION: Final = 1024
@@ -21,8 +22,13 @@ _MAX_DESCRIPTION: Final = 1024
 _AMI_DESCRIPTION: Final = re.compile(r"AWS-VMImport service: \w+ - (?P<release>.+?)(?: - \d\S*)?\s*")
 """What VM Import writes (observed output, for Linux; the kernel can be missing). Anything else gives no osVersion."""
 
+_PLATFORMS: Final[dict[str, Platform]] = {"windows": "Windows", "linux": "Linux", "macos": "macOS"}
+
 _TOKENS: Final = UUID("62963441-6869-42d4-99c5-3445dc39de7c")
 """Any fixed namespace: another one would give every import a new token, and so a second image."""
+
+VersionsOf = Callable[[str], Iterable[str]]
+"""Returns the semantic versions of the images with a name. Asked only where the `increment` scheme decides."""
 
 
 class Sourced(NamedTuple):
@@ -34,93 +40,131 @@ class Sourced(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
-    """The request, where its parts come from, and the keys of the tags that it could not take."""
+    """The request, where each of its parts comes from, and the keys of the tags that it could not take."""
 
     request: ImageRequest
     sources: dict[str, str]
     tags_left_out: tuple[str, ...]
 
 
-def derive(task: ImportTask, ami: Ami, overrides: Overrides, client_token: str) -> Derivation:
-    """Derive the request for `task`.
+def derive(
+    task: ImportTask, ami: Ami, overrides: Overrides, settings: Settings, *, token: str, versions_of: VersionsOf
+) -> Derivation:
+    """Derive the request for `task`, to be sent with the client token `token`.
 
     Raises RejectedError, with every problem at once, when a name or a version that somebody stated cannot be used: it
     must not silently become another one.
     """
-    if problems := list(_problems(task, overrides)):
+    if problems := list(_problems(task, overrides, settings)):
         raise RejectedError(problems)
     from_path = disks.read(next(iter(task.disks), Disk()))
-    name = _name(task, overrides, from_path.name)
-    version = _version(task, ami, overrides, from_path.version)
-    merged = tags.merge(task, ami, overrides.tags)
+    name = _name(task, overrides, settings, from_path.name)
+    version = _version(task, overrides, settings, from_path.version) or _by_scheme(
+        settings, ami, lambda: versions_of(name.value)
+    )
+    platform = _platform(task, ami, overrides)
+    os_version = _os_version(task, ami, overrides, settings)
+    description = _description(task, overrides)
+    merged = tags.merge(task, ami, overrides.tags, settings)
     request = ImageRequest(
         name=name.value,
         semantic_version=version.value,
-        description=_description(task, overrides),
-        platform=_platform(task, ami, overrides),
-        os_version=_os_version(task, ami, overrides),
+        description=description.value,
+        platform=_PLATFORMS[platform.value.lower()],
+        os_version=os_version.value if os_version else None,
         tags=merged.tags,
         import_task_id=task.id,
-        client_token=client_token,
+        client_token=token,
+        log_group=settings.image_log_group or None,
     )
-    return Derivation(request, {"name": name.source, "semanticVersion": version.source}, merged.left_out)
+    parts = {
+        "name": name,
+        "semanticVersion": version,
+        "platform": platform,
+        "osVersion": os_version,
+        "description": description,
+    }
+    return Derivation(request, {key: part.source for key, part in parts.items() if part}, merged.left_out)
 
 
-def client_token(account: str, region: str, import_task_id: str) -> str:
-    """Return the token that makes every repeat of one import the same request: 36 characters, always the same."""
-    return str(uuid5(_TOKENS, f"{account}/{region}/{import_task_id}"))
+def client_token(account: str, region: str, import_task_id: str, forced_by: str = "") -> str:
+    """Return the token that makes every repeat of one import the same request: 36 characters, always the same.
+
+    `forced_by` is the id of the run that is to register an import once more: repeats of that run are one, too.
+    """
+    return str(uuid5(_TOKENS, "/".join(filter(None, (account, region, import_task_id, forced_by)))))
 
 
-def _problems(task: ImportTask, overrides: Overrides) -> Iterable[str]:
+def _problems(task: ImportTask, overrides: Overrides, settings: Settings) -> Iterator[str]:
     if overrides.name is not None and names.normalise(overrides.name) is None:
         yield f"name '{overrides.name}' leaves fewer than 3 characters of A-Z a-z 0-9 - _: write a longer one."
     where, version = "semanticVersion", overrides.semantic_version
     if version is None:
-        where, version = "The import task's tag Version", task.tags.get("Version")
+        where, version = f"The import task's tag {settings.version_tag}", task.tags.get(settings.version_tag)
     if version is not None and versions.parse(version) is None:
         yield f"{where} '{version}' is no version: write it like {versions.FORMS}."
 
 
-def _name(task: ImportTask, overrides: Overrides, from_path: str | None) -> Sourced:
+def _name(task: ImportTask, overrides: Overrides, settings: Settings, from_path: str | None) -> Sourced:
     candidates = (
-        Sourced(overrides.name or "", "payload"),
-        Sourced(task.tags.get("Name", ""), "tag Name"),
-        Sourced(from_path or "", "file name"),
-        Sourced(task.description or "", "task description"),
+        (overrides.name, "payload"),
+        (task.tags.get(settings.name_tag), f"tag {settings.name_tag}"),
+        (from_path, "file name"),
+        (task.description, "task description"),
     )
     for text, source in candidates:
-        if name := names.normalise(text):
+        if name := names.normalise(text or ""):
             return Sourced(name, source)
     return Sourced(task.id, "task id")
 
 
-def _version(task: ImportTask, ami: Ami, overrides: Overrides, from_path: str | None) -> Sourced:
+def _version(task: ImportTask, overrides: Overrides, settings: Settings, from_path: str | None) -> Sourced | None:
     candidates = (
-        Sourced(overrides.semantic_version or "", "payload"),
-        Sourced(task.tags.get("Version", ""), "tag Version"),
-        Sourced(from_path or "", "file name"),
+        (overrides.semantic_version, "payload"),
+        (task.tags.get(settings.version_tag), f"tag {settings.version_tag}"),
+        (from_path, "file name"),
     )
     for text, source in candidates:
-        if version := versions.parse(text):
+        if version := versions.parse(text or ""):
             return Sourced(version, source)
-    return Sourced(versions.of_day(ami.created), "AMI's creation day")
+    return None
 
 
-def _description(task: ImportTask, overrides: Overrides) -> str:
-    origin = next((f" from {disk.source}" for disk in task.disks if disk.source), "")
-    text = overrides.description or task.description or f"Imported{origin} by {task.id}"
-    return text[:_MAX_DESCRIPTION]
+def _by_scheme(settings: Settings, ami: Ami, existing: Callable[[], Iterable[str]]) -> Sourced:
+    match settings.version_scheme:
+        case "date":
+            return Sourced(versions.of_day(ami.created), "AMI's creation day")
+        case "timestamp":
+            return Sourced(versions.of_second(ami.created), "AMI's creation time")
+        case "increment":
+            if version := versions.after(existing()):
+                return Sourced(version, "highest existing version")
+            raise RejectedError(["The highest existing version cannot be incremented: state the version."])
 
 
-def _platform(task: ImportTask, ami: Ami, overrides: Overrides) -> Platform:
-    if overrides.platform:
-        return overrides.platform
-    told = (task.platform or "").lower()
-    if told not in {"windows", "linux"}:
-        told = (ami.platform or "").lower()
-    return "Windows" if told == "windows" else "Linux"
+def _platform(task: ImportTask, ami: Ami, overrides: Overrides) -> Sourced:
+    candidates = ((overrides.platform, "payload"), (task.platform, "task"), (ami.platform, "AMI"))
+    for text, source in candidates:
+        if text and text.lower() in _PLATFORMS:
+            return Sourced(_PLATFORMS[text.lower()], source)
+    return Sourced("Linux", "AMI")
 
 
-def _os_version(task: ImportTask, ami: Ami, overrides: Overrides) -> str | None:
+def _os_version(task: ImportTask, ami: Ami, overrides: Overrides, settings: Settings) -> Sourced | None:
     match = _AMI_DESCRIPTION.fullmatch(ami.description or "")
-    return overrides.os_version or task.tags.get("OsVersion") or (match["release"] if match else None)
+    candidates = (
+        (overrides.os_version, "payload"),
+        (task.tags.get(settings.os_version_tag), f"tag {settings.os_version_tag}"),
+        (match["release"] if match else None, "AMI description"),
+    )
+    return next((Sourced(text, source) for text, source in candidates if text), None)
+
+
+def _description(task: ImportTask, overrides: Overrides) -> Sourced:
+    origin = next((f" from {disk.source}" for disk in task.disks if disk.source), "")
+    candidates = (
+        (overrides.description, "payload"),
+        (task.description, "task description"),
+        (f"Imported{origin} by {task.id}", "import"),
+    )
+    return next(Sourced(text[:_MAX_DESCRIPTION], source) for text, source in candidates if text)

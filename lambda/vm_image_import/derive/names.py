@@ -8,6 +8,11 @@ _MIN_LENGTH: Final = 3
 _MAX_LENGTH: Final = 128
 """An image's own name pattern, narrower than what `ImportVmImage` accepts (API reference of Image Builder)."""
 
+_NOT_DECOMPOSED: Final = str.maketrans(
+    {"ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D", "ł": "l", "Ł": "L"}
+)
+"""Letters of names in Latin script that Unicode does not take apart into a plain letter and an accent."""
+
 
 def normalise(text: str) -> str | None:
     """Return `text` as an image name of 3 to 128 characters, or None where it leaves less."""
@@ -20,6 +25,15 @@ def fold(text: str) -> str:
 
     Letters lose their accents, other characters become `-`, and no separator is left at either end.
     """
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    decomposed = unicodedata.normalize("NFKD", text.translate(_NOT_DECOMPOSED))
+    plain = "".join(character for character in decomposed if not unicodedata.combining(character))
     name = re.sub(r"-{2,}", "-", re.sub(r"[^-_A-Za-z0-9 ]", "-", plain))
     return name.strip("-_ ")[:_MAX_LENGTH].rstrip("-_ ")
+
+
+def in_arn(name: str) -> str:
+    """Return a name as the image's ARN has it: names that differ in case, spaces or underscores only are one.
+
+    Image Builder converts it to lower case, with hyphens for spaces and underscores (API reference, `Filter`).
+    """
+    return re.sub(r"[ _]", "-", name.lower())

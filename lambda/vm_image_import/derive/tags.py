@@ -4,13 +4,11 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from vm_image_import.settings import Settings
 from vm_image_import.task import Ami, ImportTask
 
 PREFIX: Final = "vm-image-import:"
 """Of the tags that tell where an image came from."""
-
-CARRIERS: Final = frozenset({"Name", "Version", "OsVersion"})
-"""Task tags that carry a part of the request and are no tags of the image."""
 
 _MAX_TAGS: Final = 50
 _MAX_VALUE: Final = 256
@@ -25,13 +23,13 @@ class Merged(NamedTuple):
     left_out: tuple[str, ...]
 
 
-def merge(task: ImportTask, ami: Ami, payload: Mapping[str, str]) -> Merged:
-    """Merge provenance, payload and task tags; of the same key the first one counts.
+def merge(task: ImportTask, ami: Ami, payload: Mapping[str, str], settings: Settings) -> Merged:
+    """Merge provenance, payload, the task's own and configured tags; of the same key the first one counts.
 
     What the API refuses, and what is beyond its 50 tags, is left out.
     """
     merged: dict[str, str] = {}
-    for source in (_provenance(task, ami), payload, _own(task)):
+    for source in (_provenance(task, ami), payload, _own(task, settings.carriers), settings.tags):
         merged |= {key: value for key, value in source.items() if key not in merged}
     accepted = [key for key, value in merged.items() if _KEY.fullmatch(key) and len(value) <= _MAX_VALUE][:_MAX_TAGS]
     return Merged({key: merged[key] for key in accepted}, tuple(key for key in merged if key not in accepted))
@@ -49,5 +47,5 @@ def _provenance(task: ImportTask, ami: Ami) -> dict[str, str]:
     return {PREFIX + key: value for key, value in known.items() if value}
 
 
-def _own(task: ImportTask) -> dict[str, str]:
-    return {key: task.tags[key] for key in sorted(task.tags) if key not in CARRIERS and not key.startswith("aws:")}
+def _own(task: ImportTask, carriers: frozenset[str]) -> dict[str, str]:
+    return {key: task.tags[key] for key in sorted(task.tags) if key not in carriers and not key.startswith("aws:")}

@@ -1,6 +1,7 @@
 """The semantic version of an image."""
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import Final
 
@@ -48,6 +49,23 @@ def split_suffix(stem: str) -> tuple[str, str | None]:
 def of_day(created: datetime) -> str:
     """Return the semantic version of the `date` scheme: the day in UTC as `YYYY.MM.DD`."""
     return created.astimezone(UTC).strftime("%Y.%m.%d")
+
+
+def of_second(created: datetime) -> str:
+    """Return the semantic version of the `timestamp` scheme: the second in UTC as `YYYYMMDD.HHMMSS.0`."""
+    return created.astimezone(UTC).strftime("%Y%m%d.%H%M%S.0")
+
+
+def after(existing: Iterable[str]) -> str | None:
+    """Return the semantic version of the `increment` scheme: the highest existing one with its patch increased.
+
+    The first one is 1.0.0. None where the highest patch is as high as it can be.
+    """
+    highest = max((tuple(map(int, version.split("."))) for version in existing), default=None)
+    if highest is None:
+        return "1.0.0"
+    major, minor, patch = highest
+    return f"{major}.{minor}.{patch + 1}" if patch < _MAX_NODE else None
 
 
 def _parse_day(text: str) -> str | None:

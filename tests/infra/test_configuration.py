@@ -1,0 +1,118 @@
+"""What a deployment can configure, from the context to the function."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import pytest
+from aws_cdk import App
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk.assertions import Template
+
+from infra.configuration import CONTEXT_KEY, Configuration, ConfigurationError
+from infra.stack import VmImageImportStack
+from tests.conftest import ROOT
+from vm_image_import.settings import Settings, VersionScheme
+
+pytestmark = pytest.mark.xdist_group("assembly")
+
+INLINE = lambda_.Code.from_inline("def handler(*_): ...")
+EVERYTHING = {
+    "versionScheme": "increment",
+    "nameTag": "vm:name",
+    "versionTag": "vm:version",
+    "osVersionTag": "vm:os",
+    "tags": {"Team": "web"},
+    "onlyTasksTagged": {"Images": "yes"},
+    "imageLogGroup": "/aws/imagebuilder/imports",
+    "logRetentionDays": 365,
+}
+
+
+def synthesised(configuration: object) -> dict[str, Any]:
+    """Return the resources of a stack with this context."""
+    stack = VmImageImportStack(App(context={CONTEXT_KEY: configuration}), "Configured", code=INLINE)
+    resources: dict[str, Any] = Template.from_stack(stack).to_json()["Resources"]
+    return resources
+
+
+def variables(resources: Mapping[str, Any]) -> dict[str, str]:
+    """Return the function's variables, without those that Powertools reads."""
+    (function,) = (each for each in resources.values() if each["Type"] == "AWS::Lambda::Function")
+    found = function["Properties"]["Environment"]["Variables"]
+    return {name: value for name, value in found.items() if not name.startswith("POWERTOOLS_")}
+
+
+def test_variables_and_settings_are_the_same(template: Mapping[str, Any]) -> None:
+    """Every field of the settings has its variable in the template, and no variable is read by nobody."""
+    assert set(variables(template["Resources"])) == {name.upper() for name in Settings.__dataclass_fields__}
+
+
+def test_the_defaults_are_the_same_everywhere(template: Mapping[str, Any]) -> None:
+    """cdk.json, the configuration, the function's settings and the template tell one story."""
+    context = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"][CONTEXT_KEY]
+    assert Configuration.from_context(context) == Configuration() == Configuration.from_context(None)
+    assert Settings.from_environment(variables(template["Resources"])) == Settings()
+
+
+def test_every_value_reaches_the_function() -> None:
+    """What is configured is what the function finds."""
+    resources = synthesised(EVERYTHING)
+    assert Settings.from_environment(variables(resources)) == Settings(
+        version_scheme="increment",
+        name_tag="vm:name",
+        version_tag="vm:version",
+        os_version_tag="vm:os",
+        tags={"Team": "web"},
+        only_tasks_tagged={"Images": "yes"},
+        image_log_group="/aws/imagebuilder/imports",
+    )
+    (group,) = (each for each in resources.values() if each["Type"] == "AWS::Logs::LogGroup")
+    assert group["Properties"]["RetentionInDays"] == 365
+
+
+def test_the_context_of_the_command_line_is_taken() -> None:
+    """`npx cdk deploy --context vm-image-import='{…}'` passes text."""
+    assert Configuration.from_context(json.dumps(EVERYTHING)) == Configuration.from_context(EVERYTHING)
+
+
+@pytest.mark.parametrize("scheme", get_args(VersionScheme))
+def test_only_increment_may_look_at_images(scheme: str) -> None:
+    """The role grows with what is configured, and not before."""
+    text = json.dumps(synthesised({"versionScheme": scheme}))
+    assert ("imagebuilder:GetImage" in text) == ("imagebuilder:ListImages" in text) == (scheme == "increment")
+
+
+@pytest.mark.parametrize(
+    ("context", "problem"),
+    [
+        ({"versionScheme": "weekly"}, "vm-image-import.versionScheme: 'weekly' is not one of"),
+        ({"nameTag": ""}, "vm-image-import.nameTag: '' should be non-empty"),
+        ({"versionTag": 7}, "vm-image-import.versionTag: 7 is not of type 'string'"),
+        ({"osVersionTag": "aws:os"}, "vm-image-import.osVersionTag: 'aws:os' does not match"),
+        ({"tags": {"a&b": "x"}}, "vm-image-import.tags: 'a&b' does not match"),
+        ({"tags": {"aws:x": "x"}}, "vm-image-import.tags: 'aws:x' does not match"),
+        ({"tags": {"a": 7}}, "vm-image-import.tags.a: 7 is not of type 'string'"),
+        ({"tags": {"a": "x" * 257}}, "is too long"),
+        ({"tags": [["a", "b"]]}, "vm-image-import.tags: [['a', 'b']] is not of type 'object'"),
+        ({"onlyTasksTagged": {"": "x"}}, "vm-image-import.onlyTasksTagged: '' should be non-empty"),
+        ({"imageLogGroup": "/my/logs"}, "vm-image-import.imageLogGroup: '/my/logs' does not match"),
+        ({"logRetentionDays": 8}, "vm-image-import.logRetentionDays: 8 is not one of"),
+        ({"versionschema": "date"}, "'versionschema' was unexpected"),
+        ([], "vm-image-import: [] is not of type 'object'"),
+        ("{", "is no JSON"),
+    ],
+)
+def test_a_wrong_configuration_is_refused(context: object, problem: str) -> None:
+    """It ends the synthesis, and the message names the place and what is wrong there."""
+    with pytest.raises(ConfigurationError) as caught:
+        VmImageImportStack(App(context={CONTEXT_KEY: context}), "Wrong", code=INLINE)
+    assert problem in str(caught.value)
+
+
+def test_every_problem_is_named_at_once() -> None:
+    """Nobody deploys five times to learn of five mistakes."""
+    wrong = {"versionScheme": "weekly", "tags": {"a": 7, "b": 8}, "logRetentionDays": 8, "unknown": 1}
+    with pytest.raises(ConfigurationError) as caught:
+        Configuration.from_context(wrong)
+    assert len(str(caught.value).splitlines()) == 1 + 5

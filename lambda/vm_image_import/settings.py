@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, Self, get_args
+from typing import Any, Final, Literal, Self, get_args
 
 from vm_image_import.errors import InvalidSettingsError
 
@@ -36,7 +36,8 @@ class Settings:
         given = {name: environment[name.upper()] for name in cls.__dataclass_fields__ if name.upper() in environment}
         if problems := list(_problems(given)):
             raise InvalidSettingsError(problems)
-        return cls(**{name: json.loads(text) if name in _MAPS else text for name, text in given.items()})
+        values: dict[str, Any] = {name: json.loads(text) if name in _MAPS else text for name, text in given.items()}
+        return cls(**values)
 
     @property
     def carriers(self) -> frozenset[str]:

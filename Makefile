@@ -6,7 +6,12 @@ PYTHON ?= $(shell python3 infra/interpreter.py)
 # jsii warns at every start about a Node that it still runs on.
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION ?= 20
 
-.PHONY: setup demo test lint types tests format lock clean
+# For example: make derive KEY=exports/web-server-1.4.2.ova TAGS='Version=2.0'
+export KEY ?=
+export TAGS ?=
+export DESCRIPTION ?=
+
+.PHONY: setup demo derive test lint types tests format lock clean
 
 setup: .venv/ready node_modules/ready
 
@@ -21,6 +26,9 @@ node_modules/ready: package-lock.json
 
 demo: setup
 	.venv/bin/python -m local.demo
+
+derive: setup
+	@.venv/bin/python -m local.derive --key "$$KEY" --tags "$$TAGS" --description "$$DESCRIPTION"
 
 test: lint types tests
 

@@ -28,8 +28,13 @@ def handler(event: object, context: LambdaContext) -> dict[str, object]:
     take, and what AWS answers in passing or refuses to a read, so that Lambda tries again and reports it.
     """
     trigger = triggers.parse(event)
-    outcome = _route(trigger, context)
-    tell(outcome)
+    try:
+        outcome = _route(trigger, context)
+    except Exception:
+        # Lambda's own report of the error does not name the import task.
+        logger.exception("Failed")
+        raise
+    tell(outcome, dry_run=isinstance(trigger, ManualImport) and trigger.dry_run)
     return outcome.as_answer()
 
 

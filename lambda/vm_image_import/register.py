@@ -64,30 +64,32 @@ class Registrar:
             return Outcome(Kind.IGNORED, reason=f"{trigger.image_id} is gone.")
         if ami.import_task_id is None:
             return Outcome(Kind.IGNORED, reason=f"{ami.id} is not named like an import task: no import made it.")
-        with logger.append_context_keys(importTaskId=ami.import_task_id):
-            task = self.imports.find_task(ami.import_task_id)
-            if task is None:
-                reason = f"EC2 lists no such import task here: {ami.id} is a copy, or its import ended 7 days ago."
-                return Outcome(Kind.IGNORED, ami.import_task_id, reason=reason)
-            if missing := [
-                key for key, value in self.settings.only_tasks_tagged.items() if task.tags.get(key) != value
-            ]:
-                reason = f"The import task is left alone: its tags {', '.join(missing)} are not as configured."
-                return Outcome(Kind.IGNORED, task.id, reason=reason)
-            return self._register(ManualImport(task.id), task, ami, "")
+        logger.append_keys(importTaskId=ami.import_task_id)
+        task = self.imports.find_task(ami.import_task_id)
+        if task is None:
+            reason = f"EC2 lists no such import task here: {ami.id} is a copy, or its import ended 7 days ago."
+            return Outcome(Kind.IGNORED, ami.import_task_id, reason=reason)
+        if ami.state == "pending":
+            # EC2's read lags behind its own event, which will not come again.
+            not_yet = f"EC2 shows {ami.id} as pending yet."
+            raise TransientError(not_yet)
+        if missing := [key for key, value in self.settings.only_tasks_tagged.items() if task.tags.get(key) != value]:
+            reason = f"The import task is left alone: its tags {', '.join(missing)} are not as configured."
+            return Outcome(Kind.IGNORED, task.id, reason=reason)
+        return self._register(ManualImport(task.id), task, ami, "")
 
     def register_task(self, trigger: ManualImport, run: str) -> Outcome:
         """Register the import that a person names, as they overrule it, whatever tags the configuration asks for.
 
         `run` is the id of this run and its repeats: one that is forced makes one image.
         """
-        with logger.append_context_keys(importTaskId=trigger.import_task_id):
-            task = self.imports.find_task(trigger.import_task_id)
-            if task is None:
-                reason = "EC2 lists no such import task in this Region. It forgets a task 7 days after its end."
-                return Outcome(Kind.NOT_FOUND, trigger.import_task_id, reason=reason)
-            ami = self.imports.find_ami(task.image_id) if task.image_id else self.imports.find_ami_named(task.id)
-            return self._register(trigger, task, ami, run)
+        logger.append_keys(importTaskId=trigger.import_task_id)
+        task = self.imports.find_task(trigger.import_task_id)
+        if task is None:
+            reason = "EC2 lists no such import task in this Region. It forgets a task 7 days after its end."
+            return Outcome(Kind.NOT_FOUND, trigger.import_task_id, reason=reason)
+        ami = self.imports.find_ami(task.image_id) if task.image_id else self.imports.find_ami_named(task.id)
+        return self._register(trigger, task, ami, run)
 
     def _register(self, asked: ManualImport, task: ImportTask, ami: Ami | None, run: str) -> Outcome:
         ready = _ready_ami(task, ami)
@@ -123,7 +125,11 @@ def _ready_ami(task: ImportTask, ami: Ami | None) -> Ami | Outcome:
         kind = Kind.IMPORT_CANCELLED if task.cancelled else Kind.IMPORT_FAILED
         return Outcome(kind, task.id, reason=task.status_message or "EC2 gives no reason.")
     if ami is None and task.status == "completed":
-        return Outcome(Kind.IGNORED, task.id, reason="The import completed, but its AMI is gone.")
+        return Outcome(
+            Kind.IGNORED,
+            task.id,
+            reason="The import completed, but EC2 does not show its AMI: it is gone, or ask again.",
+        )
     if ami is None or ami.state == "pending":
         step = ", ".join(filter(None, (task.status_message, task.progress and f"{task.progress} %")))
         reason = f"The import is still running ({step or task.status or 'no status'})."

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
+from urllib.parse import urlparse
 
 _IMPORT_AMI_NAME: Final = re.compile(r"import-ami-[0-9a-z]{8,}")
 """An import's AMI is named like its import task (observed output; ids of 8 and of 17 characters were seen)."""
@@ -20,10 +21,14 @@ class Disk:
 
     @property
     def source(self) -> str | None:
-        """The disk's address as `s3://BUCKET/KEY` or its URL, without the query (it may hold a signature)."""
+        """The disk's address as `s3://BUCKET/KEY`, or its URL without what may be secret (user, parameters, query)."""
         if self.bucket and self.key:
             return f"s3://{self.bucket}/{self.key}"
-        return self.url.partition("?")[0] if self.url else None
+        try:
+            scheme, host, path, *_ = urlparse(self.url or "")
+        except ValueError:
+            return None
+        return f"{scheme}://{host.rpartition('@')[2]}{path}" if host else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,11 @@ class ImportTask:
     license_type: str | None = None
     disks: tuple[Disk, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def first_disk(self) -> Disk:
+        """The disk that gives the import its name: the boot disk, where there are several."""
+        return self.disks[0] if self.disks else Disk()
 
     @property
     def ended_without_ami(self) -> bool:

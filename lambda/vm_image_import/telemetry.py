@@ -24,11 +24,14 @@ _COUNTED: Final = {
 _ASKS_FOR_SOMEBODY: Final = frozenset({Kind.IMPORT_FAILED, Kind.REJECTED, Kind.NOT_FOUND})
 
 
-def tell(outcome: Outcome) -> None:
-    """Log an outcome, as a warning where somebody has to act, and count it where there is a metric for it."""
+def tell(outcome: Outcome, *, dry_run: bool) -> None:
+    """Log an outcome, as a warning where somebody has to act, and count it where there is a metric for it.
+
+    What a dry run comes to is not counted.
+    """
     log = logger.warning if outcome.kind in _ASKS_FOR_SOMEBODY else logger.info
     log("Done", extra=outcome.as_answer())
-    if outcome.kind in _COUNTED:
+    if outcome.kind in _COUNTED and not dry_run:
         metrics.add_metric(_COUNTED[outcome.kind], MetricUnit.Count, 1)
 
 

@@ -52,7 +52,7 @@ def _from_event_bridge(event: Mapping[str, object]) -> Trigger:
         moment = datetime.fromisoformat(time if isinstance(time, str) else "")
     except ValueError:
         moment = None
-    if not isinstance(image_id, str) or moment is None or moment.tzinfo is None:
+    if not isinstance(image_id, str) or not image_id.startswith("ami-") or moment is None or moment.tzinfo is None:
         problem = "An EC2 AMI State Change event needs detail.ImageId and an ISO 8601 time with a zone: send it whole."
         raise InvalidTriggerError([problem])
     return AmiAvailable(image_id, moment)

@@ -4,6 +4,7 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import cache
 from typing import Final
 
@@ -12,9 +13,10 @@ import pytest
 from botocore.config import Config
 
 from tests.conftest import REGION
-from vm_image_import.aws import CONFIG, Ec2, ImageBuilder
+from vm_image_import.aws import _PASSING, CONFIG, Ec2, ImageBuilder
 from vm_image_import.errors import PermanentError, TokenUsedError, TransientError
 from vm_image_import.request import ImageRequest
+from vm_image_import.task import Ami, Disk, ImportTask
 
 # One try each: what is tested is how the last answer is told apart, not how often botocore asks.
 ONCE: Final = CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}, read_timeout=0.2))
@@ -37,6 +39,8 @@ class Told(http.server.ThreadingHTTPServer):
     body = b""
     headers: tuple[tuple[str, str], ...] = ()
     release: threading.Event
+    asked: str
+    """The last request's body."""
 
     @property
     def url(self) -> str:
@@ -47,7 +51,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server: Told
 
     def _answer(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.asked = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
         if self.server.status < 0:
             self.server.release.wait()
         if self.server.status <= 0:
@@ -117,9 +121,8 @@ def image_builder_error(told: Told, status: int, code: str) -> None:
 @pytest.mark.parametrize(
     ("status", "code", "error"),
     [
+        *((400, code, TransientError) for code in sorted(_PASSING)),
         (503, "RequestLimitExceeded", TransientError),
-        (400, "Throttling", TransientError),
-        (400, "RequestThrottled", TransientError),
         (500, "InternalError", TransientError),
         (503, "Unavailable", TransientError),
         (403, "UnauthorizedOperation", PermanentError),
@@ -203,6 +206,69 @@ def test_a_task_that_is_not_there_is_none(told: Told, code: str) -> None:
     told.status = 200
     told.body = b"<DescribeImportImageTasksResponse><importImageTaskSet/></DescribeImportImageTasksResponse>"
     assert ec2(told.url).find_task("import-ami-0123456789abcdef0") is None
+
+
+TASK_ANSWER = b"""<DescribeImportImageTasksResponse><importImageTaskSet><item>
+<importTaskId>import-ami-fg4d51t0</importTaskId><architecture>x86_64</architecture><bootMode>uefi</bootMode>
+<description>Web</description><hypervisor>xen</hypervisor><imageId>ami-0abcdef1234567890</imageId>
+<licenseType>BYOL</licenseType><platform>Linux</platform><progress>39</progress><status>active</status>
+<statusMessage>converting</statusMessage>
+<snapshotDetailSet>
+<item><userBucket><s3Bucket>b</s3Bucket><s3Key>exports/web.ova</s3Key></userBucket><format>VMDK</format></item>
+<item><url>https://h.example/data.vmdk?Signature=s</url></item>
+<item><snapshotId>snap-0abcdef1234567890</snapshotId></item>
+</snapshotDetailSet>
+<tagSet><item><key>Name</key><value>web</value></item><item><key>Empty</key><value/></item></tagSet>
+</item></importImageTaskSet></DescribeImportImageTasksResponse>"""
+
+AMI_ANSWER = b"""<DescribeImagesResponse><imagesSet><item>
+<imageId>ami-0abcdef1234567890</imageId><imageState>available</imageState><imageOwnerId>123456789012</imageOwnerId>
+<architecture>arm64</architecture><platform>windows</platform><name>import-ami-fg4d51t0</name>
+<description>AWS-VMImport service: Linux - Ubuntu 20.04.3 LTS</description><bootMode>uefi</bootMode>
+<creationDate>2026-11-23T10:15:00.000Z</creationDate><sourceImageId>ami-0fedcba9876543210</sourceImageId>
+</item></imagesSet></DescribeImagesResponse>"""
+
+
+def test_everything_that_ec2_tells_of_a_task_is_read(told: Told) -> None:
+    """Nothing that the derivation or an outcome uses is lost on the way."""
+    told.body = TASK_ANSWER
+    assert ec2(told.url).find_task("import-ami-fg4d51t0") == ImportTask(
+        id="import-ami-fg4d51t0",
+        status="active",
+        status_message="converting",
+        progress="39",
+        image_id="ami-0abcdef1234567890",
+        description="Web",
+        platform="Linux",
+        architecture="x86_64",
+        boot_mode="uefi",
+        license_type="BYOL",
+        disks=(
+            Disk(bucket="b", key="exports/web.ova"),
+            Disk(url="https://h.example/data.vmdk?Signature=s"),
+            Disk(),
+        ),
+        tags={"Name": "web", "Empty": ""},
+    )
+
+
+def test_everything_that_ec2_tells_of_an_ami_is_read(told: Told) -> None:
+    """The same by id and by name; by name only this account's AMIs are asked for, whoever names theirs like a task."""
+    told.body = AMI_ANSWER
+    expected = Ami(
+        id="ami-0abcdef1234567890",
+        created=datetime(2026, 11, 23, 10, 15, tzinfo=UTC),
+        state="available",
+        name="import-ami-fg4d51t0",
+        description="AWS-VMImport service: Linux - Ubuntu 20.04.3 LTS",
+        platform="windows",
+        architecture="arm64",
+        boot_mode="uefi",
+        source_image_id="ami-0fedcba9876543210",
+    )
+    assert ec2(told.url).find_ami("ami-0abcdef1234567890") == expected
+    assert ec2(told.url).find_ami_named("import-ami-fg4d51t0") == expected
+    assert "Owner.1=self" in told.asked
 
 
 def test_an_empty_ami_id_is_no_ami_id(told: Told) -> None:

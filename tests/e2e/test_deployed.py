@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from local import event_bus, functions
+from local import event_bus, functions, vm_import
 from local.cloud import ACCOUNT, Cloud
 from tests.conftest import ROOT
+from vm_image_import.derive import client_token
 
 pytestmark = pytest.mark.xdist_group("assembly")
 
@@ -82,6 +83,17 @@ def logs_of(task: str) -> list[dict[str, Any]]:
     return [json.loads(line) for run in runs for line in run.splitlines()]
 
 
+def metrics_of(logs: str) -> set[str]:
+    """Return the names of the metrics that a run emitted."""
+    entries = [json.loads(line) for line in logs.splitlines() if line.startswith('{"_aws"')]
+    return {
+        metric["Name"]
+        for entry in entries
+        for directive in entry["_aws"]["CloudWatchMetrics"]
+        for metric in directive["Metrics"]
+    }
+
+
 def messages(cloud: Cloud, part: str) -> list[dict[str, Any]]:
     """Take the messages out of one of the stack's queues."""
     answer = cloud.client("sqs").receive_message(
@@ -100,6 +112,9 @@ def test_a_completed_import_becomes_an_image(cloud: Cloud) -> None:
     """The event reaches the function by its rule, and the image has name, version, platform, release and tags."""
     task = start_import(cloud, "exports/web-server-1.4.2.ova", Team="web")
     let_time_pass(cloud)
+    (run,) = (run for run in functions.invocations() if task in run.result.logs)
+    sent = json.loads(run.result.payload)["request"]["clientToken"]
+    assert sent == client_token(ACCOUNT, "us-east-1", task)
     (image,) = builds(cloud, "web-server")
     assert image["arn"] == f"arn:aws:imagebuilder:us-east-1:{ACCOUNT}:image/web-server/1.4.2/1"
     assert image["state"]["status"] == "AVAILABLE"
@@ -124,12 +139,55 @@ def test_the_log_tells_the_story_of_a_task(cloud: Cloud) -> None:
     assert emf["EventAge"][0] >= 0
 
 
+def test_metrics_count_what_happened(cloud: Cloud) -> None:
+    """Each outcome that is worth an alarm has its metric; a dry run and an AMI that is no import have none."""
+    unsupported = {"status-message": "ClientError: Unsupported kernel version 4.15.0-1021-aws"}
+    failed = start_import(cloud, "exports/counted-1.0.ova", unsupported)
+    rejected = start_import(cloud, "exports/counted-2.0.ova", Version="latest")
+    let_time_pass(cloud)
+    registered = {"importTaskId": rejected, "semanticVersion": "2.0"}
+    for payload, metrics in (
+        ({"importTaskId": failed}, {"ImportsFailed"}),
+        ({"importTaskId": rejected}, {"ImportsRejected"}),
+        ({"importTaskId": rejected, "dryRun": True}, set()),
+        ({**registered, "dryRun": True}, set()),
+        (registered, {"ImagesRegistered"}),
+        ({"importTaskId": "import-ami-00000000000000000"}, set()),
+    ):
+        invoke(cloud, payload)
+        assert metrics_of(functions.invocations()[-1].result.logs) == metrics, payload
+    cloud.client("ec2").register_image(Name="uncounted", Architecture="x86_64")
+    cloud.step()
+    assert metrics_of(functions.invocations()[-1].result.logs) == set()
+
+
+def test_a_failed_run_names_its_task(cloud: Cloud) -> None:
+    """Whoever looks for a task in the log finds what went wrong with it; the next run's lines are not about it."""
+    task = start_import(cloud, "exports/failing-1.0.ova")
+    let_time_pass(cloud)
+    (ami,) = (ami for ami in vm_import.backends[ACCOUNT]["us-east-1"].ec2.amis.values() if ami.name == task)
+    ami.state = "pending"
+    assert event_bus.deliver(golden("ami-available", detail={"State": "available", "ImageId": ami.id})) == 1
+    functions.run_queued()
+    tries = [run for run in functions.invocations() if run.result.error and ami.id.encode() in run.payload]
+    assert [run.attempt for run in tries] == [1, 2, 3]
+    for run in tries:
+        own = [json.loads(line) for line in run.result.logs.splitlines() if '"service"' in line]
+        assert {entry["importTaskId"] for entry in own} == {task}
+        assert own[-1]["exception_name"] == "TransientError"
+    ami.state = "available"
+    cloud.client("ec2").register_image(Name="after-failing", Architecture="x86_64")
+    cloud.step()
+    assert task not in functions.invocations()[-1].result.logs
+
+
 def test_the_log_does_not_hold_the_event(cloud: Cloud) -> None:
     """Events and payloads are input from elsewhere: they are not copied into the log."""
     task = start_import(cloud, "exports/quiet-1.0.ova")
     let_time_pass(cloud)
     (run,) = (run for run in functions.invocations() if task in run.result.logs)
     assert json.loads(run.payload)["id"] not in run.result.logs
+    assert "botocore" not in run.result.logs
 
 
 def test_an_event_that_comes_twice_changes_nothing(cloud: Cloud) -> None:
@@ -240,7 +298,7 @@ def test_a_malformed_payload_names_every_problem(cloud: Cloud) -> None:
     """The console shows one error with all there is to mend."""
     error = invoke(cloud, {"key1": "value1", "dryRun": "yes"})
     assert error["errorType"] == "InvalidTriggerError"
-    for key in ("importTaskId is missing", "key1 is unknown", "dryRun must be boolean"):
+    for key in ("importTaskId is missing", '"key1" is unknown', "dryRun must be boolean"):
         assert key in error["errorMessage"]
 
 
@@ -248,7 +306,8 @@ def test_what_the_function_cannot_do_ends_in_the_queue_of_failures(cloud: Cloud)
     """After three tries the event and the error are kept for a person."""
     event_bus.deliver(golden("ami-available", detail={"State": "available"}))
     functions.run_queued()
-    (record,) = messages(cloud, "Failures")
+    kept = messages(cloud, "Failures")
+    (record,) = (each for each in kept if each["responsePayload"]["errorType"] == "InvalidTriggerError")
     assert record["requestContext"]["approximateInvokeCount"] == 3
     assert record["requestPayload"]["detail-type"] == "EC2 AMI State Change"
     assert record["responsePayload"]["errorType"] == "InvalidTriggerError"
@@ -272,7 +331,7 @@ def test_an_event_that_cannot_be_delivered_ends_in_the_queue_of_events(cloud: Cl
 
 
 def test_the_aws_command_line_invokes_by_hand(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The README's command works as it stands there."""
+    """Version 1 of the command line, which needs no --cli-binary-format; the README says so."""
     task = start_import(cloud, "exports/by-hand-1.0.ova")
     let_time_pass(cloud)
     monkeypatch.setenv("AWS_ENDPOINT_URL", cloud.endpoint_url)

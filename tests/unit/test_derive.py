@@ -29,6 +29,7 @@ TASK = ImportTask(
     license_type="BYOL",
     disks=(Disk(bucket="b", key="exports/web-server-1.4.2.ova"), Disk(bucket="b", key="exports/other-9.9.9.vmdk")),
 )
+IMPORTED = "Imported from s3://b/exports/web-server-1.4.2.ova by import-ami-fg4d51t0"
 BARE = ImportTask(id="import-ami-fg4d51t0")
 BARE_AMI = dataclasses.replace(AMI, description=None, architecture=None)
 
@@ -56,7 +57,7 @@ def test_everything_is_derived_from_task_and_ami() -> None:
     assert request().parameters() == {
         "name": "web-server",
         "semanticVersion": "1.4.2",
-        "description": "Imported from s3://b/exports/web-server-1.4.2.ova by import-ami-fg4d51t0",
+        "description": IMPORTED,
         "platform": "Linux",
         "osVersion": "Ubuntu 20.04.3 LTS",
         "vmImportTaskId": "import-ami-fg4d51t0",
@@ -120,16 +121,14 @@ OVERRIDES = Overrides(
         (FULL, OVERRIDES, "description", "By hand"),
         (FULL, Overrides(), "description", "Mail gateway"),
         (dataclasses.replace(FULL, description="d" * 2000), Overrides(), "description", "d" * 1024),
-        (
-            dataclasses.replace(TASK, disks=(Disk(url="https://h.example/w.ova?Signature=s3cr3t"),)),
-            Overrides(),
-            "description",
-            "Imported from https://h.example/w.ova by import-ami-fg4d51t0",
-        ),
+        (dataclasses.replace(FULL, description=" \n"), Overrides(), "description", IMPORTED),
+        (dataclasses.replace(TASK, disks=(Disk(), *TASK.disks)), Overrides(), "description", f"Imported by {TASK.id}"),
         (FULL, OVERRIDES, "platform", "macOS"),
         (dataclasses.replace(FULL, platform="WINDOWS"), Overrides(), "platform", "Windows"),
         (FULL, OVERRIDES, "os_version", "macOS 15"),
         (FULL, Overrides(), "os_version", "Debian 12"),
+        (dataclasses.replace(FULL, tags={"OsVersion": " "}), Overrides(), "os_version", "Ubuntu 20.04.3 LTS"),
+        (dataclasses.replace(FULL, tags={"OsVersion": " Debian 12\n"}), Overrides(), "os_version", "Debian 12"),
     ],
 )
 def test_the_first_source_wins(task: ImportTask, overrides: Overrides, field: str, value: str) -> None:
@@ -163,6 +162,41 @@ def test_the_platform_is_one_that_the_api_knows(told: str | None, ami_platform: 
 def test_the_release_is_read_from_the_ami(description: str | None, os_version: str | None) -> None:
     """The osVersion is what VM Import found out about the system, without the kernel; nothing else is taken for it."""
     assert request(TASK, dataclasses.replace(AMI, description=description)).os_version == os_version
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://h.example:8443/w.ova?Signature=s3cr3t",
+        "https://user:s3cr3t@h.example:8443/w.ova",
+        "https://h.example:8443/w.ova#s3cr3t",
+        "https://h.example:8443/w.ova;s3cr3t",
+    ],
+)
+def test_no_secret_of_a_url_is_passed_on(url: str) -> None:
+    """Whoever may see the image may not yet fetch the disk."""
+    made = request(dataclasses.replace(TASK, disks=(Disk(url=url),)))
+    assert made.tags["vm-image-import:source"] == "https://h.example:8443/w.ova"
+    assert "s3cr3t" not in str(made)
+
+
+@pytest.mark.parametrize(("of_task", "of_ami", "tag"), [("arm64", "x86_64", "arm64"), (None, "x86_64", "x86_64")])
+def test_what_the_task_does_not_tell_the_ami_does(of_task: str | None, of_ami: str, tag: str) -> None:
+    """EC2 leaves fields out of the task that the AMI has."""
+    task = dataclasses.replace(TASK, architecture=of_task, boot_mode=of_task)
+    tags = request(task, dataclasses.replace(AMI, architecture=of_ami, boot_mode=of_ami)).tags
+    assert (tags["vm-image-import:architecture"], tags["vm-image-import:boot-mode"]) == (tag, tag)
+
+
+def test_only_the_import_makes_provenance() -> None:
+    """A tag that pretends to tell where the image came from is left out."""
+    task = dataclasses.replace(BARE, tags={"vm-image-import:source": "s3://forged/x"})
+    settings = Settings(tags={"vm-image-import:boot-mode": "forged"})
+    assert set(derivation(task, AMI, None, settings).request.tags) == {
+        "vm-image-import:task-id",
+        "vm-image-import:ami-id",
+        "vm-image-import:architecture",
+    }
 
 
 def test_tags_are_merged() -> None:

@@ -38,6 +38,8 @@ PATHS = [
     ("web-1.4.2-rc1.ova", "web-1-4-2-rc1", None),
     ("web-1073741823.0.1.ova", "web", "1073741823.0.1"),
     ("web-1073741824.0.1.ova", "web-1073741824-0-1", None),
+    ("web-0000000001.0.1.ova", "web", "0000000001.0.1"),
+    ("web-00000000001.0.1.ova", "web-00000000001-0-1", None),
     ("web.1.4.2.ova", "web", "1.4.2"),
     ("backup.tar.gz", "backup", None),
     ("Größe_Büro.ova", "Grosse_Buro", None),
@@ -62,6 +64,11 @@ def test_a_key_tells_name_and_version(key: str, name: str | None, version: str |
         ("s3://exports/vms/web-server-1.4.2.ova", "web-server", "1.4.2"),
         ("https://host.example/vms/mail-gw/disk%31.vmdk", "mail-gw", None),
         ("https://host.example/", None, None),
+        ("https://host.example/web-1.2.ova;s3cr3t", "web", "1.2.0"),
+        ("https://user:s3cr3t@host.example:8443/web-1.2.ova#s3cr3t", "web", "1.2.0"),
+        ("https://[bad/x-1.0.ova", None, None),
+        ("web-1.2.ova", None, None),
+        (f"https://host.example/{'-disk1' * 40000}x.ova", f"{'disk1-' * 21}di", None),
     ],
 )
 def test_a_url_tells_name_and_version(url: str, name: str | None, version: str | None) -> None:

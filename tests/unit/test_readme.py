@@ -9,6 +9,7 @@ from tests.conftest import ROOT
 from vm_image_import import triggers
 from vm_image_import.derive import disks
 from vm_image_import.outcome import Kind
+from vm_image_import.payload import SCHEMA
 from vm_image_import.task import Disk
 from vm_image_import.triggers import ManualImport
 
@@ -22,7 +23,7 @@ def test_a_path_is_read_as_the_table_says(row: tuple[str, str, str]) -> None:
     path, name, version = row
     found = disks.read(Disk(bucket="b", key=path))
     assert found.name == name
-    assert found.version == (None if version.startswith("creation day") else version)
+    assert found.version == (None if version.startswith("scheme") else version)
 
 
 def test_the_table_is_read() -> None:
@@ -36,10 +37,27 @@ def test_every_outcome_is_explained() -> None:
     assert set(re.findall(r"[A-Z_]+", " ".join(rows))) == {kind.value for kind in Kind}
 
 
-def test_the_payload_is_one() -> None:
-    """What is there to be pasted is taken."""
-    (payload,) = re.findall(r"--payload '(.+?)'", README)
-    assert triggers.parse(json.loads(payload)) == ManualImport("import-ami-0123456789abcdef0", dry_run=True)
+def test_the_payloads_are_the_ones_that_are_tried() -> None:
+    """What is there to be pasted is what the tests run, and the function takes it."""
+    shown = [json.loads(block) for block in re.findall(r"```json\n(.+?)```", README, re.DOTALL)]
+    files = [json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "tests" / "payloads").glob("*.json")]
+    assert sorted(shown, key=str) == sorted(files, key=str)
+    assert len(shown) == 3
+    for payload in shown:
+        assert isinstance(triggers.parse(payload), ManualImport)
+
+
+def test_every_key_of_the_payload_is_explained() -> None:
+    """The table and the schema name the same keys."""
+    rows = re.findall(r"^\| `([a-z]\w+)` \| [^|]+ \|$", README, re.MULTILINE)
+    assert set(SCHEMA["properties"]) == set(rows)
+
+
+def test_every_configuration_key_is_explained() -> None:
+    """The table and cdk.json name the same keys."""
+    configured = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"]["vm-image-import"]
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| [^|]+ \| [^|]+ \|$", README, re.MULTILINE)
+    assert set(re.findall(r"\w+", " ".join(rows))) == set(configured)
 
 
 def test_every_make_target_exists() -> None:

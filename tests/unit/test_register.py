@@ -14,7 +14,7 @@ from vm_image_import.settings import Settings
 from vm_image_import.task import Ami, Disk, ImportTask
 from vm_image_import.triggers import AmiAvailable, ManualImport
 
-TASK_ID = "import-ami-0123456789abcdef0"
+TASK_ID = "import-ami-fg4d51t0"
 NOW = datetime(2026, 11, 23, 10, 15, tzinfo=UTC)
 AMI = Ami(id="ami-0abcdef1234567890", created=NOW, name=TASK_ID)
 TASK = ImportTask(
@@ -22,7 +22,7 @@ TASK = ImportTask(
 )
 RUNNING = replace(TASK, image_id=None, status="active", progress="39", status_message="converting")
 FAILED = replace(TASK, image_id=None, status="deleted", status_message="ClientError: Unsupported kernel version X")
-CANCELLED = replace(FAILED, status_message="Import cancelled by user")
+CANCELLED = replace(FAILED, status_message="Cancelled by user")
 ARN = "arn:aws:imagebuilder:us-east-1:123456789012:image/web-server/1.4.2/1"
 
 
@@ -85,6 +85,13 @@ def test_both_ways_make_the_same_request() -> None:
     assert outcomes[0].request == aws.registered[0].parameters()
 
 
+def test_by_hand_the_ami_is_the_one_that_the_task_names() -> None:
+    """Packer and others copy and rename AMIs: where the task names its AMI, the name does not matter."""
+    aws = Aws(TASK, replace(AMI, name="renamed"))
+    assert aws.by_hand().kind is Kind.REGISTERED
+    assert aws.calls == ["find_task", "find_ami", "import_vm_image"]
+
+
 def test_an_event_costs_three_calls() -> None:
     """The AMI, the task and the image are each asked for once."""
     aws = Aws(TASK, AMI)
@@ -104,6 +111,14 @@ def test_a_fresh_ami_that_ec2_does_not_show_is_asked_for_again() -> None:
     """EC2's reads lag: the first run raises, so that Lambda tries again a minute later."""
     with pytest.raises(TransientError):
         Aws(TASK).on_event(age=timedelta(seconds=59))
+
+
+def test_an_ami_that_ec2_still_shows_as_pending_is_asked_for_again() -> None:
+    """The event comes once: were it taken for done, the import would be lost."""
+    aws = Aws(TASK, replace(AMI, state="pending"))
+    with pytest.raises(TransientError):
+        aws.on_event(age=timedelta(hours=1))
+    assert not aws.registered
 
 
 def test_an_ami_that_is_gone_is_ignored() -> None:
@@ -150,11 +165,11 @@ def test_an_available_ami_is_registered_whatever_the_task_says(status: str | Non
         (RUNNING, None, Kind.IN_PROGRESS, "converting, 39 %"),
         (ImportTask(TASK_ID), None, Kind.IN_PROGRESS, "still running"),
         (TASK, replace(AMI, state="pending"), Kind.IN_PROGRESS, "still running"),
-        (TASK, None, Kind.IGNORED, "gone"),
-        (replace(TASK, image_id=None), None, Kind.IGNORED, "gone"),
+        (TASK, None, Kind.IGNORED, "gone, or ask again"),
+        (replace(TASK, image_id=None), None, Kind.IGNORED, "gone, or ask again"),
         (FAILED, None, Kind.IMPORT_FAILED, "ClientError: Unsupported kernel version X"),
         (replace(TASK, image_id=None, status="deleting"), None, Kind.IMPORT_FAILED, "no reason"),
-        (CANCELLED, None, Kind.IMPORT_CANCELLED, "Import cancelled by user"),
+        (CANCELLED, None, Kind.IMPORT_CANCELLED, "Cancelled by user"),
     ],
     ids=[
         "unknown",
@@ -210,6 +225,8 @@ def test_a_token_that_was_used_means_registered_already() -> None:
     """The same import with other values, say after a tag was changed, is not registered a second time."""
     outcome = Aws(TASK, AMI, fails=TokenUsedError("mismatch")).on_event()
     assert outcome.kind is Kind.ALREADY_REGISTERED
+    assert outcome.request
+    assert '"force": true' in (outcome.reason or "")
 
 
 def test_force_makes_another_build_once() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from vm_image_import import triggers
 from vm_image_import.errors import InvalidTriggerError
+from vm_image_import.payload import SCHEMA
 from vm_image_import.request import Overrides
 from vm_image_import.triggers import AmiAvailable, ManualImport
 
@@ -82,7 +83,13 @@ def test_a_payload_names_the_task_and_overrules(payload: object, trigger: Manual
         ({"importTaskId": TASK_ID, "tags": {"k": "v" * 257}}, "tags"),
         ({"importTaskId": TASK_ID, "tags": {f"k{n}": "" for n in range(45)}}, "tags"),
         ({"importTaskId": TASK_ID, "dryRun": "yes"}, "dryRun"),
-        ({"importTaskId": TASK_ID, "import_task_id": TASK_ID}, "import_task_id"),
+        ({"importTaskId": TASK_ID, "tags": {"vm-image-import:ami-id": "forged"}}, "tags"),
+        ({"importTaskId": TASK_ID, "tags": {"no\u00a0break": "y"}}, "tags"),
+        ({"importTaskId": f"{TASK_ID}{'0' * 1024}"}, "importTaskId"),
+        ({"importTaskId": TASK_ID, "semanticVersion": f"1.{'9' * 5000}"}, "semanticVersion"),
+        ({"importTaskId": TASK_ID, "osVersion": "x" * 1025}, "osVersion"),
+        ({"importTaskId": TASK_ID, "force": 1}, "force"),
+        ({"importTaskId": TASK_ID, "import_task_id": TASK_ID}, '"import_task_id"'),
     ],
 )
 def test_a_malformed_payload_is_refused(payload: object, key: str) -> None:
@@ -101,8 +108,48 @@ def test_every_problem_is_named_at_once() -> None:
         triggers.parse(payload)
     message = str(caught.value)
     assert len(caught.value.problems) == 6
+    assert (
+        caught.value.problems[1] == '"importTaskID" is unknown: write some of ' + ", ".join(SCHEMA["properties"]) + "."
+    )
     for key in ("importTaskId", "importTaskID", "name", "dryRun", "tags", "platform"):
         assert key in message
+
+
+def test_every_problem_of_the_tags_is_named() -> None:
+    """Each entry that cannot be is told by its key, and their number, too."""
+    wrong = {"aws:x": "y", "a&b": "z", "c": 7, "d": None, "e": "x" * 257}
+    with pytest.raises(InvalidTriggerError) as caught:
+        triggers.parse({"importTaskId": TASK_ID, "tags": wrong | {f"k{n}": "" for n in range(44)}})
+    starts = (
+        "tags must contain",
+        'tags cannot have "aws:x"',
+        'tags cannot have "a&b"',
+        "tags.c ",
+        "tags.d ",
+        "tags.e ",
+    )
+    for start in starts:
+        assert [problem for problem in caught.value.problems if problem.startswith(start)], start
+    assert len(caught.value.problems) == len(starts)
+
+
+def test_a_thousand_unknown_keys_are_one_problem() -> None:
+    """The message stays one that can be answered and read."""
+    with pytest.raises(InvalidTriggerError) as caught:
+        triggers.parse({"importTaskId": TASK_ID} | {f"k{n}": n for n in range(1000)})
+    (problem,) = caught.value.problems
+    assert 'k9" and 990 more are unknown' in problem
+    assert len(problem) < 400
+
+
+@pytest.mark.parametrize(
+    "payload", [{"importTaskId": TASK_ID, "description": "x\ud800y"}, {"x\ud800": 1}], ids=["value", "key"]
+)
+def test_half_a_character_is_refused(payload: object) -> None:
+    """JSON can hold what is no text: it is refused before a call, since it could not be answered."""
+    with pytest.raises(InvalidTriggerError, match="half a character") as caught:
+        triggers.parse(payload)
+    assert str(caught.value).encode()
 
 
 @pytest.mark.parametrize("payload", [None, [], "import-ami-0123456789abcdef0", 7, [{"importTaskId": TASK_ID}]])
@@ -125,6 +172,8 @@ def test_an_event_of_another_kind_is_refused(name: str) -> None:
         {"detail": {}},
         {"detail": None},
         {"detail": {"ImageId": 7}},
+        {"detail": {"ImageId": ""}},
+        {"detail": {"ImageId": "import-ami-fg4d51t0"}},
         {"time": None},
         {"time": "today"},
         {"time": "2026-11-23T10:15:00"},

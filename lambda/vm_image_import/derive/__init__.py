@@ -14,7 +14,7 @@ from vm_image_import.derive import disks, names, tags, versions
 from vm_image_import.errors import RejectedError
 from vm_image_import.request import ImageRequest, Overrides, Platform
 from vm_image_import.settings import Settings
-from vm_image_import.task import Ami, Disk, ImportTask
+from vm_image_import.task import Ami, ImportTask
 
 _MAX_DESCRIPTION: Final = 1024
 """The limit of the parameter `description` (API reference, `ImportVmImage`)."""
@@ -57,7 +57,7 @@ def derive(
     """
     if problems := list(_problems(task, overrides, settings)):
         raise RejectedError(problems)
-    from_path = disks.read(next(iter(task.disks), Disk()))
+    from_path = disks.read(task.first_disk)
     name = _name(task, overrides, settings, from_path.name)
     version = _version(task, overrides, settings, from_path.version) or _by_scheme(
         settings, ami, lambda: versions_of(name.value)
@@ -157,14 +157,14 @@ def _os_version(task: ImportTask, ami: Ami, overrides: Overrides, settings: Sett
         (task.tags.get(settings.os_version_tag), f"tag {settings.os_version_tag}"),
         (match["release"] if match else None, "AMI description"),
     )
-    return next((Sourced(text, source) for text, source in candidates if text), None)
+    return next((Sourced(text.strip(), source) for text, source in candidates if text and text.strip()), None)
 
 
 def _description(task: ImportTask, overrides: Overrides) -> Sourced:
-    origin = next((f" from {disk.source}" for disk in task.disks if disk.source), "")
+    origin = f" from {task.first_disk.source}" if task.first_disk.source else ""
     candidates = (
         (overrides.description, "payload"),
         (task.description, "task description"),
         (f"Imported{origin} by {task.id}", "import"),
     )
-    return next(Sourced(text[:_MAX_DESCRIPTION], source) for text, source in candidates if text)
+    return next(Sourced(text[:_MAX_DESCRIPTION], source) for text, source in candidates if text and text.strip())

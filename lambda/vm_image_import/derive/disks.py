@@ -12,6 +12,10 @@ _DISK_SUFFIX: Final = re.compile(r"(?:[-_. ]disk[-_ ]?\d+|[-_. ]flat)+$", re.IGN
 _GENERIC: Final = re.compile(r"disk[-_ ]?\d*|image|export|vm|output|system|root", re.IGNORECASE)
 
 
+_MAX_SEGMENT: Final = 1024
+"""As long as an S3 key can be; a URL could be long enough to keep the patterns busy."""
+
+
 class FromPath(NamedTuple):
     """What a path tells; None where it tells nothing. The name may be shorter than Image Builder takes."""
 
@@ -39,5 +43,5 @@ def _segments(disk: Disk) -> list[str]:
     if disk.key:
         segments = disk.key.split("/")
     else:
-        segments = [unquote(segment) for segment in urlsplit(disk.url or "").path.split("/")]
-    return [segment for segment in segments if segment]
+        segments = [unquote(segment) for segment in urlsplit(disk.source or "").path.split("/")]
+    return [segment[-_MAX_SEGMENT:] for segment in segments if segment]

@@ -26,11 +26,14 @@ class Merged(NamedTuple):
 def merge(task: ImportTask, ami: Ami, payload: Mapping[str, str], settings: Settings) -> Merged:
     """Merge provenance, payload, the task's own and configured tags; of the same key the first one counts.
 
+    Only the import itself makes tags of provenance.
+
     What the API refuses, and what is beyond its 50 tags, is left out.
     """
-    merged: dict[str, str] = {}
-    for source in (_provenance(task, ami), payload, _own(task, settings.carriers), settings.tags):
-        merged |= {key: value for key, value in source.items() if key not in merged}
+    merged = _provenance(task, ami)
+    for source in (payload, _own(task, settings.carriers), settings.tags):
+        # Sorted: the order in which they came must not decide which of too many are taken.
+        merged |= {key: source[key] for key in sorted(source) if key not in merged and not key.startswith(PREFIX)}
     accepted = [key for key, value in merged.items() if _KEY.fullmatch(key) and len(value) <= _MAX_VALUE][:_MAX_TAGS]
     return Merged({key: merged[key] for key in accepted}, tuple(key for key in merged if key not in accepted))
 
@@ -39,7 +42,7 @@ def _provenance(task: ImportTask, ami: Ami) -> dict[str, str]:
     known = {
         "task-id": task.id,
         "ami-id": ami.id,
-        "source": next((disk.source for disk in task.disks), None),
+        "source": task.first_disk.source,
         "architecture": task.architecture or ami.architecture,
         "boot-mode": task.boot_mode or ami.boot_mode,
         "license-type": task.license_type,
@@ -48,4 +51,4 @@ def _provenance(task: ImportTask, ami: Ami) -> dict[str, str]:
 
 
 def _own(task: ImportTask, carriers: frozenset[str]) -> dict[str, str]:
-    return {key: task.tags[key] for key in sorted(task.tags) if key not in carriers and not key.startswith("aws:")}
+    return {key: value for key, value in task.tags.items() if key not in carriers and not key.startswith("aws:")}

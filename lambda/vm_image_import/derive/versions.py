@@ -10,7 +10,7 @@ _MAX_NODE: Final = 2**30 - 1
 _NODES: Final = 3
 
 _DATE: Final = re.compile(r"(\d{4})([-_.]?)(\d{2})\2(\d{2})", re.ASCII)
-_NUMBERS: Final = re.compile(r"v(\d+(?:\.\d+){0,2})|(\d+(?:\.\d+){1,2})", re.ASCII | re.IGNORECASE)
+_NUMBERS: Final = re.compile(r"v(\d{1,10}(?:\.\d{1,10}){0,2})|(\d{1,10}(?:\.\d{1,10}){1,2})", re.ASCII | re.IGNORECASE)
 # A point between digits belongs to a longer number: 10.0.19045.2364 is no version of three nodes.
 _SEPARATOR: Final = re.compile(r"[-_ ]|(?<!\d)\.")
 

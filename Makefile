@@ -11,7 +11,7 @@ export KEY ?=
 export TAGS ?=
 export DESCRIPTION ?=
 
-.PHONY: setup demo derive test lint types tests format lock clean
+.PHONY: setup demo derive test lint types tests coverage format lock clean
 
 setup: .venv/ready node_modules/ready
 
@@ -30,7 +30,7 @@ demo: setup
 derive: setup
 	@.venv/bin/python -m local.derive --key "$$KEY" --tags "$$TAGS" --description "$$DESCRIPTION"
 
-test: lint types tests
+test: lint types tests coverage
 
 lint: setup
 	.venv/bin/python -m ruff check .
@@ -41,6 +41,11 @@ types: setup
 
 tests: setup
 	.venv/bin/python -m pytest
+
+# Of the pure part only; what is generated at random must not be what reaches a line.
+coverage: setup
+	.venv/bin/python -m coverage run -m pytest --quiet --numprocesses=0 --ignore=tests/unit/test_properties.py tests/unit
+	.venv/bin/python -m coverage report
 
 format: setup
 	.venv/bin/python -m ruff check --fix .

@@ -25,6 +25,7 @@ class ImportFunction(Construct):
     ) -> None:
         super().__init__(scope, id_)
         self.failures = evidence_queue(self, "Failures")
+        # What is registered is told by the images themselves: the log need not outlive the stack.
         log_group = logs.LogGroup(self, "Logs", removal_policy=RemovalPolicy.DESTROY)
         # The class takes a name for each of CloudWatch's numbers of days; the resource takes the number.
         cast("logs.CfnLogGroup", log_group.node.default_child).retention_in_days = configuration.log_retention_days

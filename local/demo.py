@@ -38,6 +38,8 @@ class Vm:
     tags: Mapping[str, str] = field(default_factory=dict)
     image: str | None = None
     """`NAME/VERSION` in the ARN, `{day}` being the AMI's creation day; None where there must be no image."""
+    system: tuple[str, str] = ("Linux", "Ubuntu 22.04.3 LTS")
+    """The image's platform and osVersion."""
 
 
 VMS: Final = (
@@ -49,6 +51,7 @@ VMS: Final = (
         {"platform": "Windows"},
         {"Name": "Windows Base", "Version": "2019.11", "OsVersion": "Windows Server 2019"},
         "windows-base/2019.11.0",
+        ("Windows", "Windows Server 2019"),
     ),
     Vm(
         "Appliance of two disks",
@@ -76,9 +79,12 @@ def main() -> int:
         other_ami = cloud.client("ec2").register_image(Name="golden-base-2026", Architecture="x86_64")["ImageId"]
         _watch(cloud, tasks, console)
         answers = {**_answers(), **{task: _ask(cloud, task) for task, vm in tasks.items() if not vm.image}}
-        images = {image["tags"]["vm-image-import:task-id"]: image for image in _images(cloud)}
+        found = list(_images(cloud))
+        images = {image["tags"]["vm-image-import:task-id"]: image for image in found}
         console.print(_table(tasks, answers, images))
         problems = [*_problems(cloud, tasks, answers, images), *_problems_with_ignored(other_ami)]
+        if len(found) != len([vm for vm in VMS if vm.image]):
+            problems.append(f"There should be one image for each VM that has one: {[image['arn'] for image in found]}")
     for problem in problems:
         console.print(f"[red]{problem}")
     if not problems:
@@ -188,8 +194,15 @@ def _problems(
             expected = f"image/{vm.image.format(day=days.get(task))}/1"
             if image is None or not image["arn"].endswith(f":{expected}"):
                 yield f"{task} should have become {expected}: {answer}"
-            elif image["state"]["status"] != "AVAILABLE":
+                continue
+            if image["state"]["status"] != "AVAILABLE":
                 yield f"{image['arn']} should be AVAILABLE: {image['state']}"
+            if (image["platform"], image.get("osVersion")) != vm.system:
+                yield f"{image['arn']} should be of {vm.system}: {image['platform']}, {image.get('osVersion')}"
+            tags = {key: value for key, value in vm.tags.items() if key not in {"Name", "Version", "OsVersion"}}
+            tags |= {"vm-image-import:task-id": task, "vm-image-import:source": f"s3://{_BUCKET}/{vm.keys[0]}"}
+            if not tags.items() <= image["tags"].items():
+                yield f"{image['arn']} should have the tags {tags}: {image['tags']}"
         elif image or answer.get("outcome") != "IMPORT_FAILED" or answer.get("reason") != vm.found["status-message"]:
             yield f"{task} should have failed with '{vm.found['status-message']}': {image or answer}"
 

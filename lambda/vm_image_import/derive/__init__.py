@@ -131,15 +131,13 @@ def _version(task: ImportTask, overrides: Overrides, settings: Settings, from_pa
 
 
 def _by_scheme(settings: Settings, ami: Ami, existing: Callable[[], Iterable[str]]) -> Sourced:
-    match settings.version_scheme:
-        case "date":
-            return Sourced(versions.of_day(ami.created), "AMI's creation day")
-        case "timestamp":
-            return Sourced(versions.of_second(ami.created), "AMI's creation time")
-        case "increment":
-            if version := versions.after(existing()):
-                return Sourced(version, "highest existing version")
-            raise RejectedError(["The highest existing version cannot be incremented: state the version."])
+    if settings.version_scheme == "date":
+        return Sourced(versions.of_day(ami.created), "AMI's creation day")
+    if settings.version_scheme == "timestamp":
+        return Sourced(versions.of_second(ami.created), "AMI's creation time")
+    if version := versions.after(existing()):
+        return Sourced(version, "highest existing version")
+    raise RejectedError(["The highest existing version cannot be incremented: state the version."])
 
 
 def _platform(task: ImportTask, ami: Ami, overrides: Overrides) -> Sourced:

@@ -251,6 +251,19 @@ def test_a_dry_run_by_hand_shows_the_request_and_changes_nothing(cloud: Cloud) -
     assert image["tags"]["Team"] == "desk"
 
 
+@pytest.mark.parametrize(
+    ("name", "outcome", "build"),
+    [("dry-run", "DRY_RUN", 1), ("overrule", "ALREADY_REGISTERED", 1), ("force", "REGISTERED", 2)],
+)
+def test_the_readmes_payloads_do_what_it_says(cloud: Cloud, name: str, outcome: str, build: int) -> None:
+    """After the event has registered the import, only `force` makes another build."""
+    task = start_import(cloud, f"exports/pasted-{name}.ova")
+    let_time_pass(cloud)
+    payload = json.loads((ROOT / "tests/payloads" / f"{name}.json").read_text(encoding="utf-8"))
+    assert invoke(cloud, {**payload, "importTaskId": task})["outcome"] == outcome
+    assert len(builds(cloud, f"pasted-{name}")) == build
+
+
 def test_a_version_tag_that_is_no_version_is_rejected(cloud: Cloud) -> None:
     """The import completes, nothing is registered, and the log says what to write instead."""
     task = start_import(cloud, "exports/wrong-1.0.ova", Version="latest")

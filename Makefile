@@ -6,11 +6,6 @@ PYTHON ?= $(shell python3 infra/interpreter.py)
 # jsii warns at every start about a Node that it still runs on.
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION ?= 20
 
-# For example: make derive KEY=exports/web-server-1.4.2.ova TAGS='Version=2.0'
-export KEY ?=
-export TAGS ?=
-export DESCRIPTION ?=
-
 .PHONY: setup demo derive test lint types tests coverage format lock clean
 
 setup: .venv/ready node_modules/ready
@@ -27,6 +22,7 @@ node_modules/ready: package-lock.json
 demo: setup
 	.venv/bin/python -m local.demo
 
+# For example: make derive KEY=exports/web-server-1.4.2.ova TAGS='Name=web,Team=shop'
 derive: setup
 	@.venv/bin/python -m local.derive --key "$$KEY" --tags "$$TAGS" --description "$$DESCRIPTION"
 

@@ -29,6 +29,9 @@ class Configuration:
     only_tasks_tagged: Mapping[str, str] = field(default_factory=dict)
     image_log_group: str = ""
     log_retention_days: int = 90
+    notification_email: str = ""
+    sweep_minutes: int = 15
+    reserved_concurrency: int | None = None
 
     @classmethod
     def from_context(cls, context: object) -> Self:

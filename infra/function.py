@@ -3,10 +3,12 @@
 from typing import Final, cast
 
 from aws_cdk import Annotations, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from infra import bundle
@@ -21,9 +23,17 @@ class ImportFunction(Construct):
     """The function that registers imports, ready to be invoked by hand and by triggers."""
 
     def __init__(
-        self, scope: Construct, id_: str, *, configuration: Configuration, code: lambda_.Code | None = None
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        configuration: Configuration,
+        table: dynamodb.ITable,
+        topic: sns.ITopic,
+        code: lambda_.Code | None = None,
     ) -> None:
         super().__init__(scope, id_)
+        self._finds_versions = configuration.version_scheme == "increment"
         self.failures = evidence_queue(self, "Failures")
         # What is registered is told by the images themselves: the log need not outlive the stack.
         log_group = logs.LogGroup(self, "Logs", removal_policy=RemovalPolicy.DESTROY)
@@ -39,9 +49,10 @@ class ImportFunction(Construct):
             architecture=lambda_.Architecture.ARM_64,
             # A run needs less than 100 MB, but the share of the CPU grows with the memory.
             memory_size=256,
-            # Three calls of three tries of ten seconds, and the waits between them.
-            timeout=Duration.minutes(2),
-            role=self._role(log_group, configuration).without_policy_updates(),
+            # A sweep over a thousand new imports takes minutes; it stops in time, and the next one goes on.
+            timeout=Duration.minutes(5),
+            reserved_concurrent_executions=configuration.reserved_concurrency,
+            role=self._role(log_group, table, topic).without_policy_updates(),
             log_group=log_group,
             logging_format=lambda_.LoggingFormat.JSON,
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
@@ -49,6 +60,8 @@ class ImportFunction(Construct):
             environment={
                 "POWERTOOLS_SERVICE_NAME": "vm-image-import",
                 "POWERTOOLS_METRICS_NAMESPACE": _NAMESPACE,
+                "TABLE_NAME": table.table_name,
+                "TOPIC_ARN": topic.topic_arn,
                 **configuration.function_environment(),
             },
             # After 1 and 2 minutes: enough for what passes by itself, such as an AMI that EC2 does not show yet.
@@ -70,7 +83,7 @@ class ImportFunction(Construct):
             )
         return lambda_.Code.from_asset(str(folder))
 
-    def _role(self, log_group: logs.LogGroup, configuration: Configuration) -> iam.Role:
+    def _role(self, log_group: logs.LogGroup, table: dynamodb.ITable, topic: sns.ITopic) -> iam.Role:
         stack = Stack.of(self)
         version, build = (
             stack.format_arn(service="imagebuilder", resource="image", resource_name=name) for name in ("*/*", "*/*/*")
@@ -95,6 +108,13 @@ class ImportFunction(Construct):
             ),
             iam.PolicyStatement(sid="RegisterImages", actions=["imagebuilder:ImportVmImage"], resources=[version]),
             iam.PolicyStatement(sid="TagImages", actions=["imagebuilder:TagResource"], resources=[build]),
+            iam.PolicyStatement(sid="FollowImages", actions=["imagebuilder:GetImage"], resources=[version, build]),
+            iam.PolicyStatement(
+                sid="RememberWhatWasDone",
+                actions=[f"dynamodb:{action}Item" for action in ("BatchGet", "Delete", "Get", "Put", "Update")],
+                resources=[table.table_arn],
+            ),
+            iam.PolicyStatement(sid="TellPeople", actions=["sns:Publish"], resources=[topic.topic_arn]),
             iam.PolicyStatement(
                 sid="LetImageBuilderSetItselfUp",
                 actions=["iam:CreateServiceLinkedRole"],
@@ -102,11 +122,10 @@ class ImportFunction(Construct):
                 conditions={"StringEquals": {"iam:AWSServiceName": "imagebuilder.amazonaws.com"}},
             ),
         ]
-        if configuration.version_scheme == "increment":
-            statements += [
-                iam.PolicyStatement(sid="FindHighestVersion", actions=["imagebuilder:GetImage"], resources=[version]),
-                iam.PolicyStatement(sid="ListVersions", actions=["imagebuilder:ListImages"], resources=["*"]),
-            ]
+        if self._finds_versions:
+            statements.append(
+                iam.PolicyStatement(sid="ListVersions", actions=["imagebuilder:ListImages"], resources=["*"])
+            )
         role = iam.Role(
             self,
             "Role",

@@ -6,6 +6,8 @@ from constructs import Construct
 
 from infra.configuration import CONTEXT_KEY, Configuration
 from infra.function import ImportFunction
+from infra.ledger import Ledger
+from infra.notices import Notices
 from infra.triggers import Triggers
 
 
@@ -17,8 +19,12 @@ class VmImageImport(Construct):
     ) -> None:
         """Create it. `code` stands in for the bundle, which takes a while to build the first time."""
         super().__init__(scope, id_)
-        self.function = ImportFunction(self, "Import", configuration=configuration, code=code).function
-        Triggers(self, "Triggers", function=self.function)
+        self.table = Ledger(self, "Ledger").table
+        self.topic = Notices(self, "Notices", configuration=configuration).topic
+        self.function = ImportFunction(
+            self, "Import", configuration=configuration, table=self.table, topic=self.topic, code=code
+        ).function
+        Triggers(self, "Triggers", function=self.function, configuration=configuration)
 
 
 class VmImageImportStack(Stack):
@@ -29,3 +35,4 @@ class VmImageImportStack(Stack):
         configuration = Configuration.from_context(self.node.try_get_context(CONTEXT_KEY))
         system = VmImageImport(self, "VmImageImport", configuration=configuration, code=code)
         CfnOutput(self, "FunctionName", value=system.function.function_name, description="To invoke it by hand")
+        CfnOutput(self, "TopicArn", value=system.topic.topic_arn, description="To subscribe to the notices")

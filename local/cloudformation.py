@@ -17,6 +17,7 @@ from moto.cloudformation.exceptions import ValidationError
 from moto.cloudformation.models import ChangeSet, cloudformation_backends
 from moto.cloudformation.parsing import ResourceMap
 from moto.core.common_models import CloudFormationModel
+from moto.sns.models import Topic, sns_backends
 from moto.sqs.exceptions import QueueDoesNotExist
 from moto.sqs.models import Queue, sqs_backends
 
@@ -161,3 +162,14 @@ class QueuePolicy(_Addition, CloudFormationModel):
         for url in self.properties["Queues"]:
             queue: Queue = sqs_backends[self.account_id][self.region].get_queue(url.rsplit("/", 1)[-1])
             queue.policy = policy
+
+
+class TopicPolicy(_Addition, CloudFormationModel):
+    """AWS::SNS::TopicPolicy: who may publish to a topic."""
+
+    type_name = "AWS::SNS::TopicPolicy"
+
+    def _apply(self) -> None:
+        for arn in self.properties["Topics"]:
+            topic: Topic = sns_backends[self.account_id][self.region].get_topic(arn)
+            topic.policy = json.dumps(self.properties["PolicyDocument"])

@@ -40,6 +40,8 @@ class Vm:
     """`NAME/VERSION` in the ARN, `{day}` being the AMI's creation day; None where there must be no image."""
     system: tuple[str, str] = ("Linux", "Ubuntu 22.04.3 LTS")
     """The image's platform and osVersion."""
+    event_lost: bool = False
+    """Whether EventBridge loses the event of its AMI."""
 
 
 VMS: Final = (
@@ -59,6 +61,7 @@ VMS: Final = (
         _UBUNTU,
         image="mail-gw/{day}",
     ),
+    Vm("Linux OVA, event lost", ["exports/wiki-3.1.ova"], _UBUNTU, image="wiki/3.1.0", event_lost=True),
     Vm("Linux OVA, too old", ["exports/legacy-2.0.ova"], {"status-message": _UNSUPPORTED}),
 )
 
@@ -75,14 +78,28 @@ def main() -> int:
     with Cloud() as cloud:
         cloud.deploy(_ROOT / "cdk.out", _STACK)
         console.print(f"Importing {len(VMS)} VMs, and registering an AMI that is no import …")
+        listener = _subscribe(cloud)
         tasks = {_import(cloud, vm): vm for vm in VMS}
+        cloud.lost |= {task for task, vm in tasks.items() if vm.event_lost}
         other_ami = cloud.client("ec2").register_image(Name="golden-base-2026", Architecture="x86_64")["ImageId"]
         _watch(cloud, tasks, console)
+        console.print("Sweeping, as the schedule does: what no event has led to is registered, what failed is told …")
+        for _ in range(2):
+            cloud.sweep()
+            cloud.step()
         answers = {**_answers(), **{task: _ask(cloud, task) for task, vm in tasks.items() if not vm.image}}
+        notices = _heard(cloud, listener)
         found = list(_images(cloud))
         images = {image["tags"]["vm-image-import:task-id"]: image for image in found}
         console.print(_table(tasks, answers, images))
+        console.print(f"What people were told, one of each kind of {len(notices)} notices:")
+        for notice in {notice["MessageAttributes"]["outcome"]["Value"]: notice for notice in notices}.values():
+            console.print(f"[bold]{notice['Subject']}[/bold]\n{notice['Message']}\n", soft_wrap=True)
         problems = [*_problems(cloud, tasks, answers, images), *_problems_with_ignored(other_ami)]
+        told = sorted(notice["MessageAttributes"]["outcome"]["Value"] for notice in notices)
+        ends = ["IMAGE_AVAILABLE" if vm.image else "IMPORT_FAILED" for vm in VMS]
+        if told != sorted([*ends, *("REGISTERED" for vm in VMS if vm.image)]):
+            problems.append(f"Each fact should have been told once: {told}")
         if len(found) != len([vm for vm in VMS if vm.image]):
             problems.append(f"There should be one image for each VM that has one: {[image['arn'] for image in found]}")
     for problem in problems:
@@ -109,6 +126,29 @@ def _import(cloud: Cloud, vm: Vm) -> str:
     return task
 
 
+def _subscribe(cloud: Cloud) -> str:
+    """Subscribe a queue to the notices and return its URL."""
+    sqs = cloud.client("sqs")
+    url: str = sqs.create_queue(QueueName="listener")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    cloud.client("sns").subscribe(TopicArn=_output(cloud, "TopicArn"), Protocol="sqs", Endpoint=arn)
+    return url
+
+
+def _heard(cloud: Cloud, url: str) -> list[dict[str, Any]]:
+    """Return the notices that came to a queue."""
+    sqs, heard = cloud.client("sqs"), []
+    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+        heard += [json.loads(message["Body"]) for message in messages]
+    return heard
+
+
+def _output(cloud: Cloud, key: str) -> str:
+    """Return an output of the stack."""
+    outputs = cloud.client("cloudformation").describe_stacks(StackName=_STACK)["Stacks"][0]["Outputs"]
+    return next(str(output["OutputValue"]) for output in outputs if output["OutputKey"] == key)
+
+
 def _watch(cloud: Cloud, tasks: Mapping[str, Vm], console: Console) -> None:
     """Let time pass until nothing moves any more, and show how the imports go."""
     ec2 = cloud.client("ec2")
@@ -127,9 +167,7 @@ def _watch(cloud: Cloud, tasks: Mapping[str, Vm], console: Console) -> None:
 
 def _ask(cloud: Cloud, task: str) -> dict[str, Any]:
     """Invoke the function by hand, as the console's Test tab does."""
-    outputs = cloud.client("cloudformation").describe_stacks(StackName=_STACK)["Stacks"][0]["Outputs"]
-    name = next(output["OutputValue"] for output in outputs if output["OutputKey"] == "FunctionName")
-    payload = json.dumps({"importTaskId": task})
+    payload, name = json.dumps({"importTaskId": task}), _output(cloud, "FunctionName")
     answer = cloud.client("lambda").invoke(FunctionName=name, Payload=payload)["Payload"].read()
     decoded: dict[str, Any] = json.loads(answer)
     return decoded

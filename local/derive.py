@@ -64,7 +64,7 @@ def _derive(key: str, tags: Mapping[str, str], description: str | None) -> Deriv
     task = ImportTask(_TASK_ID, description=description or None, disks=(disk,), tags=tags)
     ami = Ami("ami-0123456789abcdef0", created=datetime.now(UTC))
     # Nothing is known of existing images here: `increment` shows the first version.
-    return derive(task, ami, Overrides(), settings, token="TOKEN", versions_of=lambda _: ())  # noqa: S106 - no secret
+    return derive(task, ami, Overrides(), settings, token="TOKEN", next_version=lambda _: "1.0.0")  # noqa: S106 - no secret
 
 
 def _table(derivation: Derivation) -> Table:

@@ -11,14 +11,18 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NetworkError
 
 from vm_image_import.derive import names
+from vm_image_import.derive.tags import PREFIX
 from vm_image_import.errors import PermanentError, TokenUsedError, TransientError
+from vm_image_import.notices import Notice
 from vm_image_import.request import ImageRequest
-from vm_image_import.task import Ami, Disk, ImportTask
+from vm_image_import.task import Ami, Disk, Image, ImportTask
 
 if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
     from types_boto3_ec2 import EC2Client
     from types_boto3_ec2.type_defs import ImageTypeDef, ImportImageTaskTypeDef
     from types_boto3_imagebuilder import ImagebuilderClient
+    from types_boto3_sns import SNSClient
 
 CONFIG: Final = Config(
     # Three tries of at most 2 + 8 seconds for each of three calls: past that Lambda's own retry is the better one.
@@ -68,7 +72,7 @@ class Ec2:
 
     def find_task(self, import_task_id: str) -> ImportTask | None:
         """Return the task, or None where EC2 does not list it. Raises TransientError or PermanentError."""
-        with _told_apart():
+        with told_apart():
             try:
                 answer = self._client.describe_import_image_tasks(ImportTaskIds=[import_task_id])
             except ClientError as error:
@@ -77,9 +81,19 @@ class Ec2:
                 raise
         return next(map(import_task, answer["ImportImageTasks"]), None)
 
+    def finished_tasks(self) -> Iterator[list[ImportTask]]:
+        """Yield pages of the tasks that ended in the last 7 days. Raises TransientError or PermanentError."""
+        pages = self._client.get_paginator("describe_import_image_tasks").paginate(
+            # Not those that are `deleting`: they may not say yet whether they failed or were cancelled.
+            Filters=[{"Name": "task-state", "Values": ["completed", "deleted"]}]
+        )
+        with told_apart():
+            for page in pages:
+                yield [import_task(answer) for answer in page["ImportImageTasks"]]
+
     def find_ami(self, image_id: str) -> Ami | None:
         """Return the AMI, or None where EC2 does not show it. Raises TransientError or PermanentError."""
-        with _told_apart():
+        with told_apart():
             try:
                 answer = self._client.describe_images(ImageIds=[image_id])
             except ClientError as error:
@@ -90,7 +104,7 @@ class Ec2:
 
     def find_ami_named(self, name: str) -> Ami | None:
         """Return this account's AMI of that name, or None. Raises TransientError or PermanentError."""
-        with _told_apart():
+        with told_apart():
             answer = self._client.describe_images(Owners=["self"], Filters=[{"Name": "name", "Values": [name]}])
         return next(map(ami, answer["Images"]), None)
 
@@ -111,9 +125,27 @@ class ImageBuilder:
 
         Raises TransientError, PermanentError, or TokenUsedError where the token came with other values before.
         """
-        with _told_apart():
+        with told_apart():
             answer = self._client.import_vm_image(**request.parameters())
         return answer["imageArn"]
+
+    def find_image(self, arn: str) -> Image | None:
+        """Return the image with this build version's ARN, or None. Raises TransientError or PermanentError."""
+        with told_apart():
+            try:
+                answer = self._client.get_image(imageBuildVersionArn=arn)["image"]
+            except ClientError as error:
+                if _code(error) == _NO_SUCH_IMAGE:
+                    return None
+                raise
+        state = answer.get("state", {})
+        return Image(
+            arn,
+            status=state.get("status", ""),
+            reason=state.get("reason"),
+            ami_id=next((ami.get("image") for ami in answer.get("outputResources", {}).get("amis", [])), None),
+            import_task_id=answer.get("tags", {}).get(f"{PREFIX}task-id"),
+        )
 
     def versions(self, arn: str, name: str) -> Iterator[str]:
         """Yield semantic versions of an image, the highest one among them.
@@ -121,7 +153,7 @@ class ImageBuilder:
         `arn` is that of all versions; it finds the highest one that is AVAILABLE, however its name is written. `name`
         finds those that are not, by one of the ways to write it. Raises TransientError or PermanentError.
         """
-        with _told_apart():
+        with told_apart():
             try:
                 image = self._client.get_image(imageBuildVersionArn=arn)["image"]
             except ClientError as error:
@@ -136,13 +168,42 @@ class ImageBuilder:
             filters=[{"name": "name", "values": sorted({name, names.in_arn(name)})}],
             PaginationConfig={"PageSize": _PAGE, "MaxItems": _PAGE * _PAGES},
         )
-        with _told_apart():
+        with told_apart():
             for page in pages:
                 yield from (version["version"] for version in page["imageVersionList"])
 
 
+class Topic:
+    """The SNS topic of the notices."""
+
+    def __init__(self, client: "SNSClient", arn: str) -> None:
+        self._client = client
+        self._arn = arn
+
+    @classmethod
+    def connect(cls, arn: str) -> Self:
+        """Return one for the topic with this ARN."""
+        return cls(boto3.client("sns", config=CONFIG), arn)
+
+    def publish(self, notice: Notice) -> None:
+        """Send a notice. Raises TransientError or PermanentError."""
+        with told_apart():
+            self._client.publish(
+                TopicArn=self._arn,
+                Subject=notice.subject,
+                Message=notice.message,
+                MessageAttributes={"outcome": {"DataType": "String", "StringValue": notice.outcome}},
+            )
+
+
+def dynamodb() -> "DynamoDBClient":
+    """Return the client for the ledger."""
+    client: DynamoDBClient = boto3.client("dynamodb", config=CONFIG)
+    return client
+
+
 @contextmanager
-def _told_apart() -> Iterator[None]:
+def told_apart() -> Iterator[None]:
     """Raise what botocore raises as TransientError or PermanentError, with the service's own words."""
     try:
         yield

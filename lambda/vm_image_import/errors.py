@@ -11,6 +11,10 @@ class PermanentError(Exception):
     """AWS refuses, and will until somebody changes something."""
 
 
+class InProgressError(Exception):
+    """Another run of the function is at the same thing."""
+
+
 class TokenUsedError(PermanentError):
     """The client token was used before, with other values: an image of this import exists."""
 
@@ -29,6 +33,10 @@ class InvalidTriggerError(_ProblemsError):
 
 class InvalidSettingsError(_ProblemsError):
     """The function's environment is not what its deployment should have written."""
+
+
+class SweepError(_ProblemsError):
+    """Some tasks of a sweep could not be dealt with; all others were."""
 
 
 class RejectedError(_ProblemsError):

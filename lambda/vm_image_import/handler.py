@@ -2,21 +2,31 @@
 
 import os
 from datetime import UTC, datetime
+from typing import Final
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from vm_image_import import triggers
-from vm_image_import.aws import Ec2, ImageBuilder
+from vm_image_import.aws import Ec2, ImageBuilder, Topic, dynamodb
+from vm_image_import.follow import Follower
 from vm_image_import.home import Home
+from vm_image_import.ledger import Ledger
 from vm_image_import.outcome import Kind, Outcome
 from vm_image_import.register import Registrar
 from vm_image_import.settings import Settings
-from vm_image_import.telemetry import event_age, logger, metrics, tell
-from vm_image_import.triggers import AmiAvailable, ManualImport, Trigger
+from vm_image_import.sweep import Sweeper, Swept
+from vm_image_import.telemetry import event_age, logger, metrics, sweep_completed, tell
+from vm_image_import.triggers import AmiAvailable, ImageEnded, ManualImport, Sweep, Trigger
+
+_MARGIN_MS: Final = 30_000
+"""No task is begun later than this before the function's end: longer than the calls for one take, unless AWS hardly
+answers; then Lambda ends the run, and the next sweep goes on."""
 
 _settings = Settings.from_environment(os.environ)
 _ec2 = Ec2.connect()
 _image_builder = ImageBuilder.connect()
+_topic = Topic.connect(_settings.topic_arn)
+_ledger = Ledger(dynamodb(), _settings.table_name)
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -29,22 +39,32 @@ def handler(event: object, context: LambdaContext) -> dict[str, object]:
     """
     trigger = triggers.parse(event)
     try:
-        outcome = _route(trigger, context)
+        return _route(trigger, context).as_answer()
     except Exception:
         # Lambda's own report of the error does not name the import task.
         logger.exception("Failed")
         raise
+
+
+def _route(trigger: Trigger, context: LambdaContext) -> Outcome | Swept:
+    _ledger.start_run(context)
+    home = Home.of_function(context.invoked_function_arn)
+    registrar = Registrar(_ec2, _image_builder, _ledger, _topic, home, _settings)
+    follower = Follower(_image_builder, _ledger, _topic)
+    if isinstance(trigger, Sweep):
+        swept = Sweeper(_ec2, _ledger, registrar, follower).sweep(
+            lambda: context.get_remaining_time_in_millis() < _MARGIN_MS, dry_run=trigger.dry_run
+        )
+        if swept.complete and not trigger.dry_run:
+            sweep_completed()
+        return swept
+    if isinstance(trigger, AmiAvailable):
+        outcome = registrar.register_ami(trigger, datetime.now(UTC))
+        if outcome.kind is Kind.REGISTERED:
+            event_age((datetime.now(UTC) - trigger.time).total_seconds())
+    elif isinstance(trigger, ImageEnded):
+        outcome = follower.follow(trigger.image_arn)
+    else:
+        outcome = registrar.register_task(trigger, context.aws_request_id)
     tell(outcome, dry_run=isinstance(trigger, ManualImport) and trigger.dry_run)
-    return outcome.as_answer()
-
-
-def _route(trigger: Trigger, context: LambdaContext) -> Outcome:
-    registrar = Registrar(_ec2, _image_builder, Home.of_function(context.invoked_function_arn), _settings)
-    match trigger:
-        case AmiAvailable():
-            outcome = registrar.register_ami(trigger, datetime.now(UTC))
-            if outcome.kind is Kind.REGISTERED:
-                event_age((datetime.now(UTC) - trigger.time).total_seconds())
-            return outcome
-        case ManualImport():
-            return registrar.register_task(trigger, context.aws_request_id)
+    return outcome

@@ -17,6 +17,8 @@ class Kind(StrEnum):
     IN_PROGRESS = "IN_PROGRESS"
     NOT_FOUND = "NOT_FOUND"
     ALREADY_REGISTERED = "ALREADY_REGISTERED"
+    IMAGE_AVAILABLE = "IMAGE_AVAILABLE"
+    IMAGE_FAILED = "IMAGE_FAILED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class Outcome:
     """The `ImportVmImage` request, in the API's own shape."""
     reason: str | None = None
     """For a person: what happened and what to do."""
+    ami_id: str | None = None
+    """For the notice; no part of the answer."""
 
     def as_answer(self) -> dict[str, object]:
         """Return the function's answer; keys that do not apply are left out."""

@@ -1,14 +1,17 @@
 """Registers one import with Image Builder: the use case in which every trigger ends."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from functools import partial
+from typing import Final
 
-from vm_image_import.derive import client_token, derive, names
-from vm_image_import.errors import PermanentError, RejectedError, TokenUsedError, TransientError
+from vm_image_import import notices
+from vm_image_import.derive import client_token, derive, names, versions
+from vm_image_import.errors import InProgressError, PermanentError, RejectedError, TokenUsedError, TransientError
 from vm_image_import.home import Home
 from vm_image_import.outcome import Kind, Outcome
+from vm_image_import.ports import Fact, Images, Imports, Ledger, Notices
 from vm_image_import.request import ImageRequest
 from vm_image_import.settings import Settings
 from vm_image_import.task import Ami, ImportTask
@@ -19,38 +22,17 @@ _VISIBLE_AFTER: Final = timedelta(minutes=1)
 """EC2's reads lag for moments. Lambda's first retry comes after a minute: what EC2 does not show by then is gone."""
 
 
-class Imports(Protocol):
-    """What EC2 knows of imports. Every method may raise TransientError or PermanentError."""
-
-    def find_task(self, import_task_id: str) -> ImportTask | None:
-        """Return the task, or None where EC2 does not list it."""
-
-    def find_ami(self, image_id: str) -> Ami | None:
-        """Return the AMI, or None where there is none (any more, or yet)."""
-
-    def find_ami_named(self, name: str) -> Ami | None:
-        """Return this account's AMI of that name, or None."""
-
-
-class Images(Protocol):
-    """Image Builder. Every method may raise TransientError or PermanentError."""
-
-    def versions(self, arn: str, name: str) -> Iterable[str]:
-        """Return the semantic versions of an image, by the ARN of all its versions and by its name."""
-
-    def import_vm_image(self, request: ImageRequest) -> str:
-        """Register the image and return its build version's ARN."""
-
-
 @dataclass(frozen=True, slots=True)
 class Registrar:
-    """Registers the imports of its home.
+    """Registers the imports of its home, each once.
 
     Whatever AWS answers in passing (TransientError) and whatever keeps it from reading (PermanentError) is raised.
     """
 
     imports: Imports
     images: Images
+    ledger: Ledger
+    notices: Notices
     home: Home
     settings: Settings
 
@@ -73,10 +55,23 @@ class Registrar:
             # EC2's read lags behind its own event, which will not come again.
             not_yet = f"EC2 shows {ami.id} as pending yet."
             raise TransientError(not_yet)
+        return self.register_by_itself(task, ami)
+
+    def register_finished(self, task: ImportTask, *, dry_run: bool) -> Outcome:
+        """Register a task that EC2 lists as finished."""
+        return self.register_by_itself(task, self._ami_of(task), dry_run=dry_run)
+
+    def register_by_itself(self, task: ImportTask, ami: Ami | None, *, dry_run: bool = False) -> Outcome:
+        """Register without anybody asking for it: as configured, and with a notice of what went wrong."""
         if missing := [key for key, value in self.settings.only_tasks_tagged.items() if task.tags.get(key) != value]:
             reason = f"The import task is left alone: its tags {', '.join(missing)} are not as configured."
             return Outcome(Kind.IGNORED, task.id, reason=reason)
-        return self._register(ManualImport(task.id), task, ami, "")
+        outcome = self._register(ManualImport(task.id, dry_run=dry_run), task, ami, "")
+        if not dry_run and outcome.kind is Kind.REJECTED:
+            self._tell_once(Fact("rejected", f"{task.id} {outcome.reason}"), outcome)
+        elif not dry_run and outcome.kind is Kind.IMPORT_FAILED:
+            self._tell_once(Fact("ended", task.id), outcome)
+        return outcome
 
     def register_task(self, trigger: ManualImport, run: str) -> Outcome:
         """Register the import that a person names, as they overrule it, whatever tags the configuration asks for.
@@ -88,35 +83,67 @@ class Registrar:
         if task is None:
             reason = "EC2 lists no such import task in this Region. It forgets a task 7 days after its end."
             return Outcome(Kind.NOT_FOUND, trigger.import_task_id, reason=reason)
-        ami = self.imports.find_ami(task.image_id) if task.image_id else self.imports.find_ami_named(task.id)
-        return self._register(trigger, task, ami, run)
+        return self._register(trigger, task, self._ami_of(task), run if trigger.force else "")
 
-    def _register(self, asked: ManualImport, task: ImportTask, ami: Ami | None, run: str) -> Outcome:
+    def _ami_of(self, task: ImportTask) -> Ami | None:
+        if task.ended_without_ami:
+            return None
+        return self.imports.find_ami(task.image_id) if task.image_id else self.imports.find_ami_named(task.id)
+
+    def _register(self, asked: ManualImport, task: ImportTask, ami: Ami | None, forced_by: str) -> Outcome:
         ready = _ready_ami(task, ami)
         if isinstance(ready, Outcome):
             return ready
+        about = " ".join(filter(None, (task.id, forced_by)))
+        token = client_token(self.home.account, self.home.region, task.id, forced_by)
+        next_version = self._next_version if asked.dry_run else partial(self._next_version_once, about)
+        outcome = Outcome(Kind.REJECTED, task.id, ami_id=ready.id)
         try:
-            token = client_token(self.home.account, self.home.region, task.id, run if asked.force else "")
-            derivation = derive(task, ready, asked.overrides, self.settings, token=token, versions_of=self._versions_of)
+            derivation = derive(task, ready, asked.overrides, self.settings, token=token, next_version=next_version)
+            outcome = replace(outcome, request=derivation.request.parameters())
+            logger.info("Derived the request", sources=derivation.sources, tags_left_out=derivation.tags_left_out)
+            if asked.dry_run:
+                return replace(outcome, kind=Kind.DRY_RUN)
+            once = self.ledger.once(Fact("registered", about), partial(self._import, derivation.request, outcome))
         except RejectedError as error:
-            return Outcome(Kind.REJECTED, task.id, reason=str(error))
-        request = derivation.request.parameters()
-        logger.info("Derived the request", sources=derivation.sources, tags_left_out=derivation.tags_left_out)
-        if asked.dry_run:
-            return Outcome(Kind.DRY_RUN, task.id, request=request)
-        try:
-            arn = self.images.import_vm_image(derivation.request)
-        except TokenUsedError:
-            reason = (
-                'The import was registered before, with other values. To register it once more write "force": true.'
-            )
-            return Outcome(Kind.ALREADY_REGISTERED, task.id, request=request, reason=reason)
-        except PermanentError as error:
-            return Outcome(Kind.REJECTED, task.id, request=request, reason=str(error))
-        return Outcome(Kind.REGISTERED, task.id, image_arn=arn, request=request)
+            return replace(outcome, reason=str(error))
+        except InProgressError as error:
+            return replace(outcome, kind=Kind.IN_PROGRESS, reason=str(error))
+        if once.now and once.value:
+            return replace(outcome, kind=Kind.REGISTERED, image_arn=once.value)
+        reason = 'The import was registered before. To register it once more write "force": true.'
+        return replace(outcome, kind=Kind.ALREADY_REGISTERED, image_arn=once.value or None, reason=reason)
 
-    def _versions_of(self, name: str) -> Iterable[str]:
-        return self.images.versions(self.home.image_arn(names.in_arn(name)), name)
+    def _import(self, request: ImageRequest, outcome: Outcome) -> str:
+        """Register the image, tell about it, and return its ARN: empty where only its client token is known."""
+        try:
+            arn = self.images.import_vm_image(request)
+        except TokenUsedError:
+            # An earlier run was ended before it could record the image, and the import was changed since then.
+            return ""
+        except PermanentError as error:
+            raise RejectedError([str(error)]) from error
+        self.notices.publish(notices.of(replace(outcome, kind=Kind.REGISTERED, image_arn=arn)))
+        return arn
+
+    def _next_version(self, name: str) -> str:
+        existing = self.images.versions(self.home.image_arn(names.in_arn(name)), name)
+        if version := versions.after(existing):
+            return version
+        raise RejectedError(["The highest existing version cannot be incremented: state the version."])
+
+    def _next_version_once(self, about: str, name: str) -> str:
+        """Return the same version to every repeat, although the first one may have made an image of it."""
+        return self.ledger.once(Fact("version", about), partial(self._next_version, name)).value
+
+    def _tell_once(self, fact: Fact, outcome: Outcome) -> None:
+        def publish() -> str:
+            self.notices.publish(notices.of(outcome))
+            return outcome.kind.value
+
+        # Where another run is at it, that one tells.
+        with suppress(InProgressError):
+            self.ledger.once(fact, publish)
 
 
 def _ready_ami(task: ImportTask, ami: Ami | None) -> Ami | Outcome:

@@ -24,6 +24,10 @@ class Settings:
     """Tags of every image."""
     only_tasks_tagged: Mapping[str, str] = field(default_factory=dict)
     """Tags that a task has to have, all of them; another one is left alone."""
+    table_name: str = ""
+    """The ledger."""
+    topic_arn: str = ""
+    """Of the notices."""
     image_log_group: str = ""
     """Where Image Builder writes its logs of an import; empty for its own default."""
 

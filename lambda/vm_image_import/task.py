@@ -69,6 +69,18 @@ class ImportTask:
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """One build of an image in Image Builder."""
+
+    arn: str
+    status: str
+    reason: str | None = None
+    ami_id: str | None = None
+    import_task_id: str | None = None
+    """From its tag, which only this system sets."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ami:
     """An AMI of this account and Region."""
 

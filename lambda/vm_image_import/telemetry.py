@@ -20,8 +20,10 @@ _COUNTED: Final = {
     Kind.REGISTERED: "ImagesRegistered",
     Kind.IMPORT_FAILED: "ImportsFailed",
     Kind.REJECTED: "ImportsRejected",
+    Kind.IMAGE_AVAILABLE: "ImagesAvailable",
+    Kind.IMAGE_FAILED: "ImagesFailed",
 }
-_ASKS_FOR_SOMEBODY: Final = frozenset({Kind.IMPORT_FAILED, Kind.REJECTED, Kind.NOT_FOUND})
+_ASKS_FOR_SOMEBODY: Final = frozenset({Kind.IMPORT_FAILED, Kind.IMAGE_FAILED, Kind.REJECTED, Kind.NOT_FOUND})
 
 
 def tell(outcome: Outcome, *, dry_run: bool) -> None:
@@ -38,3 +40,8 @@ def tell(outcome: Outcome, *, dry_run: bool) -> None:
 def event_age(seconds: float) -> None:
     """Record the time from an event to the registration that it led to."""
     metrics.add_metric("EventAge", MetricUnit.Seconds, seconds)
+
+
+def sweep_completed() -> None:
+    """Count a sweep that came to the end of the tasks."""
+    metrics.add_metric("SweepsCompleted", MetricUnit.Count, 1)

@@ -1,8 +1,9 @@
 """What starts the function: an event of EventBridge, or a payload written by a person."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from vm_image_import.errors import InvalidTriggerError
 from vm_image_import.request import Overrides
@@ -28,7 +29,21 @@ class ManualImport:
     """Register once more what is registered already."""
 
 
-Trigger = AmiAvailable | ManualImport
+@dataclass(frozen=True, slots=True)
+class ImageEnded:
+    """Image Builder says that an image became available, or failed. Any image: of an import or not."""
+
+    image_arn: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The schedule, or a person, asks to look at every finished import."""
+
+    dry_run: bool = False
+
+
+Trigger = AmiAvailable | ImageEnded | ManualImport | Sweep
 
 
 def parse(event: object) -> Trigger:
@@ -43,9 +58,13 @@ def parse(event: object) -> Trigger:
 
 def _from_event_bridge(event: Mapping[str, object]) -> Trigger:
     kind = (event.get("source"), event["detail-type"])
-    if kind != ("aws.ec2", "EC2 AMI State Change"):
+    if kind not in _EVENTS:
         problem = f"No rule of this function sends {kind[1]!r} events of {kind[0]!r}: remove it from the other rule."
         raise InvalidTriggerError([problem])
+    return _EVENTS[kind](event)
+
+
+def _ami_available(event: Mapping[str, object]) -> AmiAvailable:
     detail, time = event.get("detail"), event.get("time")
     image_id = detail.get("ImageId") if isinstance(detail, dict) else None
     try:
@@ -58,10 +77,25 @@ def _from_event_bridge(event: Mapping[str, object]) -> Trigger:
     return AmiAvailable(image_id, moment)
 
 
-def _from_payload(payload: object) -> ManualImport:
-    # Only this path validates against the schema; an event should not wait for its import.
-    from vm_image_import.payload import check  # noqa: PLC0415
+def _image_ended(event: Mapping[str, object]) -> ImageEnded:
+    match event.get("resources"):
+        case [str(arn), *_] if ":imagebuilder:" in arn:
+            return ImageEnded(arn)
+    raise InvalidTriggerError(["An EC2 Image Builder Image State Change event needs the image's ARN in resources."])
 
+
+_EVENTS: Final[Mapping[tuple[object, object], Callable[[Mapping[str, object]], Trigger]]] = {
+    ("aws.ec2", "EC2 AMI State Change"): _ami_available,
+    ("aws.imagebuilder", "EC2 Image Builder Image State Change"): _image_ended,
+}
+
+
+def _from_payload(payload: object) -> ManualImport | Sweep:
+    # Only this path validates against a schema; an event should not wait for its import.
+    from vm_image_import.payload import check, check_sweep  # noqa: PLC0415
+
+    if isinstance(payload, dict) and "action" in payload:
+        return Sweep(dry_run=check_sweep(payload).get("dryRun", False))
     valid = check(payload)
     return ManualImport(
         valid["importTaskId"],

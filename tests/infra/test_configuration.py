@@ -26,6 +26,9 @@ EVERYTHING = {
     "onlyTasksTagged": {"Images": "yes"},
     "imageLogGroup": "/aws/imagebuilder/imports",
     "logRetentionDays": 365,
+    "notificationEmail": "ops@example.com",
+    "sweepMinutes": 5,
+    "reservedConcurrency": 5,
 }
 
 
@@ -43,6 +46,12 @@ def variables(resources: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in found.items() if not name.startswith("POWERTOOLS_")}
 
 
+def settings_of(resources: Mapping[str, Any]) -> Settings:
+    """Return the settings that the function reads, but for the names that CloudFormation gives."""
+    made = {"TABLE_NAME": "", "TOPIC_ARN": ""}
+    return Settings.from_environment(variables(resources) | made)
+
+
 def test_variables_and_settings_are_the_same(template: Mapping[str, Any]) -> None:
     """Every field of the settings has its variable in the template, and no variable is read by nobody."""
     assert set(variables(template["Resources"])) == {name.upper() for name in Settings.__dataclass_fields__}
@@ -52,13 +61,13 @@ def test_the_defaults_are_the_same_everywhere(template: Mapping[str, Any]) -> No
     """cdk.json, the configuration, the function's settings and the template tell one story."""
     context = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"][CONTEXT_KEY]
     assert Configuration.from_context(context) == Configuration() == Configuration.from_context(None)
-    assert Settings.from_environment(variables(template["Resources"])) == Settings()
+    assert settings_of(template["Resources"]) == Settings()
 
 
 def test_every_value_reaches_the_function() -> None:
     """What is configured is what the function finds."""
     resources = synthesised(EVERYTHING)
-    assert Settings.from_environment(variables(resources)) == Settings(
+    assert settings_of(resources) == Settings(
         version_scheme="increment",
         name_tag="vm:name",
         version_tag="vm:version",
@@ -77,10 +86,10 @@ def test_the_context_of_the_command_line_is_taken() -> None:
 
 
 @pytest.mark.parametrize("scheme", get_args(VersionScheme))
-def test_only_increment_may_look_at_images(scheme: str) -> None:
+def test_only_increment_may_list_images(scheme: str) -> None:
     """The role grows with what is configured, and not before."""
     text = json.dumps(synthesised({"versionScheme": scheme}))
-    assert ("imagebuilder:GetImage" in text) == ("imagebuilder:ListImages" in text) == (scheme == "increment")
+    assert ("imagebuilder:ListImages" in text) == (scheme == "increment")
 
 
 @pytest.mark.parametrize(
@@ -97,6 +106,10 @@ def test_only_increment_may_look_at_images(scheme: str) -> None:
         ({"tags": [["a", "b"]]}, "vm-image-import.tags: [['a', 'b']] is not of type 'object'"),
         ({"onlyTasksTagged": {"": "x"}}, "vm-image-import.onlyTasksTagged: '' should be non-empty"),
         ({"imageLogGroup": "/my/logs"}, "vm-image-import.imageLogGroup: '/my/logs' does not match"),
+        ({"notificationEmail": "ops"}, "vm-image-import.notificationEmail: 'ops' does not match"),
+        ({"sweepMinutes": 0}, "vm-image-import.sweepMinutes: 0 is less than the minimum of 1"),
+        ({"sweepMinutes": "15"}, "vm-image-import.sweepMinutes: '15' is not of type 'integer'"),
+        ({"reservedConcurrency": 0}, "vm-image-import.reservedConcurrency: 0 is less than the minimum of 1"),
         ({"logRetentionDays": 8}, "vm-image-import.logRetentionDays: 8 is not one of"),
         ({"versionschema": "date"}, "'versionschema' was unexpected"),
         ([], "vm-image-import: [] is not of type 'object'"),

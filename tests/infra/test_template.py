@@ -13,6 +13,7 @@ import pytest
 from aws_cdk import App
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk.assertions import Annotations, Match
+from aws_cdk.assertions import Template as Assertions
 
 from infra import bundle, evidence
 from infra.stack import VmImageImportStack
@@ -76,6 +77,12 @@ def test_the_role_may_do_what_is_needed_and_no_more(template: Template) -> None:
         "ReadImports": ["ec2:DescribeImages", "ec2:DescribeImportImageTasks"],
         "RegisterImages": "imagebuilder:ImportVmImage",
         "TagImages": "imagebuilder:TagResource",
+        "FollowImages": "imagebuilder:GetImage",
+        "RememberWhatWasDone": [
+            *("dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"),
+            "dynamodb:UpdateItem",
+        ],
+        "TellPeople": "sns:Publish",
         "LetImageBuilderSetItselfUp": "iam:CreateServiceLinkedRole",
     }
 
@@ -89,6 +96,40 @@ def test_no_event_is_lost_on_its_way(template: Template) -> None:
         for each in rule["Targets"]:
             assert target(each["DeadLetterConfig"]["Arn"]) in resources(template, "AWS::SQS::Queue")
             assert name in policies
+
+
+def test_the_schedule_sweeps(template: Template) -> None:
+    """Every quarter of an hour, with the payload that a person would write."""
+    (rule,) = (each for each in resources(template, "AWS::Events::Rule").values() if "ScheduleExpression" in each)
+    assert rule["ScheduleExpression"] == "rate(15 minutes)"
+    assert [json.loads(each["Input"]) for each in rule["Targets"]] == [{"action": "sweep"}]
+
+
+def test_the_ledger_is_kept(template: Template) -> None:
+    """Encrypted, restorable, paid by use, cleaned by itself, and there after the stack is gone."""
+    (resource,) = (each for each in template["Resources"].values() if each["Type"] == "AWS::DynamoDB::Table")
+    table = resource["Properties"]
+    assert (resource["DeletionPolicy"], table["BillingMode"]) == ("Retain", "PAY_PER_REQUEST")
+    assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+    assert table["SSESpecification"]["SSEEnabled"] is True
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expiration", "Enabled": True}
+    assert table["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
+
+
+def test_nobody_is_subscribed_unless_configured(template: Template) -> None:
+    """An address is asked for once, and hears of ends, not of steps."""
+    assert not resources(template, "AWS::SNS::Subscription")
+    stack = VmImageImportStack(
+        App(context={"vm-image-import": {"notificationEmail": "ops@example.com", "reservedConcurrency": 5}}),
+        "Told",
+        code=INLINE,
+    )
+    told = Assertions.from_stack(stack).to_json()
+    subscription = only(told, "AWS::SNS::Subscription")
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "ops@example.com")
+    assert subscription["FilterPolicy"] == {"outcome": [{"anything-but": ["REGISTERED"]}]}
+    assert only(told, "AWS::Lambda::Function")["ReservedConcurrentExecutions"] == 5
+    assert "ReservedConcurrentExecutions" not in only(template, "AWS::Lambda::Function")
 
 
 def test_no_failed_run_is_lost(template: Template) -> None:

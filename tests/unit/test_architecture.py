@@ -61,7 +61,7 @@ def test_the_derivation_is_pure() -> None:
     [
         ("boto3", {"aws"}),
         ("botocore", {"aws"}),
-        ("aws_lambda_powertools", {"handler", "payload", "telemetry"}),
+        ("aws_lambda_powertools", {"handler", "ledger", "payload", "telemetry"}),
         ("os", {"handler"}),
     ],
 )

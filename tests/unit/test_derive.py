@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from vm_image_import.derive import Derivation, client_token, derive
+from vm_image_import.derive import Derivation, client_token, derive, versions
 from vm_image_import.errors import RejectedError
 from vm_image_import.request import ImageRequest, Overrides
 from vm_image_import.settings import Settings, VersionScheme
@@ -43,7 +43,12 @@ def derivation(
 ) -> Derivation:
     """Return the derivation where these versions of the image exist."""
     return derive(
-        task, ami, overrides or Overrides(), settings or Settings(), token="token", versions_of=lambda _: existing
+        task,
+        ami,
+        overrides or Overrides(),
+        settings or Settings(),
+        token="token",
+        next_version=lambda _: versions.after(existing) or "",
     )
 
 
@@ -280,10 +285,10 @@ def test_the_scheme_gives_the_version_that_nobody_states(
     assert stated.request.semantic_version == "1.4.2"
 
 
-def test_a_version_that_cannot_be_incremented_is_rejected() -> None:
+def test_a_version_that_cannot_be_incremented_has_no_next() -> None:
     """The API's highest node has no successor, and a lower version would never be the newest."""
-    with pytest.raises(RejectedError, match="state the version"):
-        derivation(BARE, AMI, None, Settings(version_scheme="increment"), ["1.0.1073741823"])
+    assert versions.after(["1.0.1073741823"]) is None
+    assert versions.after(["1.0.1073741822"]) == "1.0.1073741823"
 
 
 def test_the_carriers_can_be_other_tags() -> None:

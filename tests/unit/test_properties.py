@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from local import constraints
 from vm_image_import import aws
-from vm_image_import.derive import Derivation, derive
+from vm_image_import.derive import Derivation, derive, versions
 from vm_image_import.errors import RejectedError
 from vm_image_import.settings import Settings
 from vm_image_import.task import Ami, ImportTask
@@ -134,7 +134,7 @@ class Case(NamedTuple):
                 self.asked.overrides,
                 self.settings,
                 token="12345678-1234-1234-1234-123456789012",
-                versions_of=lambda _: self.existing,
+                next_version=lambda _: versions.after(self.existing) or "9.9.9",
             )
         except RejectedError as error:
             return error

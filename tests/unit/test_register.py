@@ -1,17 +1,20 @@
 """The use case: what becomes of an import in every state in which EC2 may show it."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from vm_image_import.errors import PermanentError, TokenUsedError, TransientError
+from vm_image_import.errors import InProgressError, PermanentError, TokenUsedError, TransientError
 from vm_image_import.home import Home
+from vm_image_import.notices import Notice
 from vm_image_import.outcome import Kind, Outcome
+from vm_image_import.ports import Fact, Once
 from vm_image_import.register import Registrar
 from vm_image_import.request import ImageRequest, Overrides
 from vm_image_import.settings import Settings
-from vm_image_import.task import Ami, Disk, ImportTask
+from vm_image_import.task import Ami, Disk, Image, ImportTask
 from vm_image_import.triggers import AmiAvailable, ManualImport
 
 TASK_ID = "import-ami-fg4d51t0"
@@ -28,7 +31,7 @@ ARN = "arn:aws:imagebuilder:us-east-1:123456789012:image/web-server/1.4.2/1"
 
 @dataclass
 class Aws:
-    """EC2 and Image Builder in memory; knows nothing that a test did not put there, and fails when told to."""
+    """AWS in memory; knows nothing that a test did not put there, and fails when told to."""
 
     task: ImportTask | None = None
     ami: Ami | None = None
@@ -37,6 +40,33 @@ class Aws:
     settings: Settings = field(default_factory=Settings)
     calls: list[str] = field(default_factory=list)
     registered: list[ImageRequest] = field(default_factory=list)
+    told: list[Notice] = field(default_factory=list)
+    mute: Exception | None = None
+    ledger: dict[Fact, str] = field(default_factory=dict)
+    busy: set[Fact] = field(default_factory=set)
+
+    def once(self, fact: Fact, act: Callable[[], str]) -> Once:
+        if fact in self.busy:
+            another = f"Another run is at {fact.about}."
+            raise InProgressError(another)
+        if fact in self.ledger:
+            return Once(self.ledger[fact], now=False)
+        self.ledger[fact] = act()
+        return Once(self.ledger[fact], now=True)
+
+    def known(self, facts: Iterable[Fact]) -> dict[Fact, str]:
+        return {fact: self.ledger[fact] for fact in facts if fact in self.ledger}
+
+    def publish(self, notice: Notice) -> None:
+        if self.mute:
+            raise self.mute
+        self.told.append(notice)
+
+    def finished_tasks(self) -> list[list[ImportTask]]:
+        return [[self.task]] if self.task else []
+
+    def find_image(self, arn: str) -> Image | None:
+        raise AssertionError(arn)
 
     def find_task(self, import_task_id: str) -> ImportTask | None:
         self.calls.append("find_task")
@@ -70,19 +100,94 @@ class Aws:
         asked = ManualImport(TASK_ID, overrides or Overrides(), dry_run=dry_run, force=force)
         return self._registrar.register_task(asked, run)
 
+    def by_sweep(self, *, dry_run: bool = False) -> Outcome:
+        assert self.task
+        return self._registrar.register_finished(self.task, dry_run=dry_run)
+
     @property
     def _registrar(self) -> Registrar:
-        return Registrar(self, self, Home("aws", "us-east-1", "123456789012"), self.settings)
+        return Registrar(self, self, self, self, Home("aws", "us-east-1", "123456789012"), self.settings)
 
 
 def test_both_ways_make_the_same_request() -> None:
     """An event and a person lead to the same request with the same token, so a second one changes nothing."""
-    aws = Aws(TASK, AMI)
-    outcomes = [aws.on_event(), aws.by_hand()]
-    assert [outcome.kind for outcome in outcomes] == [Kind.REGISTERED, Kind.REGISTERED]
+    ways = Aws(TASK, AMI), Aws(TASK, AMI), Aws(TASK, AMI)
+    outcomes = [ways[0].on_event(), ways[1].by_hand(), ways[2].by_sweep()]
+    assert {outcome.kind for outcome in outcomes} == {Kind.REGISTERED}
     assert {outcome.image_arn for outcome in outcomes} == {ARN}
+    assert ways[0].registered == ways[1].registered == ways[2].registered
+    assert outcomes[0].request == ways[0].registered[0].parameters()
+
+
+def test_an_import_is_registered_once() -> None:
+    """Whatever comes after the first success gets its image, and no other is made."""
+    aws = Aws(TASK, AMI)
+    aws.on_event()
+    for again in (aws.on_event, aws.by_hand, aws.by_sweep):
+        outcome = again()
+        assert (outcome.kind, outcome.image_arn) == (Kind.ALREADY_REGISTERED, ARN)
+    assert len(aws.registered) == 1
+    assert [notice.outcome for notice in aws.told] == ["REGISTERED"]
+
+
+def test_another_run_is_left_alone() -> None:
+    """Two runs at once for one task make one image: the second one leaves it to the first."""
+    aws = Aws(TASK, AMI, busy={Fact("registered", TASK_ID)})
+    assert aws.on_event().kind is Kind.IN_PROGRESS
+    assert not aws.registered
+
+
+def test_a_failure_leaves_nothing_behind() -> None:
+    """What was put right is registered by the next try."""
+    aws = Aws(TASK, AMI, fails=PermanentError("not authorized"))
+    assert aws.on_event().kind is Kind.REJECTED
+    aws.fails = None
+    assert aws.by_sweep().kind is Kind.REGISTERED
+
+
+def test_a_notice_that_cannot_be_sent_is_sent_later() -> None:
+    """The image stands, the run fails, and the repeat of the same request tells."""
+    aws = Aws(TASK, AMI, mute=TransientError("SNS"))
+    with pytest.raises(TransientError):
+        aws.on_event()
+    aws.mute = None
+    assert aws.by_sweep().kind is Kind.REGISTERED
     assert aws.registered[0] == aws.registered[1]
-    assert outcomes[0].request == aws.registered[0].parameters()
+    assert [notice.outcome for notice in aws.told] == ["REGISTERED"]
+
+
+@pytest.mark.parametrize("tags", [{"Version": "latest"}], ids=["rejected"])
+def test_a_rejection_is_told_once_and_can_be_put_right(tags: dict[str, str]) -> None:
+    """The same reason is one notice, however often it is met; a corrected tag is registered by the next sweep."""
+    aws = Aws(replace(TASK, tags=tags), AMI)
+    assert [aws.on_event().kind, aws.by_sweep().kind, aws.by_sweep().kind] == [Kind.REJECTED] * 3
+    assert [notice.outcome for notice in aws.told] == ["REJECTED"]
+    aws.task = replace(TASK, tags={"Version": "2.0"})
+    assert aws.by_sweep().kind is Kind.REGISTERED
+    assert aws.registered[0].semantic_version == "2.0.0"
+
+
+def test_a_failed_import_is_told_once() -> None:
+    """With EC2's own words and what to do about them; a cancelled one is nobody's news."""
+    aws = Aws(FAILED)
+    assert [aws.by_sweep().kind, aws.by_sweep().kind] == [Kind.IMPORT_FAILED] * 2
+    (notice,) = aws.told
+    assert "ClientError: Unsupported kernel version X" in notice.message
+    assert "Install a kernel that VM Import supports" in notice.message
+    cancelled = Aws(CANCELLED)
+    assert cancelled.by_sweep().kind is Kind.IMPORT_CANCELLED
+    assert not cancelled.told
+
+
+def test_a_dry_run_of_the_sweep_changes_nothing() -> None:
+    """It shows what would be registered, and tells nobody."""
+    aws = Aws(TASK, AMI)
+    assert aws.by_sweep(dry_run=True).kind is Kind.DRY_RUN
+    aws.task = FAILED
+    assert aws.by_sweep(dry_run=True).kind is Kind.IMPORT_FAILED
+    assert not aws.registered
+    assert not aws.told
+    assert not aws.ledger
 
 
 def test_by_hand_the_ami_is_the_one_that_the_task_names() -> None:
@@ -201,6 +306,7 @@ def test_a_dry_run_shows_the_request_and_changes_nothing() -> None:
     outcome = aws.by_hand(Overrides(name="post office"), dry_run=True)
     assert outcome.kind is Kind.DRY_RUN
     assert "import_vm_image" not in aws.calls
+    assert not aws.ledger
     assert aws.by_hand(Overrides(name="post office")).request == outcome.request
     assert aws.registered[0].name == "post office"
 
@@ -233,10 +339,9 @@ def test_force_makes_another_build_once() -> None:
     """A forced run has a token of its own, which repeats of that run have, too."""
     aws = Aws(TASK, AMI)
     aws.by_hand()
-    for run in ("run-2", "run-2", "run-3"):
-        assert aws.by_hand(run=run, force=True).kind is Kind.REGISTERED
+    outcomes = [aws.by_hand(run=run, force=True).kind for run in ("run-2", "run-2", "run-3")]
+    assert outcomes == [Kind.REGISTERED, Kind.ALREADY_REGISTERED, Kind.REGISTERED]
     tokens = [request.client_token for request in aws.registered]
-    assert tokens[1] == tokens[2]
     assert len(set(tokens)) == 3
     assert {len(token) for token in tokens} == {36}
 
@@ -260,7 +365,8 @@ def test_tasks_without_the_configured_tags_are_left_alone(tags: dict[str, str], 
     outcome = aws.on_event()
     assert outcome.kind is kind
     assert outcome.import_task_id == TASK_ID
-    assert aws.by_hand().kind is Kind.REGISTERED
+    assert aws.by_sweep().kind is (Kind.ALREADY_REGISTERED if kind is Kind.REGISTERED else kind)
+    assert aws.by_hand(force=True).kind is Kind.REGISTERED
 
 
 def test_increment_asks_for_the_versions_of_the_name() -> None:
@@ -274,6 +380,12 @@ def test_increment_asks_for_the_versions_of_the_name() -> None:
     )
     aws.on_event()
     assert aws.registered[0].semantic_version == "1.10.3"
+    aws.existing, aws.ledger = (
+        ("1.10.3",),
+        {fact: value for fact, value in aws.ledger.items() if fact.kind == "version"},
+    )
+    aws.on_event()
+    assert aws.registered[1] == aws.registered[0], "a repeat whose success was not recorded asks for the same again"
     assert f"versions {arn} Web_Server" in aws.calls
 
 

@@ -10,7 +10,7 @@ from vm_image_import import triggers
 from vm_image_import.errors import InvalidTriggerError
 from vm_image_import.payload import SCHEMA
 from vm_image_import.request import Overrides
-from vm_image_import.triggers import AmiAvailable, ManualImport
+from vm_image_import.triggers import AmiAvailable, ImageEnded, ManualImport, Sweep
 
 EVENTS = Path(__file__).parent.parent / "events"
 TASK_ID = "import-ami-0123456789abcdef0"
@@ -20,6 +20,26 @@ def golden(name: str) -> dict[str, object]:
     """Return an event as AWS documents it."""
     event: dict[str, object] = json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
     return event
+
+
+def test_an_image_event_names_the_image() -> None:
+    """Whose image it is and how it ended is asked of Image Builder."""
+    arn = "arn:aws:imagebuilder:us-west-2:111122223333:image/web-server/1.4.2/1"
+    assert triggers.parse(golden("image-available")) == ImageEnded(arn)
+
+
+@pytest.mark.parametrize("resources", [None, [], [7], ["arn:aws:ec2:us-east-1::image/ami-0abcdef1234567890"]])
+def test_an_image_event_without_an_image_is_refused(resources: object) -> None:
+    """It says what is missing."""
+    with pytest.raises(InvalidTriggerError, match="image's ARN"):
+        triggers.parse(golden("image-available") | {"resources": resources})
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_sweep_is_asked_for_by_action(dry_run: bool) -> None:  # noqa: FBT001 - a case of the table
+    """By the schedule, or by a person who may want to see first."""
+    assert triggers.parse({"action": "sweep", "dryRun": dry_run}) == Sweep(dry_run=dry_run)
+    assert triggers.parse({"action": "sweep"}) == Sweep()
 
 
 def test_an_ami_event_names_the_ami() -> None:

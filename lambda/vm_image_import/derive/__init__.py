@@ -5,7 +5,7 @@ recognised by its client token.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 from uuid import UUID, uuid5
@@ -27,8 +27,8 @@ _PLATFORMS: Final[dict[str, Platform]] = {"windows": "Windows", "linux": "Linux"
 _TOKENS: Final = UUID("62963441-6869-42d4-99c5-3445dc39de7c")
 """Any fixed namespace: another one would give every import a new token, and so a second image."""
 
-VersionsOf = Callable[[str], Iterable[str]]
-"""Returns the semantic versions of the images with a name. Asked only where the `increment` scheme decides."""
+NextVersion = Callable[[str], str]
+"""Returns the semantic version after all those of the images with a name. Asked only where `increment` decides."""
 
 
 class Sourced(NamedTuple):
@@ -48,7 +48,7 @@ class Derivation:
 
 
 def derive(
-    task: ImportTask, ami: Ami, overrides: Overrides, settings: Settings, *, token: str, versions_of: VersionsOf
+    task: ImportTask, ami: Ami, overrides: Overrides, settings: Settings, *, token: str, next_version: NextVersion
 ) -> Derivation:
     """Derive the request for `task`, to be sent with the client token `token`.
 
@@ -60,7 +60,7 @@ def derive(
     from_path = disks.read(task.first_disk)
     name = _name(task, overrides, settings, from_path.name)
     version = _version(task, overrides, settings, from_path.version) or _by_scheme(
-        settings, ami, lambda: versions_of(name.value)
+        settings, ami, lambda: next_version(name.value)
     )
     platform = _platform(task, ami, overrides)
     os_version = _os_version(task, ami, overrides, settings)
@@ -130,14 +130,12 @@ def _version(task: ImportTask, overrides: Overrides, settings: Settings, from_pa
     return None
 
 
-def _by_scheme(settings: Settings, ami: Ami, existing: Callable[[], Iterable[str]]) -> Sourced:
+def _by_scheme(settings: Settings, ami: Ami, next_version: Callable[[], str]) -> Sourced:
     if settings.version_scheme == "date":
         return Sourced(versions.of_day(ami.created), "AMI's creation day")
     if settings.version_scheme == "timestamp":
         return Sourced(versions.of_second(ami.created), "AMI's creation time")
-    if version := versions.after(existing()):
-        return Sourced(version, "highest existing version")
-    raise RejectedError(["The highest existing version cannot be incremented: state the version."])
+    return Sourced(next_version(), "highest existing version")
 
 
 def _platform(task: ImportTask, ami: Ami, overrides: Overrides) -> Sourced:

@@ -1,0 +1,46 @@
+"""Follows a registered image to its end: AVAILABLE, or FAILED."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from vm_image_import import notices
+from vm_image_import.errors import InProgressError
+from vm_image_import.outcome import Kind, Outcome
+from vm_image_import.ports import Fact, Images, Ledger, Notices
+
+_ENDS: Final = {"AVAILABLE": Kind.IMAGE_AVAILABLE, "FAILED": Kind.IMAGE_FAILED, "CANCELLED": Kind.IMAGE_FAILED}
+
+
+@dataclass(frozen=True, slots=True)
+class Follower:
+    """Tells once what became of an image that this system registered."""
+
+    images: Images
+    ledger: Ledger
+    notices: Notices
+
+    def follow(self, arn: str) -> Outcome:
+        """Look at the image with this build version's ARN. Raises what the ports raise."""
+        image = self.images.find_image(arn)
+        if image is None:
+            # Somebody deleted it: there is nothing to be told, and nothing to be asked for again.
+            with suppress(InProgressError):
+                self.ledger.once(Fact("ended", arn), lambda: "DELETED")
+            return Outcome(Kind.IGNORED, image_arn=arn, reason="Image Builder does not have this image any more.")
+        if image.import_task_id is None:
+            return Outcome(Kind.IGNORED, image_arn=arn, reason="This system did not register the image.")
+        if image.status not in _ENDS:
+            reason = f"The image is {image.status}."
+            return Outcome(Kind.IN_PROGRESS, image.import_task_id, image_arn=arn, reason=reason)
+        outcome = Outcome(
+            _ENDS[image.status], image.import_task_id, image_arn=arn, reason=image.reason, ami_id=image.ami_id
+        )
+        # Where another run is at it, that one tells.
+        with suppress(InProgressError):
+            self.ledger.once(Fact("ended", arn), lambda: self._tell(outcome))
+        return outcome
+
+    def _tell(self, outcome: Outcome) -> str:
+        self.notices.publish(notices.of(outcome))
+        return outcome.kind.value

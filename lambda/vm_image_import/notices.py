@@ -1,0 +1,93 @@
+"""What people are told, and what they can do about it."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from vm_image_import.outcome import Kind, Outcome
+
+_TROUBLESHOOTING: Final = "https://docs.aws.amazon.com/vm-import/latest/userguide/vmie_troubleshooting.html"
+_SUBJECT: Final = 100
+"""The most characters of a subject, which has to be ASCII (API reference, SNS `Publish`)."""
+
+_REMEDIES: Final = (
+    (r"Unsupported kernel version", "Install a kernel that VM Import supports, make it the default, and export again."),
+    (r"Multiple different grub/menu\.lst", "Leave one grub or menu.lst file on the boot disk, and export again."),
+    (r"EFI partition detected|UEFI booting", "Import again with --boot-mode uefi, or convert the VM to boot by BIOS."),
+    (r"No valid partitions", "Import the disk that the VM boots from, with an MBR or GPT partition table."),
+    (
+        r"Unknown OS|Missing OS files",
+        "Import a disk with an operating system that VM Import supports, boot disk first.",
+    ),
+    (
+        r"403 Forbidden|do not have access to the given",
+        "Let the role vmimport read the bucket, the object and its key.",
+    ),
+    (r"Unsupported VMDK", "Export again as a stream-optimised VMDK, or as an OVA."),
+    (r"chunked disk files", "Export again as an OVA without chunked disk files."),
+    (
+        r"FirstBootFailure",
+        "Let the VM get its address by DHCP, allow Remote Desktop, remove third-party agents; export again.",
+    ),
+    (r"[Cc]ould not read fstab", "Mend /etc/fstab so that every device in it exists, and export again."),
+    (r"service role vmimport", "Create the role vmimport with the policy of the VM Import guide, and import again."),
+    (r"unable to detect default kernel", "Set the default kernel with grubby, and export again."),
+)
+"""What to do about EC2's messages (observed, and from its troubleshooting page)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One message to the topic. `outcome` lets a subscription choose."""
+
+    subject: str
+    message: str
+    outcome: str
+
+
+def of(outcome: Outcome) -> Notice:
+    """Return the notice of an outcome that people are told about."""
+    about = outcome.image_arn or outcome.import_task_id or ""
+    subject = f"{_TITLES[outcome.kind]}: {about.rpartition('image/')[2]}"
+    lines = [
+        f"{_TITLES[outcome.kind]}.",
+        outcome.reason,
+        _advice(outcome),
+        "",
+        outcome.import_task_id and f"Import task: {outcome.import_task_id}",
+        outcome.image_arn and f"Image: {outcome.image_arn}",
+        outcome.ami_id and f"AMI: {outcome.ami_id}",
+    ]
+    message = "\n".join(line for line in lines if line is not None)
+    subject = "".join(character if " " <= character <= "~" else "?" for character in subject)
+    return Notice(subject[:_SUBJECT], message, outcome.kind.value)
+
+
+_TITLES: Final = {
+    Kind.REGISTERED: "Image registered",
+    Kind.IMAGE_AVAILABLE: "Image available",
+    Kind.IMAGE_FAILED: "Image failed",
+    Kind.IMPORT_FAILED: "Import failed",
+    Kind.REJECTED: "Import not registered",
+}
+
+
+def _advice(outcome: Outcome) -> str:
+    match outcome.kind:
+        case Kind.IMAGE_AVAILABLE:
+            arn = outcome.image_arn or ""
+            return f"Use it in a recipe as parentImage: {arn.rsplit('/', 2)[0]}/x.x.x"
+        case Kind.IMAGE_FAILED:
+            return 'Put that right, and register the import once more by hand with "force": true.'
+        case Kind.IMPORT_FAILED:
+            return remedy(outcome.reason or "")
+        case Kind.REJECTED:
+            return "Put that right, on the import task's tags or in the account: the next sweep registers the import."
+        case _:
+            return "Image Builder makes it AVAILABLE by itself."
+
+
+def remedy(status_message: str) -> str:
+    """Return what to do about a failed import, from EC2's status message."""
+    found = next((remedy for pattern, remedy in _REMEDIES if re.search(pattern, status_message)), None)
+    return found or f"See {_TROUBLESHOOTING}"

@@ -1,0 +1,93 @@
+"""Looks at every finished import task, and does what the events did not lead to: the redrive of everything."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from vm_image_import.errors import SweepError
+from vm_image_import.follow import Follower
+from vm_image_import.outcome import Outcome
+from vm_image_import.ports import Fact, Imports, Ledger
+from vm_image_import.register import Registrar
+from vm_image_import.task import ImportTask
+from vm_image_import.telemetry import logger, tell
+
+
+@dataclass(slots=True)
+class Swept:
+    """What a sweep did; tasks with nothing left to do are not in it."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    complete: bool = True
+    """Whether it came to the end of the tasks in time; the next sweep goes on where it did not."""
+
+    def as_answer(self) -> dict[str, object]:
+        """Return the function's answer."""
+        answer: dict[str, object] = {
+            "outcome": "SWEPT",
+            "counts": dict(Counter(outcome.kind.value for outcome in self.outcomes)),
+            "results": [outcome.as_answer() for outcome in self.outcomes],
+        }
+        return answer if self.complete else answer | {"reason": "Out of time: the next sweep goes on."}
+
+
+@dataclass(frozen=True, slots=True)
+class Sweeper:
+    """Registers what is missing and tells what ended. One bad task never stops the rest."""
+
+    imports: Imports
+    ledger: Ledger
+    registrar: Registrar
+    follower: Follower
+
+    def sweep(self, out_of_time: Callable[[], bool], *, dry_run: bool) -> Swept:
+        """Go through all finished tasks until `out_of_time`.
+
+        Raises SweepError at the end, with what went wrong, where a task could not be dealt with; and whatever keeps it
+        from reading the tasks.
+        """
+        swept = Swept()
+        for page in self.imports.finished_tasks():
+            for task, known in self._open(page):
+                if out_of_time():
+                    swept.complete = False
+                    break
+                logger.append_keys(importTaskId=task.id)
+                self._settle(task, known, swept, dry_run=dry_run)
+            if not swept.complete:
+                break
+        logger.remove_keys(["importTaskId"])
+        if swept.problems:
+            raise SweepError(swept.problems)
+        return swept
+
+    def _open(self, page: Sequence[ImportTask]) -> list[tuple[ImportTask, str | None]]:
+        """Return the tasks with something left to do, and the ARN of the image where one is registered."""
+        registered = self.ledger.known(Fact("registered", task.id) for task in page if not task.ended_without_ami)
+        arns = {fact.about: arn for fact, arn in registered.items()}
+        ended = self.ledger.known(
+            Fact("ended", about) for task in page if (about := task.id if task.ended_without_ami else arns.get(task.id))
+        )
+        done = {fact.about for fact in ended}
+        # An image of which only the token is known has an empty ARN, and cannot be followed.
+        return [
+            (task, arns.get(task.id))
+            for task in page
+            if not task.cancelled and arns.get(task.id) != "" and {task.id, arns.get(task.id)}.isdisjoint(done)
+        ]
+
+    def _settle(self, task: ImportTask, arn: str | None, swept: Swept, *, dry_run: bool) -> None:
+        try:
+            if arn is None:
+                outcome = self.registrar.register_finished(task, dry_run=dry_run)
+            elif dry_run:
+                return
+            else:
+                outcome = self.follower.follow(arn)
+        except Exception as error:  # noqa: BLE001 - collected, and raised at the end
+            logger.exception("Failed")
+            swept.problems.append(f"{task.id}: {error}")
+            return
+        tell(outcome, dry_run=dry_run)
+        swept.outcomes.append(outcome)

@@ -1,0 +1,183 @@
+"""What is lost, late, twice or broken on the way, with the deployed template and the bundled artefact."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from local import event_bus, functions, image_builder, vm_import
+from local.cloud import ACCOUNT, Cloud
+from tests.conftest import REGION
+from tests.e2e.conftest import STEPS, answer_of, builds, invoke, let_time_pass, metrics_of, resource, start_import
+
+pytestmark = pytest.mark.xdist_group("assembly")
+
+Notices = Callable[[str], list[tuple[str, str, str]]]
+
+
+@pytest.fixture
+def notices(cloud: Cloud) -> Iterator[Notices]:
+    """Give what was told about a task or an image since the test began: outcome, subject and message."""
+    sqs, sns = cloud.client("sqs"), cloud.client("sns")
+    url = sqs.create_queue(QueueName="listener")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    topic = resource(cloud, "AWS::SNS::Topic")
+    subscription = sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True)
+    heard: list[dict[str, Any]] = []
+
+    def listen(about: str) -> list[tuple[str, str, str]]:
+        while found := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+            for message in found:
+                heard.append(json.loads(message["Body"]))
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return [
+            (each["MessageAttributes"]["outcome"]["Value"], each["Subject"], each["Message"])
+            for each in heard
+            if about in each["Message"]
+        ]
+
+    yield listen
+    sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
+    sqs.delete_queue(QueueUrl=url)
+
+
+def lose_events(cloud: Cloud) -> None:
+    """Let every import and image come to its end while EventBridge delivers nothing."""
+    for _ in range(STEPS):
+        vm_import.advance(ACCOUNT, cloud.region)
+        image_builder.advance(ACCOUNT, cloud.region)
+
+
+def test_the_sweep_registers_what_no_event_led_to(cloud: Cloud, notices: Notices) -> None:
+    """A lost event costs a quarter of an hour, not the image; nothing is registered or told twice."""
+    task = start_import(cloud, "exports/lost-1.0.ova")
+    lose_events(cloud)
+    assert not builds(cloud, "lost")
+    cloud.sweep()
+    lose_events(cloud)
+    for _ in range(3):
+        cloud.sweep()
+    (image,) = builds(cloud, "lost")
+    assert image["state"]["status"] == "AVAILABLE"
+    assert [outcome for outcome, *_ in notices(task)] == ["REGISTERED", "IMAGE_AVAILABLE"]
+    _, subject, message = notices(task)[-1]
+    assert subject == "Image available: lost/1.0.0/1"
+    assert f"parentImage: arn:aws:imagebuilder:us-east-1:{ACCOUNT}:image/lost/x.x.x" in message
+
+
+def test_events_tell_sooner(cloud: Cloud, notices: Notices) -> None:
+    """With every event delivered, twice, nothing is left for the sweep, and each fact is told once."""
+    task = start_import(cloud, "exports/soon-1.0.ova")
+    for _ in range(STEPS):
+        for service in (vm_import, image_builder):
+            for event in service.advance(ACCOUNT, cloud.region) * 2:
+                event_bus.deliver(event)
+            functions.run_queued()
+    before = notices(task)
+    cloud.sweep()
+    assert [outcome for outcome, *_ in before] == ["REGISTERED", "IMAGE_AVAILABLE"]
+    assert notices(task) == before
+    answer = answer_of(functions.invocations()[-1])
+    assert answer["outcome"] == "SWEPT"
+    assert task not in json.dumps(answer)
+
+
+def test_a_failed_import_is_told_once_with_a_remedy(cloud: Cloud, notices: Notices) -> None:
+    """EC2 sends no event for it: the sweep reports the status message, and what to do."""
+    message = "ClientError: Unsupported kernel version 4.15.0-1021-aws"
+    task = start_import(cloud, "exports/legacy-9.0.ova", {"status-message": message})
+    let_time_pass(cloud)
+    for _ in range(2):
+        cloud.sweep()
+    ((outcome, subject, text),) = notices(task)
+    assert (outcome, subject) == ("IMPORT_FAILED", f"Import failed: {task}")
+    assert message in text
+    assert "Install a kernel that VM Import supports" in text
+    assert metrics_of(functions.invocations()[-2].result.logs) >= {"ImportsFailed", "SweepsCompleted"}
+
+
+def test_a_cancelled_import_is_nobodys_news(cloud: Cloud, notices: Notices) -> None:
+    """What a person did on purpose is not reported."""
+    task = start_import(cloud, "exports/cancelled-9.0.ova")
+    cloud.step()
+    cloud.client("ec2").cancel_import_task(ImportTaskId=task)
+    let_time_pass(cloud)
+    cloud.sweep()
+    assert not notices(task)
+
+
+def test_a_corrected_tag_is_registered_by_the_next_sweep(cloud: Cloud, notices: Notices) -> None:
+    """Nobody has to replay anything."""
+    task = start_import(cloud, "exports/corrected-1.0.ova", Version="latest")
+    let_time_pass(cloud)
+    cloud.sweep()
+    assert [outcome for outcome, *_ in notices(task)] == ["REJECTED"]
+    cloud.client("ec2").create_tags(Resources=[task], Tags=[{"Key": "Version", "Value": "3.0"}])
+    cloud.sweep()
+    (image,) = builds(cloud, "corrected")
+    assert image["version"] == "3.0.0/1"
+
+
+def test_an_image_that_fails_is_told(cloud: Cloud, notices: Notices, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Image Builder's reason reaches people, and the metric an alarm."""
+    task = start_import(cloud, "exports/broken-1.0.ova")
+    backend = image_builder.backends[ACCOUNT][REGION]
+    monkeypatch.setattr(backend, "failure", lambda task_id: "No space." if task_id == task and backend.images else None)
+    monkeypatch.setattr(backend, "unknown_task_is_error", False)
+    let_time_pass(cloud)
+    cloud.sweep()
+    ((_, _, _), (outcome, subject, text)) = notices(task)
+    assert (outcome, subject) == ("IMAGE_FAILED", "Image failed: broken/1.0.0/1")
+    assert "No space." in text
+
+
+def test_an_image_of_somebody_else_is_not_followed(cloud: Cloud, notices: Notices) -> None:
+    """The rule takes every image of the account; only those of this system are told about."""
+    task = start_import(cloud, "exports/theirs-1.0.ova", Version="latest")
+    lose_events(cloud)
+    cloud.client("imagebuilder").import_vm_image(
+        name="theirs", semanticVersion="1.0.0", platform="Linux", vmImportTaskId=task, clientToken="theirs"
+    )
+    let_time_pass(cloud)
+    assert answer_of(functions.invocations()[-1])["outcome"] == "IGNORED"
+    assert not notices("image/theirs")
+
+
+def test_one_bad_task_does_not_stop_the_rest(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All others are done; the sweep then fails loudly and names it."""
+    bad, good = start_import(cloud, "exports/bad-1.0.ova"), start_import(cloud, "exports/good-1.0.ova")
+    lose_events(cloud)
+    (ami,) = (ami for ami in vm_import.backends[ACCOUNT][REGION].ec2.amis.values() if ami.name == bad)
+    monkeypatch.setattr(ami, "creation_date", None)
+    error = invoke(cloud, {"action": "sweep"})
+    assert error["errorType"] == "SweepError"
+    assert bad in error["errorMessage"]
+    assert good not in error["errorMessage"]
+    assert len(builds(cloud, "good")) == 1
+    monkeypatch.undo()
+    assert invoke(cloud, {"action": "sweep"})["outcome"] == "SWEPT"
+    assert len(builds(cloud, "bad")) == 1
+
+
+def test_a_dry_run_of_the_sweep_shows_what_it_would_do(cloud: Cloud, notices: Notices) -> None:
+    """Exactly the requests, and nothing changes anywhere."""
+    task = start_import(cloud, "exports/shown-1.0.ova")
+    lose_events(cloud)
+    answer = invoke(cloud, {"action": "sweep", "dryRun": True})
+    (result,) = (result for result in answer["results"] if result["importTaskId"] == task)
+    assert result["outcome"] == "DRY_RUN"
+    assert not builds(cloud, "shown")
+    assert not notices(task)
+    answer = invoke(cloud, {"action": "sweep"})
+    (real,) = (each for each in answer["results"] if each["importTaskId"] == task)
+    assert real["request"] == result["request"]
+    assert answer["counts"]["REGISTERED"] >= 1
+
+
+@pytest.mark.parametrize(
+    "payload", [{"action": "clean"}, {"action": "sweep", "force": True}, {"action": "sweep", "dryRun": 1}]
+)
+def test_a_malformed_sweep_is_refused(cloud: Cloud, payload: dict[str, object]) -> None:
+    """The schedule's payload is checked like a person's."""
+    assert invoke(cloud, payload)["errorType"] == "InvalidTriggerError"

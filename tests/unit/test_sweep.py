@@ -1,0 +1,138 @@
+"""The sweep: what it costs, what it leaves, and what stops it."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, cast
+
+import pytest
+
+from vm_image_import import telemetry
+from vm_image_import.errors import SweepError, TransientError
+from vm_image_import.outcome import Kind, Outcome
+from vm_image_import.ports import Fact, Once
+from vm_image_import.sweep import Sweeper, Swept
+from vm_image_import.task import ImportTask
+
+
+@pytest.fixture(autouse=True)
+def _no_metrics_left() -> Iterator[None]:
+    """Leave the process without metrics that nobody flushes."""
+    yield
+    telemetry.metrics.clear_metrics()
+
+
+def tasks(how_many: int) -> list[ImportTask]:
+    """Return completed tasks."""
+    return [ImportTask(f"import-ami-{number:08}", status="completed") for number in range(how_many)]
+
+
+@dataclass
+class Everything:
+    """The ports and the use cases that a sweep stands on; records what it is asked for."""
+
+    pages: list[list[ImportTask]]
+    ledger: dict[Fact, str] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
+    reads: int = 0
+
+    def finished_tasks(self) -> list[list[ImportTask]]:
+        return self.pages
+
+    def find_task(self, import_task_id: str) -> None:
+        raise AssertionError(import_task_id)
+
+    def find_ami(self, image_id: str) -> None:
+        raise AssertionError(image_id)
+
+    def find_ami_named(self, name: str) -> None:
+        raise AssertionError(name)
+
+    def once(self, fact: Fact, act: Callable[[], str]) -> Once:
+        raise AssertionError(fact, act)
+
+    def known(self, facts: Iterable[Fact]) -> dict[Fact, str]:
+        self.reads += 1
+        return {fact: self.ledger[fact] for fact in facts if fact in self.ledger}
+
+    def register_finished(self, task: ImportTask, *, dry_run: bool) -> Outcome:
+        assert not dry_run
+        self.asked.append(f"register {task.id}")
+        if task.id in self.broken:
+            message = "throttled"
+            raise TransientError(message)
+        return Outcome(Kind.REGISTERED, task.id)
+
+    def follow(self, arn: str) -> Outcome:
+        self.asked.append(f"follow {arn}")
+        return Outcome(Kind.IMAGE_AVAILABLE, image_arn=arn)
+
+    def sweep(self, in_time: int = 10_000) -> Swept:
+        clock = count(1)
+        use_case = cast("Any", self)
+        return Sweeper(self, self, use_case, use_case).sweep(lambda: next(clock) > in_time, dry_run=False)
+
+
+def test_what_is_missing_is_registered() -> None:
+    """Each finished task that no record tells of."""
+    swept = Everything([tasks(2)]).sweep()
+    assert swept.as_answer()["counts"] == {"REGISTERED": 2}
+    assert swept.complete
+
+
+def test_what_ended_is_not_asked_for_again() -> None:
+    """Images told of, failures told of, cancelled imports, and images of which only the token is known."""
+    available, unknown = tasks(2)
+    failed = ImportTask("import-ami-failed00", status="deleted", status_message="ClientError")
+    cancelled = ImportTask("import-ami-cancel00", status="deleted", status_message="Cancelled")
+    records = {
+        Fact("registered", available.id): "arn",
+        Fact("ended", "arn"): "IMAGE_AVAILABLE",
+        Fact("registered", unknown.id): "",
+        Fact("ended", failed.id): "IMPORT_FAILED",
+    }
+    aws = Everything([[available, unknown, failed, cancelled]], records)
+    assert aws.sweep().outcomes == []
+    assert aws.asked == []
+
+
+def test_a_registered_image_is_followed_until_it_ended() -> None:
+    """By its ARN, which the record has."""
+    (task,) = tasks(1)
+    aws = Everything([[task]], {Fact("registered", task.id): "arn"})
+    assert aws.sweep().as_answer()["counts"] == {"IMAGE_AVAILABLE": 1}
+    assert aws.asked == ["follow arn"]
+
+
+def test_nothing_new_costs_two_reads_a_page() -> None:
+    """However many images there are."""
+    many = tasks(1000)
+    records = {Fact("registered", task.id): f"arn-{task.id}" for task in many}
+    records |= {Fact("ended", f"arn-{task.id}"): "IMAGE_AVAILABLE" for task in many}
+    aws = Everything([many[:500], many[500:]], records)
+    aws.sweep()
+    assert (aws.reads, aws.asked) == (4, [])
+
+
+def test_one_bad_task_does_not_stop_the_rest() -> None:
+    """All problems are raised together at the end, each with its task."""
+    aws = Everything([tasks(4)], broken={"import-ami-00000001", "import-ami-00000002"})
+    with pytest.raises(SweepError) as caught:
+        aws.sweep()
+    assert caught.value.problems == ("import-ami-00000001: throttled", "import-ami-00000002: throttled")
+    assert len(aws.asked) == 4
+
+
+def test_it_stops_in_time_and_says_so() -> None:
+    """The next sweep finds what this one registered in the records, and goes on."""
+    swept = Everything([tasks(3), tasks(3)]).sweep(in_time=2)
+    assert [outcome.import_task_id for outcome in swept.outcomes] == ["import-ami-00000000", "import-ami-00000001"]
+    assert not swept.complete
+    assert "next sweep goes on" in str(swept.as_answer()["reason"])
+
+
+def test_out_of_time_after_problems_still_raises() -> None:
+    """A problem is not lost because the time was."""
+    with pytest.raises(SweepError):
+        Everything([tasks(3)], broken={"import-ami-00000000"}).sweep(in_time=1)

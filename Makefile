@@ -6,7 +6,7 @@ PYTHON ?= $(shell python3 infra/interpreter.py)
 # jsii warns at every start about a Node that it still runs on.
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION ?= 20
 
-.PHONY: setup demo derive test lint types tests coverage format lock clean
+.PHONY: setup demo derive test lint types tests coverage soak format lock clean
 
 setup: .venv/ready node_modules/ready
 
@@ -42,6 +42,10 @@ tests: setup
 coverage: setup
 	.venv/bin/python -m coverage run -m pytest --quiet --numprocesses=0 --ignore=tests/unit/test_properties.py tests/unit
 	.venv/bin/python -m coverage report
+
+# Many more histories full of faults than the tests live through: make soak HISTORIES=1000 SEED=0
+soak: setup
+	PYTHONPATH=lambda AWS_ACCESS_KEY_ID=testing AWS_SECRET_ACCESS_KEY=testing POWERTOOLS_LOG_LEVEL=CRITICAL POWERTOOLS_METRICS_NAMESPACE=soak .venv/bin/python -m tests.simulation
 
 format: setup
 	.venv/bin/python -m ruff check --fix .

@@ -24,10 +24,8 @@ class Follower:
         """Look at the image with this build version's ARN. Raises what the ports raise."""
         image = self.images.find_image(arn)
         if image is None:
-            # Somebody deleted it: there is nothing to be told, and nothing to be asked for again.
-            with suppress(InProgressError):
-                self.ledger.once(Fact("ended", arn), lambda: "DELETED")
-            return Outcome(Kind.IGNORED, image_arn=arn, reason="Image Builder does not have this image any more.")
+            # Deleted, or not shown yet: nothing is recorded, so that the next sweep looks again.
+            return Outcome(Kind.IGNORED, image_arn=arn, reason="Image Builder does not show this image.")
         if image.import_task_id is None:
             return Outcome(Kind.IGNORED, image_arn=arn, reason="This system did not register the image.")
         if image.status not in _ENDS:

@@ -13,6 +13,7 @@ CASES = [
     ("Café Zürich", "Cafe Zurich"),
     ("Großer Mælkevej Łódź", "Grosser Maelkevej Lodz"),
     ("web/server:prod", "web-server-prod"),
+    ("STRAẞE Ǿ \u0131s\u0131", "STRASSE O isi"),
     ("日本web", "web"),
     ("x" * 200, "x" * 128),
     ("x" * 127 + "-y", "x" * 127),

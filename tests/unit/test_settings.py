@@ -17,6 +17,8 @@ def test_an_environment_is_read() -> None:
     ("name", "value"),
     [
         ("VERSION_SCHEME", "weekly"),
+        ("VERSION_SCHEME", "Date"),
+        ("VERSION_SCHEME", ""),
         ("NAME_TAG", ""),
         ("VERSION_TAG", ""),
         ("OS_VERSION_TAG", ""),
@@ -24,6 +26,7 @@ def test_an_environment_is_read() -> None:
         ("TAGS", "Team=web"),
         ("TAGS", "[]"),
         ("TAGS", '{"Team": 7}'),
+        ("TAGS", '{"Team": "web", "Cost": 7}'),
         ("ONLY_TASKS_TAGGED", "null"),
     ],
 )

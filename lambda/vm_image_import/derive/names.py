@@ -9,7 +9,8 @@ _MAX_LENGTH: Final = 128
 """An image's own name pattern, narrower than what `ImportVmImage` accepts (API reference of Image Builder)."""
 
 _NOT_DECOMPOSED: Final = str.maketrans(
-    {"ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D", "ł": "l", "Ł": "L"}
+    dict(zip("øØđĐðÐłŁħĦ\u0131ŋ", "oOdDdDlLhHin", strict=True))
+    | {"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "þ": "th", "Þ": "TH"}
 )
 """Letters of names in Latin script that Unicode does not take apart into a plain letter and an accent."""
 
@@ -25,9 +26,9 @@ def fold(text: str) -> str:
 
     Letters lose their accents, other characters become `-`, and no separator is left at either end.
     """
-    decomposed = unicodedata.normalize("NFKD", text.translate(_NOT_DECOMPOSED))
+    decomposed = unicodedata.normalize("NFKD", text)
     plain = "".join(character for character in decomposed if not unicodedata.combining(character))
-    name = re.sub(r"-{2,}", "-", re.sub(r"[^-_A-Za-z0-9 ]", "-", plain))
+    name = re.sub(r"-{2,}", "-", re.sub(r"[^-_A-Za-z0-9 ]", "-", plain.translate(_NOT_DECOMPOSED)))
     return name.strip("-_ ")[:_MAX_LENGTH].rstrip("-_ ")
 
 

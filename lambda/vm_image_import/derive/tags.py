@@ -12,8 +12,8 @@ PREFIX: Final = "vm-image-import:"
 
 _MAX_TAGS: Final = 50
 _MAX_VALUE: Final = 256
-_KEY: Final = re.compile(r"(?!aws:)[a-zA-Z0-9\s_.:/=+\-@]{1,128}", re.ASCII)
-"""The limits of the parameter `tags` (API reference, `ImportVmImage`)."""
+_KEY: Final = re.compile(r"(?!aws:)[a-zA-Z0-9 _.:/=+\-@]{1,128}", re.ASCII)
+"""The limits of the parameter `tags` (API reference, `ImportVmImage`); of white space only the plain space is taken."""
 
 
 class Merged(NamedTuple):

@@ -1,0 +1,34 @@
+"""`make soak`: very many histories on all cores. Exits with 1 when one did not end well, and says how to replay it."""
+
+import multiprocessing
+import os
+import sys
+from collections import Counter
+
+from rich.console import Console
+from rich.progress import track
+
+from tests.simulation.world import live
+
+
+def main() -> int:
+    """Live through HISTORIES histories from SEED on; print what happened, and return the exit status."""
+    histories, first = int(os.environ.get("HISTORIES") or 10_000), int(os.environ.get("SEED") or 0)
+    console = Console()
+    counts: Counter[str] = Counter()
+    failed = {}
+    with multiprocessing.get_context("spawn").Pool() as pool:
+        runs = pool.imap_unordered(live, range(first, first + histories), chunksize=4)
+        for seed, counted, problems in track(runs, "Histories", total=histories, console=console):
+            counts.update(counted)
+            if problems:
+                failed[seed] = problems
+                console.print(f"make soak HISTORIES=1 SEED={seed} replays: {'; '.join(problems)}", markup=False)
+    for name, count in sorted(counts.items()):
+        console.print(f"{count:>9,} {name}")
+    console.print(f"{len(failed)} of {histories:,} histories in which something was lost, doubled or wrong.")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,11 +1,9 @@
 """Follows a registered image to its end: AVAILABLE, or FAILED."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from vm_image_import import notices
-from vm_image_import.errors import InProgressError
+from vm_image_import.announce import announce
 from vm_image_import.outcome import Kind, Outcome
 from vm_image_import.ports import Fact, Images, Ledger, Notices
 
@@ -34,11 +32,5 @@ class Follower:
         outcome = Outcome(
             _ENDS[image.status], image.import_task_id, image_arn=arn, reason=image.reason, ami_id=image.ami_id
         )
-        # Where another run is at it, that one tells.
-        with suppress(InProgressError):
-            self.ledger.once(Fact("ended", arn), lambda: self._tell(outcome))
+        announce(Fact("ended", arn), outcome, self.ledger, self.notices)
         return outcome
-
-    def _tell(self, outcome: Outcome) -> str:
-        self.notices.publish(notices.of(outcome))
-        return outcome.kind.value

@@ -1,12 +1,12 @@
 """Registers one import with Image Builder: the use case in which every trigger ends."""
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
 from vm_image_import import notices
+from vm_image_import.announce import announce
 from vm_image_import.derive import client_token, derive, names, versions
 from vm_image_import.errors import InProgressError, PermanentError, RejectedError, TokenUsedError, TransientError
 from vm_image_import.home import Home
@@ -55,22 +55,22 @@ class Registrar:
             # EC2's read lags behind its own event, which will not come again.
             not_yet = f"EC2 shows {ami.id} as pending yet."
             raise TransientError(not_yet)
-        return self.register_by_itself(task, ami)
+        return self._register_by_itself(task, ami)
 
     def register_finished(self, task: ImportTask, *, dry_run: bool) -> Outcome:
         """Register a task that EC2 lists as finished."""
-        return self.register_by_itself(task, self._ami_of(task), dry_run=dry_run)
+        return self._register_by_itself(task, self._ami_of(task), dry_run=dry_run)
 
-    def register_by_itself(self, task: ImportTask, ami: Ami | None, *, dry_run: bool = False) -> Outcome:
+    def _register_by_itself(self, task: ImportTask, ami: Ami | None, *, dry_run: bool = False) -> Outcome:
         """Register without anybody asking for it: as configured, and with a notice of what went wrong."""
         if missing := [key for key, value in self.settings.only_tasks_tagged.items() if task.tags.get(key) != value]:
             reason = f"The import task is left alone: its tags {', '.join(missing)} are not as configured."
             return Outcome(Kind.IGNORED, task.id, reason=reason)
         outcome = self._register(ManualImport(task.id, dry_run=dry_run), task, ami, "")
         if not dry_run and outcome.kind is Kind.REJECTED:
-            self._tell_once(Fact("rejected", f"{task.id} {outcome.reason}"), outcome)
+            announce(Fact("rejected", f"{task.id} {outcome.reason}"), outcome, self.ledger, self.notices)
         elif not dry_run and outcome.kind is Kind.IMPORT_FAILED:
-            self._tell_once(Fact("ended", task.id), outcome)
+            announce(Fact("ended", task.id), outcome, self.ledger, self.notices)
         return outcome
 
     def register_task(self, trigger: ManualImport, run: str) -> Outcome:
@@ -135,15 +135,6 @@ class Registrar:
     def _next_version_once(self, about: str, name: str) -> str:
         """Return the same version to every repeat, although the first one may have made an image of it."""
         return self.ledger.once(Fact("version", about), partial(self._next_version, name)).value
-
-    def _tell_once(self, fact: Fact, outcome: Outcome) -> None:
-        def publish() -> str:
-            self.notices.publish(notices.of(outcome))
-            return outcome.kind.value
-
-        # Where another run is at it, that one tells.
-        with suppress(InProgressError):
-            self.ledger.once(fact, publish)
 
 
 def _ready_ami(task: ImportTask, ami: Ami | None) -> Ami | Outcome:

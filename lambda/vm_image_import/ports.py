@@ -47,7 +47,7 @@ class Notices(Protocol):
 class Fact(NamedTuple):
     """Something to be acted on once: its kind, and the id of what it is about."""
 
-    kind: Literal["version", "registered", "rejected", "ended"]
+    kind: Literal["version", "registered", "told", "rejected", "ended"]
     about: str
 
 

@@ -12,6 +12,7 @@ from vm_image_import.errors import InProgressError, PermanentError, RejectedErro
 from vm_image_import.home import Home
 from vm_image_import.outcome import Kind, Outcome
 from vm_image_import.ports import Fact, Images, Imports, Ledger, Notices
+from vm_image_import.registration import Registration
 from vm_image_import.request import ImageRequest
 from vm_image_import.settings import Settings
 from vm_image_import.task import Ami, ImportTask
@@ -55,17 +56,21 @@ class Registrar:
             # EC2's read lags behind its own event, which will not come again.
             not_yet = f"EC2 shows {ami.id} as pending yet."
             raise TransientError(not_yet)
-        return self._register_by_itself(task, ami)
+        return self._left_alone(task) or self._register_by_itself(task, ami)
 
     def register_finished(self, task: ImportTask, *, dry_run: bool) -> Outcome:
         """Register a task that EC2 lists as finished."""
-        return self._register_by_itself(task, self._ami_of(task), dry_run=dry_run)
+        return self._left_alone(task) or self._register_by_itself(task, self._ami_of(task), dry_run=dry_run)
+
+    def _left_alone(self, task: ImportTask) -> Outcome | None:
+        missing = [key for key, value in self.settings.only_tasks_tagged.items() if task.tags.get(key) != value]
+        if not missing:
+            return None
+        reason = f"The import task is left alone: its tags {', '.join(missing)} are not as configured."
+        return Outcome(Kind.IGNORED, task.id, reason=reason)
 
     def _register_by_itself(self, task: ImportTask, ami: Ami | None, *, dry_run: bool = False) -> Outcome:
-        """Register without anybody asking for it: as configured, and with a notice of what went wrong."""
-        if missing := [key for key, value in self.settings.only_tasks_tagged.items() if task.tags.get(key) != value]:
-            reason = f"The import task is left alone: its tags {', '.join(missing)} are not as configured."
-            return Outcome(Kind.IGNORED, task.id, reason=reason)
+        """Register without anybody asking for it, and with a notice of what went wrong."""
         outcome = self._register(ManualImport(task.id, dry_run=dry_run), task, ami, "")
         if not dry_run and outcome.kind is Kind.REJECTED:
             announce(Fact("rejected", f"{task.id} {outcome.reason}"), outcome, self.ledger, self.notices)
@@ -98,33 +103,49 @@ class Registrar:
         token = client_token(self.home.account, self.home.region, task.id, forced_by)
         next_version = self._next_version if asked.dry_run else partial(self._next_version_once, about)
         outcome = Outcome(Kind.REJECTED, task.id, ami_id=ready.id)
-        try:
+
+        def request() -> ImageRequest:
+            nonlocal outcome
             derivation = derive(task, ready, asked.overrides, self.settings, token=token, next_version=next_version)
             outcome = replace(outcome, request=derivation.request.parameters())
             logger.info("Derived the request", sources=derivation.sources, tags_left_out=derivation.tags_left_out)
+            return derivation.request
+
+        try:
             if asked.dry_run:
+                request()
                 return replace(outcome, kind=Kind.DRY_RUN)
-            once = self.ledger.once(Fact("registered", about), partial(self._import, derivation.request, outcome))
+            # Derived only where nothing is recorded: what became of the tags since then does not matter any more.
+            once = self.ledger.once(Fact("registered", about), lambda: self._import(request(), outcome))
         except RejectedError as error:
             return replace(outcome, reason=str(error))
         except InProgressError as error:
             return replace(outcome, kind=Kind.IN_PROGRESS, reason=str(error))
-        if once.now and once.value:
-            return replace(outcome, kind=Kind.REGISTERED, image_arn=once.value)
+        registration = Registration.of_record(once.value)
+        registered = replace(outcome, kind=Kind.REGISTERED, image_arn=registration.arn or None)
+        if not registration.told:
+            announce(Fact("told", registration.arn), registered, self.ledger, self.notices)
+        if once.now and registration.arn:
+            return registered
         reason = 'The import was registered before. To register it once more write "force": true.'
-        return replace(outcome, kind=Kind.ALREADY_REGISTERED, image_arn=once.value or None, reason=reason)
+        return replace(registered, kind=Kind.ALREADY_REGISTERED, reason=reason)
 
     def _import(self, request: ImageRequest, outcome: Outcome) -> str:
-        """Register the image, tell about it, and return its ARN: empty where only its client token is known."""
+        """Register the image and tell about it; return the record of that."""
         try:
             arn = self.images.import_vm_image(request)
         except TokenUsedError:
             # An earlier run was ended before it could record the image, and the import was changed since then.
-            return ""
+            return Registration("").as_record()
         except PermanentError as error:
             raise RejectedError([str(error)]) from error
-        self.notices.publish(notices.of(replace(outcome, kind=Kind.REGISTERED, image_arn=arn)))
-        return arn
+        try:
+            self.notices.publish(notices.of(replace(outcome, kind=Kind.REGISTERED, image_arn=arn)))
+        except (TransientError, PermanentError):
+            # The image stands: asked for again, it would be made again once Image Builder has forgotten the token.
+            logger.exception("Registered, but not told")
+            return Registration(arn, told=False).as_record()
+        return Registration(arn).as_record()
 
     def _next_version(self, name: str) -> str:
         existing = self.images.versions(self.home.image_arn(names.in_arn(name)), name)

@@ -9,6 +9,7 @@ from vm_image_import.follow import Follower
 from vm_image_import.outcome import Outcome
 from vm_image_import.ports import Fact, Imports, Ledger
 from vm_image_import.register import Registrar
+from vm_image_import.registration import Registration
 from vm_image_import.task import ImportTask
 from vm_image_import.telemetry import logger, tell
 
@@ -62,29 +63,29 @@ class Sweeper:
             raise SweepError(swept.problems)
         return swept
 
-    def _open(self, page: Sequence[ImportTask]) -> list[tuple[ImportTask, str | None]]:
-        """Return the tasks with something left to do, and the ARN of the image where one is registered."""
-        registered = self.ledger.known(Fact("registered", task.id) for task in page if not task.ended_without_ami)
-        arns = {fact.about: arn for fact, arn in registered.items()}
-        ended = self.ledger.known(
-            Fact("ended", about) for task in page if (about := task.id if task.ended_without_ami else arns.get(task.id))
-        )
-        done = {fact.about for fact in ended}
+    def _open(self, page: Sequence[ImportTask]) -> list[tuple[ImportTask, Registration | None]]:
+        """Return the tasks with something left to do, and what is recorded where one is registered."""
+        records = self.ledger.known(Fact("registered", task.id) for task in page if not task.ended_without_ami)
+        registered = {fact.about: Registration.of_record(record) for fact, record in records.items()}
+        ends = {task.id: task.id for task in page if task.ended_without_ami}
+        ends |= {task_id: registration.arn for task_id, registration in registered.items()}
+        ended = self.ledger.known(Fact("ended", end) for end in ends.values() if end)
         # An image of which only the token is known has an empty ARN, and cannot be followed.
+        done = {"", *(fact.about for fact in ended)}
         return [
-            (task, arns.get(task.id))
-            for task in page
-            if not task.cancelled and arns.get(task.id) != "" and {task.id, arns.get(task.id)}.isdisjoint(done)
+            (task, registered.get(task.id)) for task in page if not task.cancelled and ends.get(task.id) not in done
         ]
 
-    def _settle(self, task: ImportTask, arn: str | None, swept: Swept, *, dry_run: bool) -> None:
+    def _settle(self, task: ImportTask, registration: Registration | None, swept: Swept, *, dry_run: bool) -> None:
         try:
-            if arn is None:
+            if registration is None:
                 outcome = self.registrar.register_finished(task, dry_run=dry_run)
             elif dry_run:
                 return
             else:
-                outcome = self.follower.follow(arn)
+                if not registration.told:
+                    self.registrar.register_finished(task, dry_run=False)
+                outcome = self.follower.follow(registration.arn)
         except Exception as error:  # noqa: BLE001 - collected, and raised at the end
             logger.exception("Failed")
             swept.problems.append(f"{task.id}: {error}")

@@ -145,14 +145,26 @@ def test_a_failure_leaves_nothing_behind() -> None:
     assert aws.by_sweep().kind is Kind.REGISTERED
 
 
-def test_a_notice_that_cannot_be_sent_is_sent_later() -> None:
-    """The image stands, the run fails, and the repeat of the same request tells."""
-    aws = Aws(TASK, AMI, mute=TransientError("SNS"))
-    with pytest.raises(TransientError):
-        aws.on_event()
+@pytest.mark.parametrize("refusal", [TransientError("SNS"), PermanentError("SNS")])
+def test_a_notice_that_cannot_be_sent_is_sent_later(refusal: Exception) -> None:
+    """The image stands and is not asked for again, however long SNS refuses; the run fails until people are told."""
+    aws = Aws(TASK, AMI, mute=refusal)
+    for attempt in (aws.on_event, aws.by_sweep):
+        with pytest.raises(type(refusal)):
+            attempt()
     aws.mute = None
-    assert aws.by_sweep().kind is Kind.REGISTERED
-    assert aws.registered[0] == aws.registered[1]
+    assert [aws.by_sweep().kind, aws.by_hand().kind] == [Kind.ALREADY_REGISTERED] * 2
+    assert len(aws.registered) == 1
+    assert [notice.outcome for notice in aws.told] == ["REGISTERED"]
+
+
+def test_a_tag_that_goes_wrong_afterwards_changes_nothing() -> None:
+    """What is registered is registered, whatever its task's tags become."""
+    aws = Aws(TASK, AMI)
+    aws.on_event()
+    aws.task = replace(TASK, tags={"Version": "latest"})
+    for again in (aws.on_event, aws.by_hand, aws.by_sweep):
+        assert (again().kind, again().image_arn) == (Kind.ALREADY_REGISTERED, ARN)
     assert [notice.outcome for notice in aws.told] == ["REGISTERED"]
 
 

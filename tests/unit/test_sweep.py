@@ -11,6 +11,7 @@ from vm_image_import import telemetry
 from vm_image_import.errors import SweepError, TransientError
 from vm_image_import.outcome import Kind, Outcome
 from vm_image_import.ports import Fact, Once
+from vm_image_import.registration import Registration
 from vm_image_import.sweep import Sweeper, Swept
 from vm_image_import.task import ImportTask
 
@@ -103,6 +104,22 @@ def test_a_registered_image_is_followed_until_it_ended() -> None:
     aws = Everything([[task]], {Fact("registered", task.id): "arn"})
     assert aws.sweep().as_answer()["counts"] == {"IMAGE_AVAILABLE": 1}
     assert aws.asked == ["follow arn"]
+
+
+def test_a_notice_that_is_owed_is_sent_before_the_image_is_followed() -> None:
+    """When SNS refused it, the record of the image says so."""
+    (task,) = tasks(1)
+    aws = Everything([[task]], {Fact("registered", task.id): Registration("arn", told=False).as_record()})
+    aws.sweep()
+    assert aws.asked == [f"register {task.id}", "follow arn"]
+
+
+def test_an_image_of_which_only_the_token_is_known_is_left_alone() -> None:
+    """It cannot be followed, and is not to be made again."""
+    (task,) = tasks(1)
+    aws = Everything([[task]], {Fact("registered", task.id): Registration("").as_record()})
+    assert aws.sweep().outcomes == []
+    assert aws.asked == []
 
 
 def test_nothing_new_costs_two_reads_a_page() -> None:

@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from types_boto3_imagebuilder import ImagebuilderClient
     from types_boto3_sns import SNSClient
 
+CONNECT_TIMEOUT: Final = 2
+READ_TIMEOUT: Final = 8
+"""Seconds."""
 CONFIG: Final = Config(
     # Three tries of at most 2 + 8 seconds for each of three calls: past that Lambda's own retry is the better one.
-    connect_timeout=2,
-    read_timeout=8,
+    connect_timeout=CONNECT_TIMEOUT,
+    read_timeout=READ_TIMEOUT,
     retries={"mode": "standard", "total_max_attempts": 3},
 )
 

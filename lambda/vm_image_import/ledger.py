@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aws_lambda_powertools.utilities.idempotency import (
@@ -59,7 +60,9 @@ class Ledger:
         acted = idempotent_function(
             record,
             data_keyword_argument="about",
-            persistence_store=self._store,
+            # One for each act: it holds the fact's key, and acting on one fact may need another. Copied, since each new
+            # one adds a hook to the client, which outlives it.
+            persistence_store=copy(self._store),
             config=self._config,
             key_prefix=fact.kind,
         )

@@ -67,14 +67,9 @@ class Sweeper:
         """Return the tasks with something left to do, and what is recorded where one is registered."""
         records = self.ledger.known(Fact("registered", task.id) for task in page if not task.ended_without_ami)
         registered = {fact.about: Registration.of_record(record) for fact, record in records.items()}
-        ends = {task.id: task.id for task in page if task.ended_without_ami}
-        ends |= {task_id: registration.arn for task_id, registration in registered.items()}
-        ended = self.ledger.known(Fact("ended", end) for end in ends.values() if end)
-        # An image of which only the token is known has an empty ARN, and cannot be followed.
-        done = {"", *(fact.about for fact in ended)}
-        return [
-            (task, registered.get(task.id)) for task in page if not task.cancelled and ends.get(task.id) not in done
-        ]
+        wanted = {task.id: _wanted(task, registered.get(task.id)) for task in page}
+        recorded = self.ledger.known(fact for facts in wanted.values() for fact in facts).keys()
+        return [(task, registered.get(task.id)) for task in page if not wanted[task.id] <= recorded]
 
     def _settle(self, task: ImportTask, registration: Registration | None, swept: Swept, *, dry_run: bool) -> None:
         try:
@@ -92,3 +87,17 @@ class Sweeper:
             return
         tell(outcome, dry_run=dry_run)
         swept.outcomes.append(outcome)
+
+
+def _wanted(task: ImportTask, registration: Registration | None) -> set[Fact]:
+    """Return the facts after which nothing is left to do for a task."""
+    if task.cancelled:
+        return set()
+    if task.ended_without_ami:
+        return {Fact("ended", task.id)}
+    if registration is None:
+        return {Fact("registered", task.id)}
+    if not registration.arn:
+        # Only the client token is known: the image cannot be followed.
+        return set()
+    return {Fact("ended", registration.arn)} | (set() if registration.told else {Fact("told", registration.arn)})

@@ -64,6 +64,13 @@ def test_facts_do_not_mix(ledger: Ledger) -> None:
         assert ledger.once(other, lambda: "other") == ("other", True)
 
 
+def test_a_fact_may_need_another(ledger: Ledger) -> None:
+    """Each is recorded under its own key, although one is acted on within the other."""
+    version = Fact("version", FACT.about)
+    assert ledger.once(FACT, lambda: f"image {ledger.once(version, lambda: '1.0.0').value}").value == "image 1.0.0"
+    assert ledger.known([FACT, version]) == {FACT: "image 1.0.0", version: "1.0.0"}
+
+
 def test_a_failure_leaves_nothing_behind(ledger: Ledger) -> None:
     """Only success is recorded, so the next try acts again."""
     with pytest.raises(PermanentError):

@@ -8,7 +8,7 @@ from collections import Counter
 from rich.console import Console
 from rich.progress import track
 
-from tests.simulation.world import live
+from tests.simulation.invariants import live
 
 
 def main() -> int:

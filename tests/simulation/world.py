@@ -1,62 +1,68 @@
-"""One history of the system, made from a seed: the real use cases and botocore clients on a local AWS that misbehaves.
+"""One history of the system, made from a seed: the real function on a local AWS that misbehaves. Time is virtual.
 
-Time is virtual. While the faults last, events are lost, doubled and delayed; calls are throttled, refused, and lose
-their connection before or after AWS acted; runs are killed or overtaken at any call, and read what lags behind.
+While the faults last, events are lost, doubled, delayed and reordered, calls fail in every way that `faults` knows, and
+runs go on in the middle of other runs. Then come two quiet sweeps, and a week in which EC2 forgets everything.
 """
 
-import json
+import importlib.util
+import io
+import logging
+import os
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+from functools import cache
+from types import ModuleType, SimpleNamespace
+from typing import Any, Final, cast
 from unittest import mock
 
 import boto3
 import time_machine
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-from botocore.exceptions import ConnectionClosedError
 from moto import mock_aws
-from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
-from moto.core.models import botocore_stubber
+from moto.core.botocore_stubber import BotocoreStubber
+from moto.core.utils import method_names_from_class
 
-from local import constraints, image_builder, vm_import
+from local import image_builder, vm_import
 from local.cloud import ACCOUNT
-from vm_image_import import telemetry, triggers
-from vm_image_import.aws import CONFIG, Ec2, ImageBuilder, Topic
-from vm_image_import.follow import Follower
-from vm_image_import.home import Home
-from vm_image_import.ledger import Ledger
-from vm_image_import.register import Registrar
-from vm_image_import.settings import Settings
-from vm_image_import.sweep import Sweeper
-from vm_image_import.triggers import AmiAvailable, ImageEnded, Sweep
-
-if TYPE_CHECKING:
-    from aws_lambda_powertools.utilities.typing import LambdaContext
+from local.image_builder import ImageBuilderBackend
+from tests.simulation.faults import KilledError, Network, Run
 
 REGION: Final = "us-east-1"
+_TABLE: Final = "ledger"
+_TOPIC: Final = "notices"
+_BUCKET: Final = "exports"
+_ENVIRONMENT: Final = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": REGION,
+    "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",
+    "POWERTOOLS_METRICS_NAMESPACE": "simulation",
+    "POWERTOOLS_SERVICE_NAME": "simulation",
+    "TABLE_NAME": _TABLE,
+    "TOPIC_ARN": f"arn:aws:sns:{REGION}:{ACCOUNT}:{_TOPIC}",
+    # Of the schemes the one that asks AWS.
+    "VERSION_SCHEME": "increment",
+}
 _START: Final = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 _MINUTE: Final = timedelta(minutes=1)
+_SWEEP_MINUTES: Final = 15
 _FUNCTION_TIMEOUT: Final = 5 * _MINUTE
+_TOKENS_KEPT: Final = 60 * _MINUTE
+"""Image Builder's memory, which is not documented: long enough for a crash, too short for a topic that refuses."""
 _FAILURE: Final = "ClientError: Unsupported kernel version 4.15.0-1021-aws"
-_REFUSALS: Final = {
-    "throttled": (400, "ThrottlingException"),
-    "server error": (500, "InternalError"),
-    "denied": (403, "AccessDeniedException"),
-}
-_FAULTS: Final = (*_REFUSALS, "dropped before", "dropped after", "killed before", "killed after", "lag")
+_NO_IMAGE: Final = "Image Builder cannot make the image."
+KINDS: Final = (
+    *("good", "good", "unversioned", "failed", "cancelled", "wrong tag", "retagged"),
+    *("poisoned", "deregistered", "image fails"),
+)
 
 
-class KilledError(BaseException):
-    """Lambda ended the run: nothing in it can catch that."""
-
-
-@dataclass
+@dataclass(frozen=True)
 class Import:
-    """One import: what has to become of it in the end."""
+    """One import, and what its image has to be called if there is to be one."""
 
     task: str
     kind: str
@@ -64,286 +70,273 @@ class Import:
     version: str
 
 
-@dataclass
+@dataclass(frozen=True)
+class Past:
+    """What AWS knew a minute ago."""
+
+    amis: frozenset[str] = frozenset()
+    tasks: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    states: Mapping[str, dict[str, str]] = field(default_factory=dict)
+
+
 class World:
-    """The system, AWS and the people, moved by one seed."""
+    """The function, AWS and the people, moved by one seed."""
 
-    seed: int
-    imports: list[Import] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def __post_init__(self) -> None:
-        self.chance = random.Random(self.seed)  # noqa: S311 - repeatable, not secret
-        self._faulty = False
-        self._inside = 0
-        self._told = False
-        self._due: list[tuple[datetime, dict[str, object], int]] = []
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
+        self.counts: Counter[str] = Counter()
+        self.imports: list[Import] = []
+        self.network = Network(self.chance, _now, self._wait, self._stale, self._overtake, self.counts)
+        self._events_arrive = self.chance.random() > 0.2
+        self._topic_refuses = self.chance.random() < 0.1
+        self._due: list[tuple[datetime, object, int]] = []
+        self._past = Past()
+        self._tokens: dict[str, datetime] = {}
 
     def live(self) -> "World":
-        """Live through the history, faults first, then two quiet sweeps; return itself."""
-        with (
-            mock_aws(),
-            time_machine.travel(_START, tick=False) as self._time,
-            # What botocore waits between its tries passes here at once.
-            mock.patch("botocore.endpoint.time.sleep", self._time_passes),
-            # Between botocore and moto is the network.
-            mock.patch.object(BotocoreStubber, "__call__", self._send),
-        ):
-            image_builder.install()
-            self._start_aws()
-            self._faulty = True
-            for _ in range(self.chance.randint(2, 4)):
-                self._start_import()
-            for minute in range(40):
-                self._minute(sweep=minute % 15 == 14)
-            self._faulty = False
-            for _ in range(2):
-                for minute in range(15):
-                    self._minute(sweep=minute == 14)
-            self._keep_result()
+        """Live through the history and return itself; `invariants` judges it."""
+        logging.disable(logging.CRITICAL)
+        try:
+            with (
+                mock.patch.dict(os.environ, _ENVIRONMENT),
+                mock_aws(),
+                time_machine.travel(_START, tick=False) as self._time,
+                # What botocore waits between its tries passes here at once.
+                mock.patch("botocore.endpoint.time.sleep", self._wait),
+                # moto looks for a service's operations anew at every call: an eighth of a history.
+                mock.patch("moto.core.responses.method_names_from_class", _method_names),
+                # Between botocore and moto is the network.
+                mock.patch.object(BotocoreStubber, "__call__", self.network.send),
+            ):
+                image_builder.install()
+                self._live()
+        finally:
+            logging.disable(logging.NOTSET)
         return self
 
-    def _time_passes(self, seconds: float) -> None:
+    def _wait(self, seconds: float) -> None:
         self._time.shift(seconds)
 
-    def _start_aws(self) -> None:
-        self._aws = {
-            name: boto3.client(cast("Any", name), region_name=REGION, config=CONFIG)
-            for name in ("ec2", "imagebuilder", "dynamodb", "sns", "sqs", "s3")
-        }
-        self._aws["s3"].create_bucket(Bucket="exports")
-        self._aws["dynamodb"].create_table(
-            TableName="ledger",
+    def _live(self) -> None:
+        self._vm_import = vm_import.backends[ACCOUNT][REGION]
+        self._image_builder = image_builder.backends[ACCOUNT][REGION]
+        vars(self._image_builder).update(failure=self._failure, unknown_task_is_error=self.chance.random() < 0.5)
+        _client("s3").create_bucket(Bucket=_BUCKET)
+        _client("sns").create_topic(Name=_TOPIC)
+        _client("dynamodb").create_table(
+            TableName=_TABLE,
             KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
             BillingMode="PAY_PER_REQUEST",
         )
-        self._topic = self._aws["sns"].create_topic(Name="notices")["TopicArn"]
-        queue = self._aws["sqs"].create_queue(QueueName="notices")["QueueUrl"]
-        arn = self._aws["sqs"].get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]
-        self._aws["sns"].subscribe(TopicArn=self._topic, Protocol="sqs", Endpoint=arn["QueueArn"])
-        self._queue = queue
+        for _ in range(self.chance.randint(1, 3)):
+            self._start_import()
+        self.network.faulty = True
+        self.network.topic_refuses = self._topic_refuses
+        self._pass((7 if self._topic_refuses else 3) * _SWEEP_MINUTES)
+        self.network.faulty = self.network.topic_refuses = False
+        self._pass(2 * _SWEEP_MINUTES)
+        self._age()
+        self.images = list(self._image_builder.images.values())
+        self.ends = {each.task: self._vm_import.tasks[each.task].answer["Status"] for each in self.imports}
+
+    def _failure(self, task: str) -> str | None:
+        """Let Image Builder give up certain imports, once it has begun."""
+        begun = any(image.params["vmImportTaskId"] == task for image in self._image_builder.images.values())
+        kind = next((each.kind for each in self.imports if each.task == task), "")
+        return _NO_IMAGE if begun and kind == "image fails" else ImageBuilderBackend.failure(self._image_builder, task)
 
     def _start_import(self) -> None:
-        number = len(self.imports)
-        kind = self.chance.choice(("good", "good", "failed", "cancelled", "wrong tag", "poisoned"))
+        number, kind = len(self.imports), self.chance.choice(KINDS)
+        self.counts[f"imports: {kind}"] += 1
+        name = f"vm-{number}-x"
+        key, version = (
+            (f"{name}.ova", "1.0.0") if kind == "unversioned" else (f"{name}-1.{number}.ova", f"1.{number}.0")
+        )
         metadata = {"platform": "Linux"} | ({"status-message": _FAILURE} if kind == "failed" else {})
-        key = f"vm-{number}-x-1.{number}.ova"
-        self._aws["s3"].put_object(Bucket="exports", Key=key, Body=b"disk", Metadata=metadata)
+        _client("s3").put_object(Bucket=_BUCKET, Key=key, Body=b"disk", Metadata=metadata)
         tags = [{"Key": "Version", "Value": "latest"}] if kind == "wrong tag" else []
-        task = self._quietly(
-            lambda: self._aws["ec2"].import_image(
-                DiskContainers=[{"UserBucket": {"S3Bucket": "exports", "S3Key": key}}],
-                TagSpecifications=[{"ResourceType": "import-image-task", "Tags": tags}] if tags else [],
-            )
+        task = _client("ec2").import_image(
+            DiskContainers=[{"UserBucket": {"S3Bucket": _BUCKET, "S3Key": key}}],
+            TagSpecifications=[{"ResourceType": "import-image-task", "Tags": tags}] if tags else [],
         )["ImportTaskId"]
-        version = "7.0.0" if kind == "wrong tag" else f"1.{number}.0"
-        self.imports.append(Import(task, kind, f"vm-{number}-x", version))
+        self.imports.append(Import(task, kind, name, "7.0.0" if kind == "wrong tag" else version))
 
-    def _minute(self, *, sweep: bool) -> None:
-        self._time.shift(_MINUTE)
-        for each in self.imports:
-            if each.kind == "cancelled" and self.chance.random() < 0.5:
-                backend = vm_import.backends[ACCOUNT][REGION].tasks[each.task]
-                if backend.answer["Status"] == "active":
-                    backend.cancel(None)
-            if not self._faulty or self.chance.random() < 0.1:
-                self._correct(each)
-        for service in (vm_import, image_builder):
-            for event in service.advance(ACCOUNT, REGION):
-                self._emit(event)
-        self._poison()
-        if sweep:
-            self._due.append((datetime.now(UTC), {"action": "sweep"}, 1))
-        self._run_due()
+    def _pass(self, minutes: int) -> None:
+        for minute in range(1, minutes + 1):
+            self._time.shift(_MINUTE)
+            self._past = self._present()
+            for each in self.imports:
+                self._meddle(each)
+            for service in (vm_import, image_builder):
+                for event in service.advance(ACCOUNT, REGION):
+                    self._emit(event)
+            self._poison()
+            self._forget_tokens()
+            if minute % _SWEEP_MINUTES == 0:
+                self._due.append((_now(), {"action": "sweep"}, 1))
+            self._run_due()
+
+    def _meddle(self, each: Import) -> None:
+        """Let people do, once in a while, what they do to an import."""
+        task = self._vm_import.tasks[each.task]
+        now_and_then = self.network.faulty and self.chance.random() < 0.06
+        if each.kind == "cancelled" and task.answer["Status"] == "active" and self.chance.random() < 0.5:
+            task.cancel(None)
+        elif each.kind == "wrong tag" and (now_and_then or not self.network.faulty):
+            _tag(each.task, "Version", "7.0")
+        elif each.kind == "retagged" and now_and_then:
+            _tag(each.task, "Team", str(self.chance.random()))
+        elif each.kind == "deregistered" and task.answer["Status"] == "completed" and now_and_then:
+            self._ec2.amis.pop(task.answer["ImageId"], None)
+        elif now_and_then and self.chance.random() < 0.5:
+            self._due.append((_now(), {"importTaskId": each.task}, 1))
+        elif now_and_then and (image_id := task.answer.get("ImageId")) in self._ec2.amis:
+            self._again(str(image_id))
+            if self.chance.random() < 0.2:
+                self.counts["copies"] += 1
+                _client("ec2").copy_image(SourceImageId=image_id, SourceRegion=REGION, Name=each.task)
+
+    def _again(self, image_id: str) -> None:
+        """Send an AMI's event once more, as EnableImage does."""
+        self.counts["events again"] += 1
+        detail: dict[str, object] = {"ImageId": image_id, "State": "available"}
+        self._emit(vm_import.event(self._vm_import, ("aws.ec2", "EC2 AMI State Change"), image_id, detail))
 
     def _poison(self) -> None:
         """Let EC2 answer what nobody foresaw, whenever it is asked for certain AMIs."""
         poisoned = {each.task for each in self.imports if each.kind == "poisoned"}
-        for ami in vm_import.backends[ACCOUNT][REGION].ec2.amis.values():
+        for ami in self._ec2.amis.values():
             if ami.name in poisoned:
                 ami.creation_date = cast("Any", None)
 
-    def _correct(self, each: Import) -> None:
-        if each.kind == "wrong tag":
-            tags = [{"Key": "Version", "Value": "7.0"}]
-            self._quietly(lambda: self._aws["ec2"].create_tags(Resources=[each.task], Tags=tags))
+    def _forget_tokens(self) -> None:
+        for token in [*self._image_builder.tokens]:
+            if _now() - self._tokens.setdefault(token, _now()) > _TOKENS_KEPT:
+                del self._image_builder.tokens[token]
 
-    def _emit(self, event: dict[str, object]) -> None:
-        times = self.chance.choice((0, 1, 1, 2)) if self._faulty else 1
+    def _age(self) -> None:
+        """Let a week pass, after which nothing that still comes may change anything."""
+        self._time.shift(timedelta(days=8))
+        self._past = self._present()
+        self._image_builder.tokens.clear()
+        for image_id in [*self._ec2.amis]:
+            self._again(image_id)
+        self._due += [(_now(), {"importTaskId": each.task}, 1) for each in self.imports]
+        self._due.append((_now(), {"action": "sweep"}, 1))
+        self._run_due()
+        self._pass(3)
+
+    @property
+    def _ec2(self) -> Any:  # noqa: ANN401 - moto's backend, whose dictionaries are changed here
+        return self._vm_import.ec2
+
+    def _emit(self, event: object) -> None:
+        times = self.chance.choice((0, 1, 1, 2)) if self.network.faulty else 1
+        if not self._events_arrive and self.network.faulty:
+            times = 0
         self.counts["events lost" if times == 0 else "events doubled" if times > 1 else "events"] += 1
         for _ in range(times):
-            delay = self.chance.choice((0, 0, 1, 7)) if self._faulty else 0
-            self._due.append((datetime.now(UTC) + delay * _MINUTE, event, 1))
+            delay = self.chance.choice((0, 0, 1, 7)) if self.network.faulty else 0
+            self._due.append((_now() + delay * _MINUTE, event, 1))
 
     def _run_due(self) -> None:
-        now = datetime.now(UTC)
-        due = [each for each in self._due if each[0] <= now]
-        self._due = [each for each in self._due if each[0] > now]
+        due = [each for each in self._due if each[0] <= _now()]
+        self._due = [each for each in self._due if each not in due]
         self.chance.shuffle(due)
         for _, event, attempt in due:
             self._run(event, attempt)
 
-    def _run(self, event: dict[str, object], attempt: int) -> None:
-        """Run the function once, as Lambda does: what fails is tried again after one and two minutes."""
-        self.counts["runs"] += 1
-        try:
-            self._invoke(event)
-        except (Exception, KilledError) as error:  # noqa: BLE001 - every failure of a run is Lambda's to repeat
-            self.counts[f"run failed: {type(error).__name__}"] += 1
-            if attempt < 3:
-                self._due.append((datetime.now(UTC) + attempt * _MINUTE, event, attempt + 1))
-
-    def _invoke(self, event: dict[str, object]) -> None:
-        end = datetime.now(UTC) + _FUNCTION_TIMEOUT
-        context = SimpleNamespace(
-            get_remaining_time_in_millis=lambda: int((end - datetime.now(UTC)).total_seconds() * 1000)
-        )
-        ledger = Ledger(self._aws["dynamodb"], "ledger")
-        ledger.start_run(cast("LambdaContext", context))
-        ec2, images = Ec2(self._aws["ec2"]), ImageBuilder(self._aws["imagebuilder"])
-        topic = Topic(self._aws["sns"], self._topic)
-        registrar = Registrar(ec2, images, ledger, topic, Home("aws", REGION, ACCOUNT), Settings())
-        follower = Follower(images, ledger, topic)
-        trigger = triggers.parse(event)
-        try:
-            if isinstance(trigger, AmiAvailable):
-                registrar.register_ami(trigger, datetime.now(UTC))
-            elif isinstance(trigger, ImageEnded):
-                follower.follow(trigger.image_arn)
-            elif isinstance(trigger, Sweep):
-                Sweeper(ec2, ledger, registrar, follower).sweep(
-                    lambda: context.get_remaining_time_in_millis() < 30_000, dry_run=False
-                )
-        finally:
-            telemetry.metrics.clear_metrics()
-
-    def _quietly(self, act: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever it returns
-        """Do what a person does: the faults are the function's."""
-        faulty, self._faulty = self._faulty, False
-        try:
-            return act()
-        finally:
-            self._faulty = faulty
-
-    def _send(self, event_name: str, request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
-        """Take a request to AWS, or not, and the answer back, or not."""
-        operation = event_name.rpartition(".")[2]
-        if event_name.split(".")[1] not in _OF_THE_FUNCTION:
-            return _act(event_name, request)
-        # SNS has no client token: who is ended between its answer and the record of it has to tell again. That told
-        # twice is better than never is decided; it is left out here, so that "once" can be asked of everything else.
-        at_risk, self._told = self._told and operation == "UpdateItem", operation == "Publish"
-        if not self._faulty or at_risk or self.chance.random() > 0.12:
-            self._maybe_overtaken()
-            return _act(event_name, request)
-        fault = self.chance.choice(_FAULTS)
-        self.counts[fault] += 1
-        if fault in _REFUSALS:
-            return _answer(request, *_REFUSALS[fault])
-        if fault.endswith("before"):
-            self._end(fault, request)
-        if fault == "lag" and operation == "DescribeImages":
-            return self._lagging(request, event_name)
-        answer = _act(event_name, request)
-        if fault.endswith("after") and operation != "Publish":
-            self._end(fault, request)
-        return answer
-
-    def _end(self, fault: str, request: AWSPreparedRequest) -> NoReturn:
-        """End the connection, or the whole run."""
-        if fault.startswith("killed"):
-            raise KilledError
-        raise ConnectionClosedError(endpoint_url=request.url)
-
-    def _maybe_overtaken(self) -> None:
-        """Let another run that is due go first, in the middle of this one."""
-        if self._faulty and not self._inside and self._due and self.chance.random() < 0.1:
+    def _overtake(self) -> None:
+        if len(self.network.runs) < 3 and self._due and self.chance.random() < 0.05:
+            self.counts["runs in the middle of others"] += 1
             _, event, attempt = self._due.pop(self.chance.randrange(len(self._due)))
-            self.counts["overtaken"] += 1
-            self._inside += 1
-            told = self._told
             self._run(event, attempt)
-            self._told = told
-            self._inside -= 1
 
-    def _lagging(self, request: AWSPreparedRequest, event_name: str) -> AWSResponse | None:
-        """Answer as if no AMI of late were there yet."""
-        ec2 = vm_import.backends[ACCOUNT][REGION].ec2
-        amis, ec2.amis = ec2.amis, {}
+    def _run(self, event: object, attempt: int) -> None:
+        """Run the function once, as Lambda does: what fails is tried again after one and two minutes."""
+        run = Run(_now() + _FUNCTION_TIMEOUT)
+        environment = _environment(len(self.network.runs))
+        context = SimpleNamespace(
+            aws_request_id=str(self.chance.random()),
+            function_name="simulation",
+            invoked_function_arn=f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:simulation",
+            memory_limit_in_mb=256,
+            get_remaining_time_in_millis=lambda: max(0, int((run.end - _now()).total_seconds() * 1000)),
+        )
+        self.counts["runs"] += 1
+        self.network.runs.append(run)
         try:
-            return _act(event_name, request)
+            with redirect_stdout(io.StringIO()):
+                answer = environment.handler(event, context)
+            self.counts[f"answers: {answer['outcome']}"] += 1
+        except (Exception, KilledError) as error:  # noqa: BLE001 - every failure of a run is Lambda's to repeat
+            self.counts[f"runs failed: {type(error).__name__}"] += 1
+            # By hand nobody tries again.
+            if attempt < 3 and not (isinstance(event, dict) and "importTaskId" in event):
+                self._due.append((_now() + attempt * _MINUTE, event, attempt + 1))
         finally:
-            ec2.amis = amis
+            self.network.runs.pop()
 
-    def _keep_result(self) -> None:
-        """Read what is there in the end, for `problems`."""
-        self.images = [
-            image.answer() | {"task": image.params["vmImportTaskId"], "request": image.params}
-            for image in image_builder.backends[ACCOUNT][REGION].listed()
-        ]
-        self.notices: list[tuple[str, str]] = []
-        while (
-            messages := self._aws["sqs"].receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages")
-        ):
-            for message in messages:
-                body = json.loads(message["Body"])
-                self.notices.append((body["MessageAttributes"]["outcome"]["Value"], body["Message"]))
-        self.counts.update(imports=len(self.imports), images=len(self.images), notices=len(self.notices))
+    def _present(self) -> Past:
+        return Past(
+            frozenset(self._ec2.amis),
+            {task.id: task.answer for task in self._vm_import.tasks.values()},
+            {arn: image.state for arn, image in self._image_builder.images.items()},
+        )
 
-    def problems(self) -> list[str]:
-        """Return what must not be: lost, doubled or wrong images, lost or doubled notices of an import's end."""
-        found = []
-        for each in self.imports:
-            images = [image for image in self.images if image["task"] == each.task]
-            wanted = 1 if _ENDS[each.kind] == "IMAGE_AVAILABLE" else 0
-            if len(images) != wanted:
-                found.append(f"{each} has {len(images)} images")
-            for image in images:
-                found += self._wrong(each, image)
-            end = _ENDS[each.kind]
-            ends = [outcome for outcome, text in self.notices if each.task in text and outcome not in _STEPS]
-            if ends != ([end] if end else []):
-                found.append(f"{each} was told as {ends}")
-        return found
-
-    def _wrong(self, each: Import, image: Mapping[str, Any]) -> list[str]:
-        broken = constraints.check("imagebuilder", "ImportVmImage", image["request"])
-        if (image["name"], image["version"].partition("/")[0]) != (each.name, each.version):
-            broken.append(f"{image['arn']} should be {each.name} {each.version}")
-        if image["tags"].get("vm-image-import:task-id") != each.task:
-            broken.append(f"{image['arn']} has the tags {image['tags']}")
-        return broken
+    @contextmanager
+    def _stale(self, operation: str) -> Iterator[None]:
+        """Answer reads as a minute ago; writes, and reads that are consistent, as they are."""
+        past, images = self._past, self._image_builder.images
+        if operation == "DescribeImages":
+            amis = {ami_id: ami for ami_id, ami in self._ec2.amis.items() if ami_id in past.amis}
+            with mock.patch.object(self._ec2, "amis", amis):
+                yield
+        elif operation == "DescribeImportImageTasks":
+            tasks = self._vm_import.tasks
+            now = {task.id: task.answer for task in tasks.values()}
+            for task_id, task in tasks.items():
+                task.answer = past.tasks.get(task_id, task.answer)
+            yield
+            for task_id, task in tasks.items():
+                task.answer = now[task_id]
+        elif operation in {"GetImage", "ListImages"}:
+            then = {arn: image for arn, image in images.items() if arn in past.states}
+            states = {arn: image.state for arn, image in then.items()}
+            for arn, image in then.items():
+                image.state = past.states[arn]
+            with mock.patch.object(self._image_builder, "images", then):
+                yield
+            for arn, image in then.items():
+                image.state = states[arn]
+        else:
+            yield
 
 
-_STEPS: Final = ("REGISTERED", "REJECTED")
-_ENDS: Final = {
-    "good": "IMAGE_AVAILABLE",
-    "wrong tag": "IMAGE_AVAILABLE",
-    "failed": "IMPORT_FAILED",
-    "cancelled": None,
-    "poisoned": None,
-}
-_OF_THE_FUNCTION: Final = ("ec2", "imagebuilder", "dynamodb", "sns")
-_moto: Final = BotocoreStubber.__call__
+_method_names: Final = cache(method_names_from_class)
 
 
-def _act(event_name: str, request: AWSPreparedRequest) -> AWSResponse | None:
-    return _moto(botocore_stubber, event_name, request)
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
-def _answer(request: AWSPreparedRequest, status: int, code: str) -> AWSResponse:
-    """Answer an error in the form of whatever service is asked."""
-    if "ec2" in request.url:
-        body = f"<Response><Errors><Error><Code>{code}</Code><Message>x</Message></Error></Errors></Response>"
-    elif "sns" in request.url:
-        body = f"<ErrorResponse><Error><Code>{code}</Code><Message>x</Message></Error></ErrorResponse>"
-    else:
-        body = json.dumps({"__type": code, "message": "x"})
-    return AWSResponse(request.url, status, cast("Any", {"x-amzn-ErrorType": code}), cast("Any", MockRawResponse(body)))
+@cache
+def _client(service: str) -> Any:  # noqa: ANN401 - which client it is, the caller knows
+    """Return a client for the people. Making one takes longer than a history."""
+    return boto3.client(cast("Any", service))
 
 
-def live(seed: int) -> tuple[int, Counter[str], list[str]]:
-    """Live through one history; return its seed, what happened, and what must not have."""
-    world = World(seed).live()
-    return seed, world.counts, world.problems()
+@cache
+def _environment(number: int) -> ModuleType:
+    """Return the function as one of Lambda's execution environments has it: with clients and a ledger of its own."""
+    spec = importlib.util.find_spec("vm_image_import.handler")
+    if spec is None or spec.loader is None:
+        raise ImportError(number)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _tag(task: str, key: str, value: str) -> None:
+    _client("ec2").create_tags(Resources=[task], Tags=[{"Key": key, "Value": value}])

@@ -1,0 +1,153 @@
+"""The network between the function and AWS, and what goes wrong on it: made from a seed, with virtual time only."""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, NoReturn, cast
+from urllib.parse import parse_qs
+
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.exceptions import ConnectionClosedError, ConnectTimeoutError, ReadTimeoutError
+from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
+from moto.core.models import botocore_stubber
+
+from local import constraints
+from vm_image_import.aws import CONNECT_TIMEOUT, READ_TIMEOUT
+
+REFUSALS: Final = {
+    "throttled": (400, "ThrottlingException"),
+    "too many": (429, "TooManyRequestsException"),
+    "server error": (500, "InternalError"),
+    "unavailable": (503, "ServiceUnavailable"),
+    "denied": (403, "AccessDeniedException"),
+}
+_BEFORE: Final = ("killed before", "dropped before", "no connection")
+_AFTER: Final = ("killed after", "dropped after", "no answer")
+_FAULTS: Final[tuple[str, ...]] = (*REFUSALS, *_BEFORE, *_AFTER, "stale read")
+_LIKELY: Final = 0.1
+_CRASHES: Final = {"ImportVmImage": ("killed after", 0.3), "UpdateItem": ("killed before", 0.1)}
+"""Where a crash hurts most: the image is made, and nobody knows."""
+_moto: Final = BotocoreStubber.__call__
+
+
+class KilledError(BaseException):
+    """Lambda ended the run: nothing in it can catch that."""
+
+
+@dataclass
+class Run:
+    """One run of the function: when Lambda ends it, and the notice that AWS took and the ledger has not recorded."""
+
+    end: datetime
+    unrecorded: str | None = None
+
+
+@dataclass
+class Network:
+    """Takes requests to the local AWS, or not, and answers back, or not."""
+
+    chance: random.Random
+    now: Callable[[], datetime]
+    wait: Callable[[float], None]
+    """Lets virtual time pass, in seconds."""
+    stale: Callable[[str], AbstractContextManager[None]]
+    """Returns a context in which the local AWS answers an operation as it would have a while ago."""
+    overtake: Callable[[], None]
+    """Lets another run that is due go first, in the middle of this one."""
+    counts: Counter[str]
+    faulty: bool = False
+    topic_refuses: bool = False
+    runs: list[Run] = field(default_factory=list)
+    """The runs at this moment: each in the middle of the one before it."""
+    notices: list[tuple[str, str]] = field(default_factory=list)
+    """Outcome and text of every notice that the topic took."""
+    repeatable: Counter[str] = field(default_factory=Counter)
+    """Texts that may be told once more for each time that nobody could know that they were told."""
+    broken: list[str] = field(default_factory=list)
+    """Limits of ImportVmImage that a request broke."""
+
+    def send(self, event_name: str, request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
+        """Stand between botocore and moto, in the place of moto's own hook."""
+        if not self.runs:
+            # A person asks.
+            return _moto(botocore_stubber, event_name, request)
+        if self.faulty:
+            self.overtake()
+        run, operation = self.runs[-1], event_name.rpartition(".")[2]
+        if self.now() >= run.end:
+            fault = "killed at the deadline"
+            self.counts[fault] += 1
+            self._fail(fault, request, run)
+        if operation == "ImportVmImage":
+            self.broken += constraints.check("imagebuilder", operation, json.loads(_text(request)))
+        fault = self._fault(operation)
+        self.counts.update([fault] if fault else [])
+        if fault in REFUSALS:
+            self._leave_unrecorded(run)
+            return _answer(request, *REFUSALS[fault])
+        if fault in _BEFORE:
+            self._fail(fault, request, run)
+        with self.stale(operation) if fault == "stale read" else nullcontext():
+            answer = _moto(botocore_stubber, event_name, request)
+        if operation == "Publish":
+            run.unrecorded = self._hear(request)
+        elif operation == "UpdateItem":
+            run.unrecorded = None
+        if fault in _AFTER:
+            self._fail(fault, request, run)
+        return answer
+
+    def _fault(self, operation: str) -> str:
+        if operation == "Publish" and self.topic_refuses:
+            return "denied"
+        if not self.faulty:
+            return ""
+        crash, likely = _CRASHES.get(operation, ("", 0.0))
+        if self.chance.random() < likely:
+            return crash
+        return self.chance.choice(_FAULTS) if self.chance.random() < _LIKELY else ""
+
+    def _hear(self, request: AWSPreparedRequest) -> str:
+        body = parse_qs(_text(request))
+        (text,) = body["Message"]
+        (outcome,) = body["MessageAttributes.entry.1.Value.StringValue"]
+        self.notices.append((outcome, text))
+        return text
+
+    def _fail(self, fault: str, request: AWSPreparedRequest, run: Run) -> NoReturn:
+        """End the connection, or the whole run."""
+        self._leave_unrecorded(run)
+        if fault.startswith("killed"):
+            raise KilledError
+        if fault == "no connection":
+            self.wait(CONNECT_TIMEOUT)
+            raise ConnectTimeoutError(endpoint_url=request.url)
+        if fault == "no answer":
+            self.wait(READ_TIMEOUT)
+            raise ReadTimeoutError(endpoint_url=request.url)
+        raise ConnectionClosedError(endpoint_url=request.url)
+
+    def _leave_unrecorded(self, run: Run) -> None:
+        if run.unrecorded:
+            # Nobody may know afterwards that it was told, and told twice is better than never.
+            self.repeatable[run.unrecorded] += 1
+
+
+def _text(request: AWSPreparedRequest) -> str:
+    body = request.body
+    return body.decode() if isinstance(body, bytes) else str(body)
+
+
+def _answer(request: AWSPreparedRequest, status: int, code: str) -> AWSResponse:
+    """Answer an error in the form of whatever service is asked."""
+    if "ec2" in request.url:
+        body = f"<Response><Errors><Error><Code>{code}</Code><Message>x</Message></Error></Errors></Response>"
+    elif "sns" in request.url:
+        body = f"<ErrorResponse><Error><Code>{code}</Code><Message>x</Message></Error></ErrorResponse>"
+    else:
+        body = json.dumps({"__type": code, "message": "x"})
+    return AWSResponse(request.url, status, cast("Any", {"x-amzn-ErrorType": code}), cast("Any", MockRawResponse(body)))

@@ -45,7 +45,7 @@ coverage: setup
 
 # Many more histories full of faults than the tests live through: make soak HISTORIES=1000 SEED=0
 soak: setup
-	PYTHONPATH=lambda AWS_ACCESS_KEY_ID=testing AWS_SECRET_ACCESS_KEY=testing POWERTOOLS_LOG_LEVEL=CRITICAL POWERTOOLS_METRICS_NAMESPACE=soak .venv/bin/python -m tests.simulation
+	PYTHONPATH=lambda .venv/bin/python -m tests.simulation
 
 format: setup
 	.venv/bin/python -m ruff check --fix .

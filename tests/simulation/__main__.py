@@ -8,7 +8,7 @@ from collections import Counter
 from rich.console import Console
 from rich.progress import track
 
-from tests.simulation.invariants import live
+from tests.simulation.invariants import WORDS, live
 
 
 def main() -> int:
@@ -16,18 +16,18 @@ def main() -> int:
     histories, first = int(os.environ.get("HISTORIES") or 10_000), int(os.environ.get("SEED") or 0)
     console = Console()
     counts: Counter[str] = Counter()
-    failed = {}
+    found: Counter[str] = Counter()
     with multiprocessing.get_context("spawn").Pool() as pool:
         runs = pool.imap_unordered(live, range(first, first + histories), chunksize=4)
         for seed, counted, problems in track(runs, "Histories", total=histories, console=console):
             counts.update(counted)
+            found.update(problem.partition(":")[0] for problem in problems)
             if problems:
-                failed[seed] = problems
                 console.print(f"make soak HISTORIES=1 SEED={seed} replays: {'; '.join(problems)}", markup=False)
     for name, count in sorted(counts.items()):
         console.print(f"{count:>9,} {name}")
-    console.print(f"{len(failed)} of {histories:,} histories in which something was lost, doubled or wrong.")
-    return 1 if failed else 0
+    console.print(f"{histories:,} histories: {', '.join(f'{found[word]} {word}' for word in WORDS)}")
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

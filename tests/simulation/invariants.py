@@ -7,6 +7,8 @@ from typing import Final
 from local.image_builder import Image
 from tests.simulation.world import Import, World
 
+WORDS: Final = ("lost", "doubled", "wrong")
+"""What a problem begins with."""
 _STEPS: Final = ("REGISTERED", "REJECTED")
 _ENDS: Final = {"failed": "IMPORT_FAILED", "image fails": "IMAGE_FAILED", "cancelled": None, "poisoned": None}
 _AVAILABLE: Final = "IMAGE_AVAILABLE"
@@ -26,7 +28,7 @@ def live(seed: int) -> tuple[int, Counter[str], list[str]]:
 
 
 def check(world: World) -> Iterator[str]:
-    """Yield what is lost, doubled or wrong, in a word each and with what it is about."""
+    """Yield what is lost, doubled or wrong: a word of WORDS, a colon, and what it is about."""
     for each in world.imports:
         yield from _check_images(world, each)
         yield from _check_notices(world, each)

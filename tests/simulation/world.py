@@ -56,7 +56,7 @@ _FAILURE: Final = "ClientError: Unsupported kernel version 4.15.0-1021-aws"
 _NO_IMAGE: Final = "Image Builder cannot make the image."
 KINDS: Final = (
     *("good", "good", "unversioned", "failed", "cancelled", "wrong tag", "retagged"),
-    *("poisoned", "deregistered", "image fails"),
+    *("poisoned", "poisoned", "deregistered", "image fails"),
 )
 
 
@@ -87,7 +87,7 @@ class World:
         self.counts: Counter[str] = Counter()
         self.imports: list[Import] = []
         self.network = Network(self.chance, _now, self._wait, self._stale, self._overtake, self.counts)
-        self._events_arrive = self.chance.random() > 0.2
+        self._events_arrive = self.chance.random() > 0.3
         self._topic_refuses = self.chance.random() < 0.1
         self._due: list[tuple[datetime, object, int]] = []
         self._past = Past()

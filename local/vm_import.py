@@ -136,7 +136,10 @@ class Task:
             return
         for message, progress in (("updating", "40"), ("booting", "55"), ("booted", "70"), ("preparing ami", "85")):
             yield {"SnapshotDetails": details, "StatusMessage": message, "Progress": progress}
-        yield {"Status": "completed", "StatusMessage": None, "Progress": None, **self._register_ami(machine.get("os"))}
+        made = self._register_ami(machine.get("os"))
+        if self._backend.ami_comes_first:
+            yield {}
+        yield {"Status": "completed", "StatusMessage": None, "Progress": None, **made}
 
     def _register_ami(self, system: str | None) -> dict[str, Any]:
         ec2 = self._backend.ec2
@@ -186,6 +189,8 @@ class VmImportBackend(BaseBackend):
         self.announced: set[str] = set()
         # Seen both ways: an id that EC2 does not know (any more) is an error, or just missing from the answer.
         self.unknown_task_is_error = True
+        # Not documented: whether the AMI is there, and announced, before its task names it and is completed.
+        self.ami_comes_first = False
 
     @property
     def ec2(self) -> EC2Backend:

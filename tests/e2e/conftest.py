@@ -1,19 +1,20 @@
 """The app deployed to the local AWS, and what its tests do with it."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from local import functions
+from local import functions, image_builder, vm_import
 from local.cloud import ACCOUNT, Cloud
 from local.functions import Invocation
 from tests.conftest import ROOT
 
 STACK = "VmImageImport"
 STEPS = 12
+Notices = Callable[[str], list[tuple[str, str, str]]]
 UBUNTU = {"platform": "Linux", "os": "Ubuntu 22.04.3 LTS - 5.15.0-97-generic"}
 
 
@@ -24,6 +25,32 @@ def cloud(assembly: Path) -> Iterator[Cloud]:
         cloud.deploy(assembly, STACK)
         cloud.client("s3").create_bucket(Bucket="exports")
         yield cloud
+
+
+@pytest.fixture
+def notices(cloud: Cloud) -> Iterator[Notices]:
+    """Give what was told about a task or an image since the test began: outcome, subject and message."""
+    sqs, sns = cloud.client("sqs"), cloud.client("sns")
+    url = sqs.create_queue(QueueName="listener")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    topic = resource(cloud, "AWS::SNS::Topic")
+    subscription = sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True)
+    heard: list[dict[str, Any]] = []
+
+    def listen(about: str) -> list[tuple[str, str, str]]:
+        while found := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+            for message in found:
+                heard.append(json.loads(message["Body"]))
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return [
+            (each["MessageAttributes"]["outcome"]["Value"], each["Subject"], each["Message"])
+            for each in heard
+            if about in each["Message"]
+        ]
+
+    yield listen
+    sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
+    sqs.delete_queue(QueueUrl=url)
 
 
 def resource(cloud: Cloud, kind: str, part: str = "") -> str:
@@ -52,6 +79,13 @@ def let_time_pass(cloud: Cloud) -> None:
     """Let every import and image come to its end."""
     for _ in range(STEPS):
         cloud.step()
+
+
+def lose_events(cloud: Cloud) -> None:
+    """Let every import and image come to its end while EventBridge delivers nothing."""
+    for _ in range(STEPS):
+        vm_import.advance(ACCOUNT, cloud.region)
+        image_builder.advance(ACCOUNT, cloud.region)
 
 
 def invoke(cloud: Cloud, payload: object) -> dict[str, Any]:

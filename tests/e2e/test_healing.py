@@ -1,52 +1,25 @@
 """What is lost, late, twice or broken on the way, with the deployed template and the bundled artefact."""
 
 import json
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
 from local import event_bus, functions, image_builder, vm_import
 from local.cloud import ACCOUNT, Cloud
 from tests.conftest import REGION
-from tests.e2e.conftest import STEPS, answer_of, builds, invoke, let_time_pass, metrics_of, resource, start_import
+from tests.e2e.conftest import (
+    STEPS,
+    Notices,
+    answer_of,
+    builds,
+    invoke,
+    let_time_pass,
+    lose_events,
+    metrics_of,
+    start_import,
+)
 
 pytestmark = pytest.mark.xdist_group("assembly")
-
-Notices = Callable[[str], list[tuple[str, str, str]]]
-
-
-@pytest.fixture
-def notices(cloud: Cloud) -> Iterator[Notices]:
-    """Give what was told about a task or an image since the test began: outcome, subject and message."""
-    sqs, sns = cloud.client("sqs"), cloud.client("sns")
-    url = sqs.create_queue(QueueName="listener")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    topic = resource(cloud, "AWS::SNS::Topic")
-    subscription = sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True)
-    heard: list[dict[str, Any]] = []
-
-    def listen(about: str) -> list[tuple[str, str, str]]:
-        while found := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
-            for message in found:
-                heard.append(json.loads(message["Body"]))
-                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-        return [
-            (each["MessageAttributes"]["outcome"]["Value"], each["Subject"], each["Message"])
-            for each in heard
-            if about in each["Message"]
-        ]
-
-    yield listen
-    sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
-    sqs.delete_queue(QueueUrl=url)
-
-
-def lose_events(cloud: Cloud) -> None:
-    """Let every import and image come to its end while EventBridge delivers nothing."""
-    for _ in range(STEPS):
-        vm_import.advance(ACCOUNT, cloud.region)
-        image_builder.advance(ACCOUNT, cloud.region)
 
 
 def test_the_sweep_registers_what_no_event_led_to(cloud: Cloud, notices: Notices) -> None:

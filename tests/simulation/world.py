@@ -24,6 +24,7 @@ import time_machine
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.utils import method_names_from_class
+from moto.moto_api._internal import mock_random
 
 from local import image_builder, vm_import
 from local.cloud import ACCOUNT
@@ -51,7 +52,7 @@ _MINUTE: Final = timedelta(minutes=1)
 _SWEEP_MINUTES: Final = 15
 _FUNCTION_TIMEOUT: Final = 5 * _MINUTE
 _TOKENS_KEPT: Final = 60 * _MINUTE
-"""Image Builder's memory, which is not documented: long enough for a crash, too short for a topic that refuses."""
+"""Image Builder's memory, which is not documented: it outlasts what crashes, but no topic that refuses for hours."""
 _FAILURE: Final = "ClientError: Unsupported kernel version 4.15.0-1021-aws"
 _NO_IMAGE: Final = "Image Builder cannot make the image."
 KINDS: Final = (
@@ -83,12 +84,12 @@ class World:
     """The function, AWS and the people, moved by one seed."""
 
     def __init__(self, seed: int) -> None:
+        self._seed = seed
         self.chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
         self.counts: Counter[str] = Counter()
         self.imports: list[Import] = []
         self.network = Network(self.chance, _now, self._wait, self._stale, self._overtake, self.counts)
         self._events_arrive = self.chance.random() > 0.3
-        self._topic_refuses = self.chance.random() < 0.1
         self._due: list[tuple[datetime, object, int]] = []
         self._past = Past()
         self._tokens: dict[str, datetime] = {}
@@ -109,6 +110,8 @@ class World:
                 mock.patch.object(BotocoreStubber, "__call__", self.network.send),
             ):
                 image_builder.install()
+                # Of the ids that AWS gives.
+                mock_random.seed(self._seed)
                 self._live()
         finally:
             logging.disable(logging.NOTSET)
@@ -121,6 +124,8 @@ class World:
         self._vm_import = vm_import.backends[ACCOUNT][REGION]
         self._image_builder = image_builder.backends[ACCOUNT][REGION]
         vars(self._image_builder).update(failure=self._failure, unknown_task_is_error=self.chance.random() < 0.5)
+        self._vm_import.ami_comes_first = self.chance.random() < 0.5
+        self._vm_import.unknown_task_is_error = self.chance.random() < 0.5
         _client("s3").create_bucket(Bucket=_BUCKET)
         _client("sns").create_topic(Name=_TOPIC)
         _client("dynamodb").create_table(
@@ -132,9 +137,12 @@ class World:
         for _ in range(self.chance.randint(1, 3)):
             self._start_import()
         self.network.faulty = True
-        self.network.topic_refuses = self._topic_refuses
-        self._pass((7 if self._topic_refuses else 3) * _SWEEP_MINUTES)
-        self.network.faulty = self.network.topic_refuses = False
+        self.network.topic_refuses = self.chance.random() < 0.1
+        self._pass(3 * _SWEEP_MINUTES)
+        self.network.faulty = False
+        if self.network.topic_refuses:
+            self._pass(4 * _SWEEP_MINUTES)
+            self.network.topic_refuses = False
         self._pass(2 * _SWEEP_MINUTES)
         self._age()
         self.images = list(self._image_builder.images.values())

@@ -57,7 +57,7 @@ _FAILURE: Final = "ClientError: Unsupported kernel version 4.15.0-1021-aws"
 _NO_IMAGE: Final = "Image Builder cannot make the image."
 KINDS: Final = (
     *("good", "good", "unversioned", "failed", "cancelled", "wrong tag", "retagged"),
-    *("poisoned", "poisoned", "deregistered", "image fails"),
+    *("poisoned", "deregistered", "image fails"),
 )
 
 

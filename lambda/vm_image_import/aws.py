@@ -1,11 +1,11 @@
-"""EC2 and Image Builder: the only place that knows boto3 and AWS's error codes."""
+"""EC2, Image Builder, SNS and DynamoDB: the only place that knows botocore and AWS's error codes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
-import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NetworkError
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from types_boto3_imagebuilder import ImagebuilderClient
     from types_boto3_sns import SNSClient
 
+_SESSION: Final = botocore.session.get_session()
+"""botocore's own: with boto3 on top every start would take longer, for nothing that is used here."""
 CONNECT_TIMEOUT: Final = 2
 READ_TIMEOUT: Final = 8
 """Seconds."""
@@ -71,7 +73,7 @@ class Ec2:
     @classmethod
     def connect(cls) -> Self:
         """Return one for the Region that the environment names."""
-        return cls(boto3.client("ec2", config=CONFIG))
+        return cls(_connect("ec2"))
 
     def find_task(self, import_task_id: str) -> ImportTask | None:
         """Return the task, or None where EC2 does not list it. Raises TransientError or PermanentError."""
@@ -121,7 +123,7 @@ class ImageBuilder:
     @classmethod
     def connect(cls) -> Self:
         """Return one for the Region that the environment names."""
-        return cls(boto3.client("imagebuilder", config=CONFIG))
+        return cls(_connect("imagebuilder"))
 
     def import_vm_image(self, request: ImageRequest) -> str:
         """Register the image and return its build version's ARN.
@@ -186,7 +188,7 @@ class Topic:
     @classmethod
     def connect(cls, arn: str) -> Self:
         """Return one for the topic with this ARN."""
-        return cls(boto3.client("sns", config=CONFIG), arn)
+        return cls(_connect("sns"), arn)
 
     def publish(self, notice: Notice) -> None:
         """Send a notice. Raises TransientError or PermanentError."""
@@ -201,8 +203,12 @@ class Topic:
 
 def dynamodb() -> "DynamoDBClient":
     """Return the client for the ledger."""
-    client: DynamoDBClient = boto3.client("dynamodb", config=CONFIG)
+    client: DynamoDBClient = _connect("dynamodb")
     return client
+
+
+def _connect(service: str) -> Any:  # noqa: ANN401 - which client it is, the service's name says
+    return _SESSION.create_client(service, config=CONFIG)
 
 
 @contextmanager

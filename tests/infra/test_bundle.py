@@ -1,0 +1,84 @@
+"""How the bundle is built: once, and the same everywhere."""
+
+import hashlib
+import os
+import shutil
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from infra import bundle
+from infra.operations import OPERATIONS
+from infra.prune import UnknownOperationError
+from tests.infra.test_locks import INPUTS, locked
+
+
+@pytest.fixture
+def installs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
+    """Build in an empty folder, from copies of what is installed here instead of by pip; give where to."""
+    folders: list[Path] = []
+
+    def install(folder: Path) -> None:
+        folders.append(folder)
+        for name in locked(INPUTS[1].with_suffix(".txt")):
+            for file in metadata.files(name) or []:
+                # Of botocore's four hundred services only those that stay.
+                unused = file.match("botocore/data/*/*/*") and file.parts[2] not in OPERATIONS
+                if not unused and not {"..", "__pycache__"} & {*file.parts}:
+                    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(str(file.locate()), folder / file)
+
+    monkeypatch.setattr(bundle, "install", install)
+    monkeypatch.setattr(bundle, "_BUILD", tmp_path / "build")
+    return folders
+
+
+def content(folder: Path) -> dict[str, str]:
+    """Return the hash of each file, which is what an asset's hash is made of."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_the_same_input_gives_the_same_bundle(
+    installs: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Byte for byte, in another folder and with files of another day: CloudFormation sees no change."""
+    first, _ = bundle.build()
+    monkeypatch.setattr(bundle, "_BUILD", tmp_path / "elsewhere")
+    monkeypatch.setattr(bundle, "_LAMBDA", shutil.copytree(bundle._LAMBDA, tmp_path / "lambda"))  # noqa: SLF001
+    for path in (tmp_path / "lambda").rglob("*.py"):
+        os.utime(path, (0, 0))
+    second, _ = bundle.build()
+    assert len(installs) == 2
+    assert first != second
+    assert content(first) == content(second)
+
+
+def test_a_changed_line_of_the_function_installs_nothing(
+    installs: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Who works on the function waits for its own files only, and for none where nothing changed."""
+    monkeypatch.setattr(bundle, "_LAMBDA", shutil.copytree(bundle._LAMBDA, tmp_path / "lambda"))  # noqa: SLF001
+    first, _ = bundle.build()
+    assert bundle.build()[0] == first
+    with (tmp_path / "lambda/vm_image_import/home.py").open("a", encoding="utf-8") as source:
+        source.write("CHANGED = True\n")
+    second, _ = bundle.build()
+    changed = {name for name, _ in content(second).items() ^ content(first).items()}
+    assert {Path(name).name.partition(".")[0] for name in changed} == {"home"}
+    assert len(installs) == 1
+
+
+def test_an_operation_that_does_not_exist_stops_the_build(
+    installs: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Who misspells one learns it here and not on Lambda, and no half of a bundle is left."""
+    monkeypatch.setattr(bundle, "OPERATIONS", {**OPERATIONS, "ec2": frozenset({"DescribeImage"})})
+    with pytest.raises(UnknownOperationError, match="ec2:DescribeImage"):
+        bundle.build()
+    assert installs
+    assert not list((tmp_path / "build").iterdir())

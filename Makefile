@@ -6,7 +6,7 @@ PYTHON ?= $(shell python3 infra/interpreter.py)
 # jsii warns at every start about a Node that it still runs on.
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION ?= 20
 
-.PHONY: setup demo derive test lint types tests coverage soak format lock clean
+.PHONY: setup demo derive test lint types tests coverage soak bench format lock clean
 
 setup: .venv/ready node_modules/ready
 
@@ -46,6 +46,10 @@ coverage: setup
 # Many more histories full of faults than the tests live through: make soak HISTORIES=1000 SEED=0
 soak: setup
 	PYTHONPATH=lambda .venv/bin/python -m tests.simulation
+
+# Cold starts beside other ways to ship the same: make bench ROUNDS=30. With valgrind it counts instructions, too.
+bench: setup
+	.venv/bin/python -m local.bench --rounds $(or $(ROUNDS),15)
 
 format: setup
 	.venv/bin/python -m ruff check --fix .

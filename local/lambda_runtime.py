@@ -68,8 +68,11 @@ class ExecutionEnvironment:
     `interpreter` has to be of the Python version that `awslambdaric` is installed for.
     """
 
-    def __init__(self, configuration: Configuration, *, interpreter: str = sys.executable) -> None:
+    def __init__(
+        self, configuration: Configuration, *, interpreter: str = sys.executable, init_timeout: float = _INIT_SECONDS
+    ) -> None:
         self.configuration = configuration
+        self._init_timeout = init_timeout
         self.log_stream = f"{datetime.now(UTC):%Y/%m/%d}/[{configuration.version}]{uuid.uuid4().hex}"
         self._interpreter = interpreter
         self._sandbox: _Sandbox | None = None
@@ -80,7 +83,7 @@ class ExecutionEnvironment:
         request_id = request_id or str(uuid.uuid4())
         with self._lock:
             sandbox = self._sandbox = self._sandbox or _Sandbox(self._command(), self._variables(), self.configuration)
-            limit, alive = _INIT_SECONDS, False
+            limit, alive = self._init_timeout, False
             kind, body = sandbox.receive(limit)
             if kind == "next":
                 limit = timeout
@@ -96,6 +99,13 @@ class ExecutionEnvironment:
             case "silence":
                 body = _platform_error("Sandbox.Timedout", request_id, f"Task timed out after {limit:.2f} seconds")
         return Result(request_id, body, error=kind != "response", logs=logs)
+
+    @property
+    def process_id(self) -> int:
+        """The process that stays warm. Raises ProcessLookupError where there is none."""
+        if self._sandbox is None:
+            raise ProcessLookupError
+        return self._sandbox.process_id
 
     def close(self) -> None:
         """End the process, also in the middle of an invocation, which then fails as after a crash."""
@@ -184,6 +194,7 @@ class _Sandbox:
             stderr=self._output.write_end,
             start_new_session=True,
         )
+        self.process_id = self._process.pid
         for task in (functools.partial(self._api.serve_forever, poll_interval=0.05), self._output.drain, self._watch):
             threading.Thread(target=task, daemon=True).start()
 

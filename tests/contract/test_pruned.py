@@ -15,8 +15,8 @@ from tests.contract import asked_of_botocore
 
 Report = dict[str, Any]
 
-# Building the bundle once is enough for all that need it.
-pytestmark = pytest.mark.xdist_group("assembly")
+# Both reports are made once, by the worker that takes these tests.
+pytestmark = pytest.mark.xdist_group("pruned")
 
 
 def ask(packages: Path) -> Report:

@@ -1,7 +1,9 @@
 """The bundled artefact by itself."""
 
+import importlib.util
 import json
 import subprocess
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,9 @@ from typing import Any
 import pytest
 
 from infra.interpreter import find_function_python
+from local.bench.measure import run, zip_bytes
+from local.bench.stub import AMI, OTHER_AMI, Stub
+from local.bench.variants import Variant
 
 pytestmark = pytest.mark.xdist_group("assembly")
 
@@ -56,3 +61,51 @@ def test_the_artefact_has_what_the_lock_names_and_the_source(artefact: Path) -> 
     assert not {"moto", "pytest", "aws_cdk", "tests", "local", "infra", "bin"} & {
         path.name for path in artefact.iterdir()
     }
+
+
+def test_no_bytecode_is_stale_or_for_nothing(artefact: Path, python: str) -> None:
+    """It is never compared with its source on Lambda, so it has to be right here; and none is without a source."""
+    assert python
+    for compiled in artefact.rglob("*.pyc"):
+        source = compiled.parent.parent / f"{compiled.name.partition('.')[0]}.py"
+        # PEP 552: the hash of the source that it was made from.
+        assert compiled.read_bytes()[8:16] == importlib.util.source_hash(source.read_bytes()), compiled
+
+
+def test_the_zip_is_small(artefact: Path) -> None:
+    """5 MB is the goal; a dependency that comes back, or a model that is not pruned, is more than the room left."""
+    assert zip_bytes(artefact) < 3_000_000
+
+
+def test_the_start_imports_what_it_needs(artefact: Path, python: str) -> None:
+    """Imports are most of a cold start. What only some runs use is not among them, nor what none uses."""
+    program = f"""
+import sys
+sys.path.insert(0, {str(artefact)!r})
+import vm_image_import.handler
+print(*sys.modules)
+"""
+    environment = {"AWS_DEFAULT_REGION": "us-east-1", "POWERTOOLS_METRICS_NAMESPACE": "n"}
+    command = [python, "-I", "-S", "-c", program]
+    printed = subprocess.run(command, check=True, env=environment, capture_output=True, text=True).stdout
+    modules = set(printed.split())
+    assert len(modules) <= 400
+    assert not modules & {
+        *("aws_xray_sdk", "boto3", "fastjsonschema", "multiprocessing", "pydantic", "s3transfer"),
+        *("aws_lambda_powertools.utilities.idempotency", "vm_image_import.ledger", "vm_image_import.payload"),
+    }
+
+
+def test_calls_are_few(artefact: Path, python: str) -> None:
+    """Every AMI in the account wakes the function: one that is no import costs one call, a registration six."""
+    with Stub() as stub:
+        thread = threading.Thread(target=stub.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        shipped = Variant("shipped", artefact, "vm_image_import.handler.handler")
+        other, registration = (run(shipped, stub, python, ami).calls for ami in (OTHER_AMI, AMI))
+        stub.shutdown()
+        thread.join()
+    assert other == ("DescribeImages",)
+    assert sorted(registration) == [
+        *("DescribeImages", "DescribeImportImageTasks", "ImportVmImage", "Publish", "PutItem", "UpdateItem")
+    ]

@@ -16,7 +16,9 @@ from moto.cloudformation import parsing
 from moto.cloudformation.exceptions import ValidationError
 from moto.cloudformation.models import ChangeSet, cloudformation_backends
 from moto.cloudformation.parsing import ResourceMap
+from moto.cloudwatch.models import CloudWatchBackend, cloudwatch_backends
 from moto.core.common_models import CloudFormationModel
+from moto.logs.models import LogGroup
 from moto.sns.models import Topic, sns_backends
 from moto.sqs.exceptions import QueueDoesNotExist
 from moto.sqs.models import Queue, sqs_backends
@@ -24,11 +26,12 @@ from moto.sqs.models import Queue, sqs_backends
 
 @functools.cache
 def install() -> None:
-    """Teach moto's CloudFormation the types below, to refuse unknown ones, and to give a change set its outputs."""
+    """Teach moto's CloudFormation the types below, to refuse unknown ones, and what else it lacks."""
     for known_types in (parsing.get_model_list, parsing.get_model_map, parsing.get_name_type_map):
         known_types.cache_clear()
 
     # The first two are where a stack, an update and a change set see their template, before anything is made.
+    attribute = LogGroup.get_cfn_attribute
     load, compare, apply = ResourceMap.load, ResourceMap.build_resource_diff, ChangeSet.apply
 
     @functools.wraps(load)
@@ -51,6 +54,12 @@ def install() -> None:
         exports = cloudformation_backends[stack.account_id][stack.region_name].exports
         exports.update({export.name: export for export in stack.exports})
 
+    @functools.wraps(LogGroup.get_cfn_attribute)
+    def attribute_of_log_group(self: LogGroup, attribute_name: str) -> str:
+        # The ARN of a log group has its streams in it (user guide, "AWS::Logs::LogGroup"); moto's has not.
+        return f"{attribute(self, attribute_name)}:*"
+
+    LogGroup.get_cfn_attribute = attribute_of_log_group  # type: ignore[method-assign]
     ResourceMap.load = checked_load  # type: ignore[method-assign]
     ResourceMap.build_resource_diff = checked_compare  # type: ignore[method-assign]
     ChangeSet.apply = apply_with_outputs  # type: ignore[method-assign]
@@ -124,6 +133,52 @@ class BucketPolicy(_Addition, CloudFormationModel):
     """
 
     type_name = "AWS::S3::BucketPolicy"
+
+
+class Alarm(_Addition, CloudFormationModel):
+    """AWS::CloudWatch::Alarm. It can be seen, and stays in the state that SetAlarmState gives it."""
+
+    type_name = "AWS::CloudWatch::Alarm"
+
+    @classmethod
+    def has_cfn_attr(cls, attr: str) -> bool:
+        """Say which attributes there are."""
+        return attr == "Arn"
+
+    def get_cfn_attribute(self, _: str) -> str:
+        """Return the ARN."""
+        return self._backend.alarms[self.physical_resource_id].alarm_arn
+
+    @property
+    def _backend(self) -> CloudWatchBackend:
+        backend: CloudWatchBackend = cloudwatch_backends[self.account_id][self.region]
+        return backend
+
+    def _apply(self) -> None:
+        given = self.properties
+        self._backend.put_metric_alarm(
+            name=self.physical_resource_id,
+            namespace=given["Namespace"],
+            metric_name=given["MetricName"],
+            comparison_operator=given["ComparisonOperator"],
+            evaluation_periods=int(given["EvaluationPeriods"]),
+            period=int(given["Period"]),
+            threshold=float(given["Threshold"]),
+            statistic=given["Statistic"],
+            description=given.get("AlarmDescription", ""),
+            dimensions=given.get("Dimensions", []),
+            alarm_actions=given.get("AlarmActions", []),
+            treat_missing_data=given.get("TreatMissingData"),
+        )
+
+    def _revoke(self) -> None:
+        self._backend.delete_alarms([self.physical_resource_id])
+
+
+class QueryDefinition(_Addition, CloudFormationModel):
+    """AWS::Logs::QueryDefinition, which nothing runs here: without effect."""
+
+    type_name = "AWS::Logs::QueryDefinition"
 
 
 class EventInvokeConfig(_Addition, CloudFormationModel):

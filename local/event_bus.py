@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from typing import Any, cast
 
 from moto.events.models import Rule, events_backends
@@ -16,7 +15,7 @@ from moto.events.utils import EventMessageType, EventTemplateParser
 from moto.sqs.exceptions import QueueDoesNotExist
 from moto.sqs.models import Queue, sqs_backends
 
-from local import functions
+from local import functions, iam
 
 
 def deliver(event: Mapping[str, object]) -> int:
@@ -71,7 +70,7 @@ def _send_to_target(rule: Rule, target: Mapping[str, Any], event: Mapping[str, o
         case "lambda":
             function = functions.find(arn)
             statements = function.policy.statements if function else None
-            problem = _problem(statements, "lambda:InvokeFunction", rule)
+            problem = _problem(statements, ("lambda:InvokeFunction", arn), rule)
             if function and not problem:
                 functions.enqueue(function, payload.encode())
         case "sqs":
@@ -108,35 +107,15 @@ def _send_to_queue(rule: Rule, arn: str, body: str, attributes: Mapping[str, str
         queue: Queue = sqs_backends[account_id][region].get_queue(name)
     except QueueDoesNotExist:
         return "NO_RESOURCE"
-    problem = _problem(json.loads(queue.policy or "{}").get("Statement", []), "sqs:SendMessage", rule)
+    problem = _problem(json.loads(queue.policy or "{}").get("Statement", []), ("sqs:SendMessage", arn), rule)
     if not problem:
         functions.send_message(arn, body, attributes)
     return problem
 
 
-def _problem(statements: Iterable[Mapping[str, Any]] | None, action: str, rule: Rule) -> str:
-    """Say why EventBridge may not do `action` for `rule` under these statements of a resource policy; "" if it may."""
+def _problem(statements: Iterable[Mapping[str, Any]] | None, need: tuple[str, str], rule: Rule) -> str:
+    """Say why EventBridge may not do this (action, resource) for a rule under these statements; "" if it may."""
     if statements is None:
         return "NO_RESOURCE"
-    facts = {"aws:sourcearn": rule.arn, "aws:sourceaccount": rule.account_id}
-    for statement in statements:
-        conditions = [
-            operator.startswith(("Arn", "String"))
-            and any(fnmatchcase(facts.get(key.lower(), ""), wanted) for wanted in _list(values))
-            for operator, keys in statement.get("Condition", {}).items()
-            for key, values in keys.items()
-        ]
-        principal = statement.get("Principal")
-        services = _list(principal.get("Service")) if isinstance(principal, dict) else _list(principal)
-        if (
-            statement["Effect"] == "Allow"
-            and {"events.amazonaws.com", "*"} & set(services)
-            and any(fnmatchcase(action, allowed) for allowed in _list(statement["Action"]))
-            and all(conditions)
-        ):
-            return ""
-    return "NO_PERMISSIONS"
-
-
-def _list(value: Any) -> list[Any]:  # noqa: ANN401 - policies have one string or several
-    return value if isinstance(value, list) else [value]
+    context = {"aws:SourceArn": rule.arn, "aws:SourceAccount": rule.account_id, "aws:SecureTransport": "true"}
+    return "" if iam.allows(statements, iam.Need(*need, context), "events.amazonaws.com") else "NO_PERMISSIONS"

@@ -29,6 +29,7 @@ from moto.cloudformation import parsing
 from moto.core.common_models import CloudFormationModel
 from moto.sqs.models import sqs_backends
 
+from local import iam
 from local.lambda_runtime import Configuration, ExecutionEnvironment, Result
 
 _LOG_TAIL = 4096
@@ -50,6 +51,7 @@ class Invocation:
 def install(endpoint_url: str) -> None:
     """Let moto make functions that run and find AWS at `endpoint_url`; to be called before any is created."""
     Function.endpoint_url = endpoint_url
+    iam.install()
     models.LambdaFunction = Function  # type: ignore[misc]
     # CloudFormation may have listed its types before this module was imported.
     for known_types in (parsing.get_model_list, parsing.get_model_map):
@@ -98,6 +100,7 @@ def shutdown() -> None:
     _environments.close()
     _queue.clear()
     _record.clear()
+    iam.forget()
     with _unpacking:
         shutil.rmtree(_workspace(), ignore_errors=True)
         _workspace.cache_clear()
@@ -197,11 +200,16 @@ class Function(models.LambdaFunction, CloudFormationModel):
             result = self.run(payload, result.request_id, attempt)
         outcome = "OnFailure" if result.error else "OnSuccess"
         if destination := config.get("DestinationConfig", {}).get(outcome, {}).get("Destination"):
-            send_message(destination, json.dumps(self._invocation_record(payload, result, attempt)))
+            self._send(destination, json.dumps(self._invocation_record(payload, result, attempt)))
         if result.error and (queue_arn := self.dead_letter_config.get("TargetArn")):
             error = json.loads(result.payload).get("errorMessage") or "-"
             attributes = {"RequestID": result.request_id, "ErrorCode": 200, "ErrorMessage": error[:1024]}
-            send_message(queue_arn, payload.decode(), attributes)
+            self._send(queue_arn, payload.decode(), attributes)
+
+    def _send(self, queue_arn: str, body: str, attributes: Mapping[str, str | int] | None = None) -> None:
+        """Send as Lambda does with the function's role: what the role may not send is lost."""
+        if not iam.permit(self.role, [iam.Need("sqs:SendMessage", queue_arn)]):
+            send_message(queue_arn, body, attributes)
 
     def _invocation_record(self, payload: bytes, result: Result, attempt: int) -> dict[str, object]:
         response = {"statusCode": 200, "executedVersion": str(self.version)}
@@ -234,6 +242,7 @@ class Function(models.LambdaFunction, CloudFormationModel):
             region=self.region,
             endpoint_url=self.endpoint_url,
             log_group=self.logs_group_name,
+            role=self.role,
             version=str(self.version),
             runtime=str(self.run_time),
             memory=int(self.memory_size),
@@ -251,6 +260,14 @@ class Function(models.LambdaFunction, CloudFormationModel):
         return folder
 
     def _write_logs(self, stream: str, logs: str) -> None:
+        """Write as Lambda does with the function's role: what the role may not write is lost."""
+        partition = self.function_arn.split(":")[1]
+        group = f"arn:{partition}:logs:{self.region}:{self.account_id}:log-group:{self.logs_group_name}"
+        log_stream = f"{group}:log-stream:{stream}"
+        if iam.permit(
+            self.role, [iam.Need(f"logs:{action}", log_stream) for action in ("CreateLogStream", "PutLogEvents")]
+        ):
+            return
         self.logs_backend.ensure_log_group(self.logs_group_name)
         self.logs_backend.ensure_log_stream(self.logs_group_name, stream)
         # The runtime puts carriage returns into one message, so this is not the place for splitlines().

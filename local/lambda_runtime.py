@@ -44,6 +44,7 @@ class Configuration:
     region: str
     endpoint_url: str
     log_group: str
+    role: str
     version: str = "$LATEST"
     runtime: str = "python3.13"
     memory: int = 128
@@ -145,7 +146,8 @@ class ExecutionEnvironment:
             "AWS_LAMBDA_LOG_STREAM_NAME": self.log_stream,
             "AWS_REGION": configuration.region,
             "AWS_SECRET_ACCESS_KEY": "local",
-            "AWS_SESSION_TOKEN": "local",
+            # By this the local AWS knows whose policies hold.
+            "AWS_SESSION_TOKEN": configuration.role,
             # No such folder on Lambda either: the SDK finds nobody's ~/.aws.
             "HOME": "/home/sbx_user1051",
             "LAMBDA_TASK_ROOT": str(configuration.task_root),

@@ -154,10 +154,18 @@ def template() -> dict[str, Any]:
         "Resource": {"Fn::GetAtt": ["Undelivered", "Arn"]},
         "Condition": {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["Rule", "Arn"]}}},
     }
+    write = {"Effect": "Allow", "Action": ["logs:*", "sqs:SendMessage"], "Resource": "*"}
     invoke = {"Action": "lambda:InvokeFunction", "FunctionName": {"Fn::GetAtt": ["Function", "Arn"]}}
     resources = {
         "Metadata": ("AWS::CDK::Metadata", {"Analytics": "v2"}),
-        "Role": ("AWS::IAM::Role", {"RoleName": "role", "AssumeRolePolicyDocument": {"Statement": []}}),
+        "Role": (
+            "AWS::IAM::Role",
+            {
+                "RoleName": "role",
+                "AssumeRolePolicyDocument": {"Statement": []},
+                "Policies": [{"PolicyName": "policy", "PolicyDocument": {"Statement": [write]}}],
+            },
+        ),
         "Logs": ("AWS::Logs::LogGroup", {"LogGroupName": "group"}),
         "Failures": ("AWS::SQS::Queue", {"QueueName": "failures"}),
         "Undelivered": ("AWS::SQS::Queue", {"QueueName": "undelivered"}),

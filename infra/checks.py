@@ -2,20 +2,27 @@
 
 from collections.abc import Mapping
 
-from aws_cdk import Acknowledgment, App, Stack, Token, Validations
-from cdk_nag import AwsSolutionsChecks
+from aws_cdk import Acknowledgment, App, CfnResource, Stack, Token, Validations
+from cdk_nag import AwsSolutionsChecks, ServerlessChecks
 from constructs import IConstruct
 
 
 def check(app: App) -> None:
     """Let the synthesis of `app` fail for every finding that is not acknowledged."""
-    Validations.of(app).add_plugins(AwsSolutionsChecks(app, verbose=True))
+    Validations.of(app).add_plugins(AwsSolutionsChecks(app, verbose=True), ServerlessChecks(app, verbose=True))
 
 
 def acknowledge(construct: IConstruct, reasons: Mapping[str, str]) -> None:
-    """Acknowledge the findings that `reasons` names, on `construct` and what is in it."""
+    """Acknowledge the findings of cdk-nag and cfn-lint that `reasons` names, on the very resource of `construct`."""
+    resource = construct.node.default_child
+    if not isinstance(resource, CfnResource):
+        message = f"{construct.node.path} is no resource."
+        raise TypeError(message)
     for finding, reason in reasons.items():
-        Validations.of(construct).acknowledge(Acknowledgment(id=finding, reason=reason))
+        if finding[0] in "EWI" and finding[1:].isdecimal():
+            resource.add_metadata("cfn-lint", {"config": {"ignore_checks": [finding]}})
+        else:
+            Validations.of(resource).acknowledge(Acknowledgment(id=finding, reason=reason))
 
 
 def as_reported(stack: Stack, arn: str) -> str:

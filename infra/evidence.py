@@ -12,5 +12,6 @@ def evidence_queue(scope: Construct, id_: str) -> sqs.Queue:
     queue = sqs.Queue(
         scope, id_, encryption=sqs.QueueEncryption.SQS_MANAGED, enforce_ssl=True, retention_period=Duration.days(14)
     )
-    acknowledge(queue, {"AwsSolutions-SQS3": "It is itself where failures end; nothing consumes it."})
+    end = "It is itself where failures end; nothing consumes it."
+    acknowledge(queue, {"AwsSolutions-SQS3": end, "Serverless-SQSRedrivePolicy": end})
     return queue

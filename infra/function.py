@@ -1,22 +1,27 @@
-"""The function, its role, its log group, and the queue of the invocations that failed."""
+"""The function, its log group, and the queue of the invocations that failed."""
 
 from typing import Final, cast
 
-from aws_cdk import Annotations, Duration, RemovalPolicy, Stack
+from aws_cdk import Annotations, Duration, RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_logs as logs
-from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from infra import bundle
-from infra.checks import acknowledge, as_reported
+from infra.checks import acknowledge
 from infra.configuration import Configuration
 from infra.evidence import evidence_queue
+from infra.notices import Notices
+from infra.role import function_role
 
-_NAMESPACE: Final = "VmImageImport"
+NAMESPACE: Final = "VmImageImport"
+"""Of the function's metrics."""
+SERVICE: Final = "vm-image-import"
+"""The value of their only dimension, `service`."""
+
+_RUNTIME: Final = "A supported runtime. A newer one comes together with its bytecode and its test runs."
 
 
 class ImportFunction(Construct):
@@ -29,16 +34,24 @@ class ImportFunction(Construct):
         *,
         configuration: Configuration,
         table: dynamodb.ITable,
-        topic: sns.ITopic,
+        notices: Notices,
         code: lambda_.Code | None = None,
     ) -> None:
+        """Create it. `code` stands in for the bundle."""
         super().__init__(scope, id_)
-        self._finds_versions = configuration.version_scheme == "increment"
         self.failures = evidence_queue(self, "Failures")
         # What is registered is told by the images themselves: the log need not outlive the stack.
-        log_group = logs.LogGroup(self, "Logs", removal_policy=RemovalPolicy.DESTROY)
+        self.log_group = logs.LogGroup(self, "Logs", removal_policy=RemovalPolicy.DESTROY)
         # The class takes a name for each of CloudWatch's numbers of days; the resource takes the number.
-        cast("logs.CfnLogGroup", log_group.node.default_child).retention_in_days = configuration.log_retention_days
+        cast("logs.CfnLogGroup", self.log_group.node.default_child).retention_in_days = configuration.log_retention_days
+        role = function_role(
+            self,
+            log_group=self.log_group,
+            failures=self.failures,
+            table=table,
+            notices=notices,
+            finds_versions=configuration.version_scheme == "increment",
+        )
         self.function = lambda_.Function(
             self,
             "Function",
@@ -52,16 +65,16 @@ class ImportFunction(Construct):
             # A sweep over a thousand new imports takes minutes; it stops in time, and the next one goes on.
             timeout=Duration.minutes(5),
             reserved_concurrent_executions=configuration.reserved_concurrency,
-            role=self._role(log_group, table, topic).without_policy_updates(),
-            log_group=log_group,
+            role=role.without_policy_updates(),
+            log_group=self.log_group,
             logging_format=lambda_.LoggingFormat.JSON,
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
             system_log_level_v2=lambda_.SystemLogLevel.INFO,
             environment={
-                "POWERTOOLS_SERVICE_NAME": "vm-image-import",
-                "POWERTOOLS_METRICS_NAMESPACE": _NAMESPACE,
+                "POWERTOOLS_SERVICE_NAME": SERVICE,
+                "POWERTOOLS_METRICS_NAMESPACE": NAMESPACE,
                 "TABLE_NAME": table.table_name,
-                "TOPIC_ARN": topic.topic_arn,
+                "TOPIC_ARN": notices.topic.topic_arn,
                 **configuration.function_environment(),
             },
             # After 1 and 2 minutes: enough for what passes by itself, such as an AMI that EC2 does not show yet.
@@ -71,7 +84,15 @@ class ImportFunction(Construct):
         )
         acknowledge(
             self.function,
-            {"AwsSolutions-L1": "A supported runtime. A newer one comes together with its bytecode and its test runs."},
+            {
+                "AwsSolutions-L1": _RUNTIME,
+                "Serverless-LambdaLatestVersion": _RUNTIME,
+                "Serverless-LambdaDLQ": "The on-failure destination keeps the same event, and the error with it.",
+                "Serverless-LambdaTracing": "One function has no way through services to trace: the log tells the story"
+                " of each import, and the role needs no permission on everything for it.",
+                # cfn-lint
+                "W3005": "The CDK names the role as a dependency although the function refers to it.",
+            },
         )
 
     def _bundled(self) -> lambda_.Code:
@@ -82,66 +103,3 @@ class ImportFunction(Construct):
                 "No Python 3.13 was found, so the bundle has no bytecode: cold starts will be slower.",
             )
         return lambda_.Code.from_asset(str(folder))
-
-    def _role(self, log_group: logs.LogGroup, table: dynamodb.ITable, topic: sns.ITopic) -> iam.Role:
-        stack = Stack.of(self)
-        version, build = (
-            stack.format_arn(service="imagebuilder", resource="image", resource_name=name) for name in ("*/*", "*/*/*")
-        )
-        linked_role = stack.format_arn(
-            service="iam",
-            region="",
-            resource="role",
-            resource_name="aws-service-role/imagebuilder.amazonaws.com/AWSServiceRoleForImageBuilder",
-        )
-        statements = [
-            iam.PolicyStatement(
-                sid="WriteLogs",
-                actions=["logs:CreateLogStream", "logs:PutLogEvents"],
-                resources=[log_group.log_group_arn],
-            ),
-            iam.PolicyStatement(sid="KeepFailures", actions=["sqs:SendMessage"], resources=[self.failures.queue_arn]),
-            iam.PolicyStatement(
-                sid="ReadImports",
-                actions=["ec2:DescribeImages", "ec2:DescribeImportImageTasks"],
-                resources=["*"],
-            ),
-            iam.PolicyStatement(sid="RegisterImages", actions=["imagebuilder:ImportVmImage"], resources=[version]),
-            iam.PolicyStatement(sid="TagImages", actions=["imagebuilder:TagResource"], resources=[build]),
-            iam.PolicyStatement(sid="FollowImages", actions=["imagebuilder:GetImage"], resources=[version, build]),
-            iam.PolicyStatement(
-                sid="RememberWhatWasDone",
-                actions=[f"dynamodb:{action}Item" for action in ("BatchGet", "Delete", "Get", "Put", "Update")],
-                resources=[table.table_arn],
-            ),
-            iam.PolicyStatement(sid="TellPeople", actions=["sns:Publish"], resources=[topic.topic_arn]),
-            iam.PolicyStatement(
-                sid="LetImageBuilderSetItselfUp",
-                actions=["iam:CreateServiceLinkedRole"],
-                resources=[linked_role],
-                conditions={"StringEquals": {"iam:AWSServiceName": "imagebuilder.amazonaws.com"}},
-            ),
-        ]
-        if self._finds_versions:
-            statements.append(
-                iam.PolicyStatement(sid="ListVersions", actions=["imagebuilder:ListImages"], resources=["*"])
-            )
-        role = iam.Role(
-            self,
-            "Role",
-            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
-            # Inline: the role is complete when the function first runs.
-            inline_policies={"Needs": iam.PolicyDocument(statements=statements)},
-        )
-        acknowledge(
-            role,
-            {
-                "AwsSolutions-IAM5[Resource::*]": "Describe and List actions know no resources.",
-                **{
-                    f"AwsSolutions-IAM5[Resource::{as_reported(stack, arn)}]": "Names and versions come"
-                    " from the imports: no narrower resource is known beforehand."
-                    for arn in (version, build)
-                },
-            },
-        )
-        return role

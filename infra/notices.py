@@ -1,23 +1,70 @@
 """The topic that people and machines are told on."""
 
+from collections.abc import Sequence
+
+from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
+from infra.checks import acknowledge
 from infra.configuration import Configuration
 
 
 class Notices(Construct):
-    """An encrypted topic, and the configured e-mail address as its subscriber."""
+    """An encrypted topic with its key, and the configured e-mail address as its subscriber."""
 
     def __init__(self, scope: Construct, id_: str, *, configuration: Configuration) -> None:
         super().__init__(scope, id_)
-        self.topic = sns.Topic(self, "Topic", display_name="VM image import", enforce_ssl=True)
+        # A key of its own, for 1 USD a month: alarms cannot use the free one of SNS (alias/aws/sns).
+        self.key = kms.Key(
+            self,
+            "Key",
+            description="Encrypts the notices of VM image import",
+            enable_key_rotation=True,
+            # Nothing that it encrypts outlives the topic.
+            removal_policy=RemovalPolicy.DESTROY,
+            pending_window=Duration.days(7),
+        )
+        self.topic = sns.Topic(self, "Topic", display_name="VM image import", enforce_ssl=True, master_key=self.key)
+        stack = Stack.of(self)
+        # By the beginning of their names: the topic needs the key, and the alarms the topic.
+        alarms = stack.format_arn(service="cloudwatch", resource=f"alarm:{stack.stack_name}-*")
+        self.key.add_to_resource_policy(
+            _for_alarms("EncryptAlarms", ["kms:Decrypt", "kms:GenerateDataKey"], "*", stack.account, [alarms])
+        )
         if configuration.notification_email:
-            self.topic.add_subscription(
+            # A step, not an end: AVAILABLE or FAILED follows.
+            ends = sns.SubscriptionFilter.string_filter(denylist=["REGISTERED"]).conditions
+            # Alarms have no such attribute, and without this none would come through.
+            alarms_too = sns.SubscriptionFilter.not_exists_filter().conditions
+            subscription = self.topic.add_subscription(
                 subscriptions.EmailSubscription(
                     configuration.notification_email,
-                    # A step, not an end: AVAILABLE or FAILED follows.
-                    filter_policy={"outcome": sns.SubscriptionFilter.string_filter(denylist=["REGISTERED"])},
+                    filter_policy={"outcome": sns.SubscriptionFilter([*alarms_too, *ends])},
                 )
             )
+            told_elsewhere = "What an e-mail tells, the log and the images tell, too."
+            acknowledge(subscription, {"Serverless-SNSRedrivePolicy": told_elsewhere})
+
+    def let_tell(self, alarms: Sequence[cloudwatch.IAlarm]) -> None:
+        """Let these alarms publish to the topic."""
+        arns = [alarm.alarm_arn for alarm in alarms]
+        self.topic.add_to_resource_policy(
+            _for_alarms("TellOfAlarms", ["sns:Publish"], self.topic.topic_arn, Stack.of(self).account, arns)
+        )
+
+
+def _for_alarms(
+    sid: str, actions: Sequence[str], resource: str, account: str, alarms: Sequence[str]
+) -> iam.PolicyStatement:
+    return iam.PolicyStatement(
+        sid=sid,
+        principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+        actions=[*actions],
+        resources=[resource],
+        conditions={"StringEquals": {"aws:SourceAccount": account}, "ArnLike": {"aws:SourceArn": alarms}},
+    )

@@ -1,6 +1,6 @@
 """The stack: the function and what invokes it."""
 
-from aws_cdk import CfnOutput, Stack
+from aws_cdk import CfnOutput, Environment, Stack
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
@@ -8,6 +8,7 @@ from infra.configuration import CONTEXT_KEY, Configuration
 from infra.function import ImportFunction
 from infra.ledger import Ledger
 from infra.notices import Notices
+from infra.observability import Observability
 from infra.triggers import Triggers
 
 
@@ -19,20 +20,32 @@ class VmImageImport(Construct):
     ) -> None:
         """Create it. `code` stands in for the bundle, which takes a while to build the first time."""
         super().__init__(scope, id_)
-        self.table = Ledger(self, "Ledger").table
-        self.topic = Notices(self, "Notices", configuration=configuration).topic
-        self.function = ImportFunction(
-            self, "Import", configuration=configuration, table=self.table, topic=self.topic, code=code
-        ).function
-        Triggers(self, "Triggers", function=self.function, configuration=configuration)
+        table = Ledger(self, "Ledger").table
+        notices = Notices(self, "Notices", configuration=configuration)
+        self.topic = notices.topic
+        imports = ImportFunction(self, "Import", configuration=configuration, table=table, notices=notices, code=code)
+        self.function = imports.function
+        triggers = Triggers(self, "Triggers", function=self.function, configuration=configuration)
+        self.dashboard = Observability(
+            self,
+            "Observability",
+            configuration=configuration,
+            imports=imports,
+            table=table,
+            undelivered=triggers.undelivered,
+            notices=notices,
+        ).dashboard
 
 
 class VmImageImportStack(Stack):
     """One deployment, configured by the context."""
 
-    def __init__(self, scope: Construct, id_: str, *, code: lambda_.Code | None = None) -> None:
-        super().__init__(scope, id_, description="Registers imported VMs as base images in EC2 Image Builder")
+    def __init__(
+        self, scope: Construct, id_: str, *, env: Environment | None = None, code: lambda_.Code | None = None
+    ) -> None:
+        super().__init__(scope, id_, env=env, description="Registers imported VMs as base images in EC2 Image Builder")
         configuration = Configuration.from_context(self.node.try_get_context(CONTEXT_KEY))
         system = VmImageImport(self, "VmImageImport", configuration=configuration, code=code)
         CfnOutput(self, "FunctionName", value=system.function.function_name, description="To invoke it by hand")
+        CfnOutput(self, "DashboardName", value=system.dashboard.dashboard_name, description="To see how it is doing")
         CfnOutput(self, "TopicArn", value=system.topic.topic_arn, description="To subscribe to the notices")

@@ -1,13 +1,19 @@
 """What invokes the function by itself."""
 
-from aws_cdk import Duration
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from infra.configuration import Configuration
 from infra.evidence import evidence_queue
+
+_EVENT_BRIDGE: Final = "events.amazonaws.com"
 
 
 class Triggers(Construct):
@@ -17,38 +23,80 @@ class Triggers(Construct):
         self, scope: Construct, id_: str, *, function: lambda_.IFunction, configuration: Configuration
     ) -> None:
         super().__init__(scope, id_)
+        self._function = function
         self.undelivered = evidence_queue(self, "Undelivered")
-        events.Rule(
-            self,
-            "AmiAvailable",
-            description="An AMI became available: an import may have made it",
-            # The event carries neither name nor tags nor task, so the rule cannot tell imports from other AMIs.
-            event_pattern=events.EventPattern(
-                source=["aws.ec2"], detail_type=["EC2 AMI State Change"], detail={"State": ["available"]}
+        every = events.Schedule.rate(Duration.minutes(configuration.sweep_minutes)).expression_string
+        rules = [
+            self._rule(
+                "AmiAvailable",
+                "An AMI became available: an import may have made it",
+                # The event carries neither name nor tags nor task, so the rule cannot tell imports from other AMIs.
+                pattern={
+                    "source": ["aws.ec2"],
+                    "detail-type": ["EC2 AMI State Change"],
+                    "detail": {"State": ["available"]},
+                },
             ),
-            targets=[targets.LambdaFunction(function, dead_letter_queue=self.undelivered)],
-        )
-        events.Rule(
-            self,
-            "ImageEnded",
-            description="An image became available or failed: it may be an imported one",
-            event_pattern=events.EventPattern(
-                source=["aws.imagebuilder"],
-                detail_type=["EC2 Image Builder Image State Change"],
-                detail={"state": {"status": ["AVAILABLE", "FAILED", "CANCELLED"]}},
+            self._rule(
+                "ImageEnded",
+                "An image became available or failed: it may be an imported one",
+                pattern={
+                    "source": ["aws.imagebuilder"],
+                    "detail-type": ["EC2 Image Builder Image State Change"],
+                    "detail": {"state": {"status": ["AVAILABLE", "FAILED", "CANCELLED"]}},
+                },
             ),
-            targets=[targets.LambdaFunction(function, dead_letter_queue=self.undelivered)],
+            self._rule(
+                "Sweep",
+                "What no event has led to: every import that ended in the last 7 days is looked at",
+                schedule=every,
+                payload=json.dumps({"action": "sweep"}),
+            ),
+        ]
+        self.undelivered.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="KeepUndelivered",
+                principals=[iam.ServicePrincipal(_EVENT_BRIDGE)],
+                actions=["sqs:SendMessage"],
+                resources=[self.undelivered.queue_arn],
+                conditions={
+                    "StringEquals": {"aws:SourceAccount": Stack.of(self).account},
+                    "ArnEquals": {"aws:SourceArn": [rule.attr_arn for rule in rules]},
+                },
+            )
         )
-        events.Rule(
+
+    def _rule(
+        self,
+        id_: str,
+        description: str,
+        *,
+        pattern: Mapping[str, object] | None = None,
+        schedule: str | None = None,
+        payload: str | None = None,
+    ) -> events.CfnRule:
+        """Return a rule that may invoke the function.
+
+        The class `Rule` would allow it, too, but whatever account the rule's ARN is of.
+        """
+        target = events.CfnRule.TargetProperty(
+            id="Function",
+            arn=self._function.function_arn,
+            input=payload,
+            dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=self.undelivered.queue_arn),
+        )
+        rule = events.CfnRule(
             self,
-            "Sweep",
-            description="What no event has led to: every import that ended in the last 7 days is looked at",
-            schedule=events.Schedule.rate(Duration.minutes(configuration.sweep_minutes)),
-            targets=[
-                targets.LambdaFunction(
-                    function,
-                    event=events.RuleTargetInput.from_object({"action": "sweep"}),
-                    dead_letter_queue=self.undelivered,
-                )
-            ],
+            id_,
+            description=description,
+            event_pattern=pattern,
+            schedule_expression=schedule,
+            targets=[target],
         )
+        self._function.add_permission(
+            id_,
+            principal=iam.ServicePrincipal(_EVENT_BRIDGE),
+            source_arn=rule.attr_arn,
+            source_account=Stack.of(self).account,
+        )
+        return rule

@@ -100,13 +100,49 @@ def test_a_failed_run_names_its_task(cloud: Cloud) -> None:
     assert task not in event_run(other).result.logs
 
 
-def test_the_log_does_not_hold_the_event(cloud: Cloud) -> None:
-    """Events and payloads are input from elsewhere: they are not copied into the log."""
-    task = start_import(cloud, "exports/quiet-1.0.ova")
+@pytest.mark.parametrize("detail", [{"State": "available"}, {"State": "available", "ImageId": "ami-0abcdef1234567890"}])
+def test_the_log_does_not_hold_the_event(cloud: Cloud, detail: dict[str, str]) -> None:
+    """Events are input from elsewhere: they are not copied into the log, whether the run is good or bad."""
+    told_nobody = "a secret of somebody"
+    event_bus.deliver(golden("ami-available", id="quiet", detail=detail, time="2020-01-01T00:00:00Z", x=told_nobody))
+    functions.run_queued()
+    runs = [run for run in functions.invocations() if told_nobody.encode() in run.payload]
+    assert any(json.loads(run.payload)["detail"] == detail for run in runs)
+    for run in runs:
+        assert told_nobody not in run.result.logs
+        assert '"quiet"' not in run.result.logs
+        assert "botocore" not in run.result.logs
+    name = resource(cloud, "AWS::Lambda::Function")
+    configuration = cloud.client("lambda").get_function_configuration(FunctionName=name)
+    assert configuration["LoggingConfig"]["ApplicationLogLevel"] == "INFO"
+
+
+def test_the_alarms_watch_what_the_function_emits(cloud: Cloud) -> None:
+    """A metric of another namespace, name or dimension would never wake anybody."""
+    start_import(cloud, "exports/watched-1.0.ova")
     let_time_pass(cloud)
-    run = event_run(task)
-    assert json.loads(run.payload)["id"] not in run.result.logs
-    assert "botocore" not in run.result.logs
+    cloud.sweep()
+    entries = [
+        json.loads(line)
+        for run in functions.invocations()
+        for line in run.result.logs.splitlines()
+        if line.startswith('{"_aws"')
+    ]
+    emitted = {
+        (directive["Namespace"], tuple((name, entry[name]) for name in names))
+        for entry in entries
+        for directive in entry["_aws"]["CloudWatchMetrics"]
+        for names in directive["Dimensions"]
+    }
+    alarms = cloud.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    own = [each for each in alarms if not each["Namespace"].startswith("AWS/")]
+    assert {each["MetricName"] for each in own} == {"SweepsCompleted", "ImagesFailed"}
+    for each in own:
+        dimensions = tuple((found["Name"], found["Value"]) for found in each["Dimensions"])
+        assert {(each["Namespace"], dimensions)} == emitted
+    assert "SweepsCompleted" in {
+        metric["Name"] for entry in entries for each in entry["_aws"]["CloudWatchMetrics"] for metric in each["Metrics"]
+    }
 
 
 def test_an_event_that_comes_twice_changes_nothing(cloud: Cloud) -> None:
@@ -236,10 +272,9 @@ def test_a_malformed_payload_names_every_problem(cloud: Cloud) -> None:
 
 def test_what_the_function_cannot_do_ends_in_the_queue_of_failures(cloud: Cloud) -> None:
     """After three tries the event and the error are kept for a person."""
-    event_bus.deliver(golden("ami-available", detail={"State": "available"}))
+    event_bus.deliver(golden("ami-available", id="useless", detail={"State": "available"}))
     functions.run_queued()
-    kept = messages(cloud, "Failures")
-    (record,) = (each for each in kept if each["responsePayload"]["errorType"] == "InvalidTriggerError")
+    (record,) = (each for each in messages(cloud, "Failures") if each["requestPayload"]["id"] == "useless")
     assert record["requestContext"]["approximateInvokeCount"] == 3
     assert record["requestPayload"]["detail-type"] == "EC2 AMI State Change"
     assert record["responsePayload"]["errorType"] == "InvalidTriggerError"

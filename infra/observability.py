@@ -1,0 +1,232 @@
+"""What tells whether the system works: alarms, a dashboard, and queries of the log."""
+
+from typing import Final
+
+from aws_cdk import Duration, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infra.configuration import Configuration
+from infra.function import NAMESPACE, SERVICE, ImportFunction
+from infra.notices import Notices
+
+_FAILED: Final = logs.QueryString(
+    fields=[
+        "@timestamp",
+        "importTaskId",
+        "coalesce(outcome, exception_name) as what",
+        "coalesce(reason, exception) as why",
+    ],
+    filter_statements=['level in ["WARNING", "ERROR"]'],
+    sort="@timestamp desc",
+    limit=50,
+)
+_QUERIES: Final = {
+    "What failed and why": _FAILED,
+    "What was registered": logs.QueryString(
+        fields=["@timestamp", "importTaskId", "imageArn"],
+        filter_statements=['outcome = "REGISTERED"'],
+        sort="@timestamp desc",
+        limit=100,
+    ),
+    "The story of one import": logs.QueryString(
+        fields=["@timestamp", "level", "message", "outcome", "reason", "sources.name", "sources.version", "exception"],
+        filter_statements=['importTaskId = "import-ami-WRITE-ITS-ID-HERE"'],
+        sort="@timestamp asc",
+        limit=1000,
+    ),
+}
+"""By the names under which Logs Insights shows them. docs/operations.md lists the fields."""
+
+_COST: Final = (
+    # Of 256 MB on arm64: the GB-second and the request.
+    "FILL(ms, 0) / 1000 * 0.25 * 0.0000133334 + FILL(runs, 0) * 0.0000002"
+    # Request units on demand, and a GB of the log.
+    " + FILL(written, 0) * 0.000000625 + FILL(read, 0) * 0.000000125 + FILL(logged, 0) / 1000000000 * 0.5"
+)
+"""In USD, at the list prices of us-east-1 in November 2026."""
+_FIXED_COST: Final = (
+    "At the list prices of us-east-1. To it come each month, free tier aside: 1 USD for the topic's key, 0.60 for the"
+    " alarms, 3 for this dashboard, 0.30 for each of the function's metrics that has a value."
+)
+
+
+class Observability(Construct):
+    """Alarms on the topic that say what to do, a dashboard, and saved queries of the log."""
+
+    def __init__(  # noqa: PLR0913 - each is something to watch
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        configuration: Configuration,
+        imports: ImportFunction,
+        table: dynamodb.ITable,
+        undelivered: sqs.IQueue,
+        notices: Notices,
+    ) -> None:
+        """Create it. `undelivered` is the queue of the events that did not reach the function."""
+        super().__init__(scope, id_)
+        self._period = Duration.minutes(5)
+        self._every = Duration.minutes(configuration.sweep_minutes)
+        self._alarms = self._add_alarms(imports, undelivered)
+        for alarm in self._alarms:
+            alarm.add_alarm_action(actions.SnsAction(notices.topic))
+        notices.let_tell(self._alarms)
+        self.dashboard = self._add_dashboard(imports, table)
+        for name, query in _QUERIES.items():
+            logs.QueryDefinition(
+                self,
+                name.title().replace(" ", ""),
+                query_definition_name=f"{Stack.of(self).stack_name}/{name}",
+                query_string=query,
+                log_groups=[imports.log_group],
+            )
+
+    def _add_alarms(self, imports: ImportFunction, undelivered: sqs.IQueue) -> list[cloudwatch.Alarm]:
+        function = imports.function
+        return [
+            self._alarm(
+                "EventsUndelivered",
+                undelivered.metric_approximate_number_of_messages_visible(period=self._period, statistic="Maximum"),
+                "EventBridge could not invoke the function. Read the attribute ERROR_CODE of the messages in the queue"
+                " Undelivered, and put that right. The next sweep does their work: then purge the queue.",
+            ),
+            self._alarm(
+                "RunsFailed",
+                imports.failures.metric_approximate_number_of_messages_visible(
+                    period=self._period, statistic="Maximum"
+                ),
+                "Runs failed three times. Read responsePayload.errorMessage of the messages in the queue Failures, and"
+                " put that right. The next sweep does their work: then purge the queue.",
+            ),
+            self._alarm(
+                "FunctionErrors",
+                function.metric_errors(period=Duration.minutes(15)),
+                "The function fails again and again. Run the saved query 'What failed and why', and put right what it"
+                " names. The next sweep does what was left undone.",
+                # As many as one event has tries: what the first retry mends is nobody's news.
+                threshold=3,
+            ),
+            self._alarm(
+                "FunctionThrottles",
+                function.metric_throttles(period=self._period),
+                "The function has been throttled for 15 minutes. Lambda tries again for 6 hours. Raise the account's"
+                " concurrency, or reservedConcurrency in the configuration.",
+                # A burst of events passes by itself.
+                periods=3,
+            ),
+            self._alarm(
+                "SweepsMissing",
+                _own("SweepsCompleted", self._every),
+                "No sweep was completed within three intervals: failed imports are not told, and lost events not made"
+                " up for. Run the saved query 'What failed and why'; without an entry in it, look whether the rule"
+                " Sweep is enabled. After the first deployment wait for three intervals.",
+                comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+                periods=3,
+                missing=cloudwatch.TreatMissingData.BREACHING,
+            ),
+            self._alarm(
+                "ImagesFailed",
+                _own("ImagesFailed", self._period),
+                "Image Builder could not finish a registered image. The notice and the saved query 'What failed and"
+                ' why\' have the reason: put it right, and register the import once more with "force": true.',
+            ),
+        ]
+
+    def _alarm(  # noqa: PLR0913 - what an alarm is made of
+        self,
+        id_: str,
+        metric: cloudwatch.IMetric,
+        description: str,
+        *,
+        threshold: int = 1,
+        periods: int = 1,
+        comparison: cloudwatch.ComparisonOperator = (cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD),
+        missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
+    ) -> cloudwatch.Alarm:
+        return cloudwatch.Alarm(
+            self,
+            id_,
+            metric=metric,
+            alarm_description=description,
+            threshold=threshold,
+            evaluation_periods=periods,
+            comparison_operator=comparison,
+            treat_missing_data=missing,
+        )
+
+    def _add_dashboard(self, imports: ImportFunction, table: dynamodb.ITable) -> cloudwatch.Dashboard:
+        function, hour, day = imports.function, Duration.hours(1), Duration.days(1)
+        cost = cloudwatch.MathExpression(
+            label="USD a day",
+            expression=_COST,
+            period=day,
+            using_metrics={
+                "ms": function.metric_duration(statistic="Sum"),
+                "runs": function.metric_invocations(),
+                "written": table.metric_consumed_write_capacity_units(),
+                "read": table.metric_consumed_read_capacity_units(),
+                "logged": imports.log_group.metric_incoming_bytes(statistic="Sum"),
+            },
+        )
+        rows: list[list[cloudwatch.IWidget]] = [
+            [
+                cloudwatch.AlarmStatusWidget(title="Is it working?", alarms=[*self._alarms], width=12, height=6),
+                _graph(
+                    "Runs and sweeps",
+                    _own("SweepsCompleted", hour),
+                    *(
+                        metric(period=hour)
+                        for metric in (function.metric_invocations, function.metric_errors, function.metric_throttles)
+                    ),
+                ),
+            ],
+            [
+                _graph(
+                    "What was registered?",
+                    *(_own(name, hour) for name in ("ImagesRegistered", "ImagesAvailable")),
+                    width=24,
+                )
+            ],
+            [
+                _graph(
+                    "What failed …",
+                    *(_own(name, hour) for name in ("ImportsFailed", "ImportsRejected", "ImagesFailed")),
+                ),
+                cloudwatch.LogQueryWidget(
+                    title="… and why?",
+                    log_group_names=[imports.log_group.log_group_name],
+                    query_string=_FAILED.to_string(),
+                    width=12,
+                    height=6,
+                ),
+            ],
+            [
+                _graph(
+                    "How old were the events when their image was registered?",
+                    *(_own("EventAge", hour, statistic) for statistic in ("p50", "p95", "Maximum")),
+                    width=24,
+                )
+            ],
+            [
+                _graph("What does it cost?", cost, width=12),
+                cloudwatch.TextWidget(markdown=_FIXED_COST, width=12, height=6),
+            ],
+        ]
+        return cloudwatch.Dashboard(self, "Dashboard", default_interval=Duration.days(7), widgets=rows)
+
+
+def _own(name: str, period: Duration, statistic: str = "Sum") -> cloudwatch.Metric:
+    """Return a metric that the function itself emits."""
+    return cloudwatch.Metric(
+        namespace=NAMESPACE, metric_name=name, dimensions_map={"service": SERVICE}, period=period, statistic=statistic
+    )
+
+
+def _graph(title: str, *metrics: cloudwatch.IMetric, width: int = 12) -> cloudwatch.GraphWidget:
+    return cloudwatch.GraphWidget(title=title, left=[*metrics], width=width, height=6)

@@ -1,0 +1,70 @@
+"""The policy checks: no finding without a reason on the very resource, and no reason without its finding."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from aws_cdk import App, CfnResource, Environment, Stack
+from constructs import IConstruct
+
+from infra import checks, evidence, function, notices, role
+from infra.configuration import CONTEXT_KEY
+from infra.stack import VmImageImportStack
+from tests.infra.test_configuration import EVERYTHING, INLINE
+
+pytestmark = pytest.mark.xdist_group("assembly")
+
+CFN_LINT = str(Path(sys.executable).with_name("cfn-lint"))
+
+
+@pytest.mark.parametrize("configuration", [{}, EVERYTHING], ids=["defaults", "everything"])
+@pytest.mark.parametrize("region", [None, "cn-north-1"])
+def test_findings_and_acknowledgements_are_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, configuration: object, region: str | None
+) -> None:
+    """With no acknowledgement in force the packs and cfn-lint find exactly what is acknowledged, errors or not."""
+    acknowledged: dict[tuple[str, str], str] = {}
+
+    def note(construct: IConstruct, reasons: Mapping[str, str]) -> None:
+        resource = construct.node.default_child
+        assert isinstance(resource, CfnResource)
+        logical_id = Stack.of(resource).resolve(resource.logical_id)
+        for finding, reason in reasons.items():
+            place = logical_id if finding[1:].isdecimal() else resource.node.path
+            assert (place, finding) not in acknowledged
+            acknowledged[place, finding] = reason
+
+    for module in (evidence, function, notices, role):
+        monkeypatch.setattr(module, "acknowledge", note)
+    app = App(context={CONTEXT_KEY: configuration}, outdir=str(tmp_path))
+    env = Environment(region=region) if region else None
+    VmImageImportStack(app, "Checked", env=env, code=INLINE)
+    checks.check(app)
+    with pytest.raises(RuntimeError):
+        app.synth()
+    report = json.loads((tmp_path / "validation-report.json").read_text(encoding="utf-8"))
+    assert {each["pluginName"] for each in report["pluginReports"]} == {"AwsSolutions", "Serverless"}
+    found = {
+        (place["constructPath"], violation["ruleName"])
+        for each in report["pluginReports"]
+        for violation in each["violations"]
+        for place in violation["violatingConstructs"]
+    }
+    lint = subprocess.run(
+        [CFN_LINT, "--format", "json", "--", str(tmp_path / "Checked.template.json")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found |= {(each["Location"]["Path"][1], each["Rule"]["Id"]) for each in json.loads(lint.stdout)}
+    assert found == set(acknowledged)
+    assert all(len(reason) > 30 for reason in acknowledged.values())
+
+
+def test_only_a_resource_can_be_acknowledged() -> None:
+    """A reason for a whole construct would cover what nobody thought of."""
+    with pytest.raises(TypeError, match="Whole is no resource"):
+        checks.acknowledge(Stack(App(), "Whole"), {"AwsSolutions-L1": "Everything in it."})

@@ -1,0 +1,120 @@
+"""What is watched, and what whoever is woken is told."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from aws_cdk import App
+from aws_cdk.assertions import Template as Assertions
+
+from infra.configuration import CONTEXT_KEY
+from infra.stack import VmImageImportStack
+from tests.infra.test_configuration import INLINE
+from tests.infra.test_template import Template, only, resources, target
+
+pytestmark = pytest.mark.xdist_group("assembly")
+
+# By a part of the logical id: metric, statistic, seconds, periods, threshold.
+ALARMS = {
+    "EventsUndelivered": ("ApproximateNumberOfMessagesVisible", "Maximum", 300, 1, 1),
+    "RunsFailed": ("ApproximateNumberOfMessagesVisible", "Maximum", 300, 1, 1),
+    "FunctionErrors": ("Errors", "Sum", 900, 1, 3),
+    "FunctionThrottles": ("Throttles", "Sum", 300, 3, 1),
+    "SweepsMissing": ("SweepsCompleted", "Sum", 900, 3, 1),
+    "ImagesFailed": ("ImagesFailed", "Sum", 300, 1, 1),
+}
+
+
+def alarm(template: Template, part: str) -> Mapping[str, Any]:
+    """Return the alarm with a part of its logical id."""
+    (found,) = (each for name, each in resources(template, "AWS::CloudWatch::Alarm").items() if part in name)
+    return found
+
+
+def text(value: object) -> str:
+    """Return a text of the template, with what CloudFormation puts in as its reference."""
+    parts = value["Fn::Join"][1] if isinstance(value, dict) else [value]
+    return "".join(part if isinstance(part, str) else json.dumps(part).replace('"', "'") for part in parts)
+
+
+@pytest.mark.parametrize(("name", "expected"), ALARMS.items())
+def test_an_alarm_tells_people_what_to_do(
+    template: Template, name: str, expected: tuple[str, str, int, int, int]
+) -> None:
+    """Each has an action on the topic, and a description with a next step."""
+    found = alarm(template, name)
+    keys = ("MetricName", "Statistic", "Period", "EvaluationPeriods", "Threshold")
+    assert tuple(found[key] for key in keys) == expected
+    (action,) = found["AlarmActions"]
+    assert target(action) in resources(template, "AWS::SNS::Topic")
+    assert re.search(r"\b(Read|Raise|Run|put it right|put that right)\b", found["AlarmDescription"])
+    # An alarm's limit (API reference, PutMetricAlarm).
+    assert len(found["AlarmDescription"]) <= 1024
+
+
+def test_every_alarm_is_in_the_table(template: Template) -> None:
+    """None is without its test."""
+    assert len(resources(template, "AWS::CloudWatch::Alarm")) == len(ALARMS)
+
+
+def test_only_missing_sweeps_are_bad_news(template: Template) -> None:
+    """Silence is good of errors, and bad of sweeps."""
+    found = resources(template, "AWS::CloudWatch::Alarm")
+    breaching = {name for name, each in found.items() if each["TreatMissingData"] == "breaching"}
+    assert [name for name in breaching if "SweepsMissing" not in name] == []
+    assert alarm(template, "SweepsMissing")["ComparisonOperator"] == "LessThanThreshold"
+    assert {each["TreatMissingData"] for name, each in found.items() if name not in breaching} == {"notBreaching"}
+
+
+@pytest.mark.parametrize("minutes", [1, 15, 60, 1440])
+def test_sweeps_are_missed_after_three_intervals(minutes: int) -> None:
+    """Whatever the interval is, within what CloudWatch evaluates: a day, or a week of periods of an hour and more."""
+    stack = VmImageImportStack(App(context={CONTEXT_KEY: {"sweepMinutes": minutes}}), "Swept", code=INLINE)
+    found = alarm(Assertions.from_stack(stack).to_json(), "SweepsMissing")
+    seconds = found["Period"] * found["EvaluationPeriods"]
+    assert seconds == 3 * 60 * minutes
+    assert seconds <= (7 if found["Period"] >= 3600 else 1) * 24 * 3600
+
+
+def test_each_queue_has_its_alarm(template: Template) -> None:
+    """What ends in a queue is seen."""
+    found = [alarm(template, name) for name in ("EventsUndelivered", "RunsFailed")]
+    watched = {target(dimension["Value"]) for each in found for dimension in each["Dimensions"]}
+    assert watched == set(resources(template, "AWS::SQS::Queue"))
+
+
+def test_the_dashboard_answers_from_top_to_bottom(template: Template) -> None:
+    """Is it working, what was registered, what failed and why, how old were the events, what does it cost."""
+    body = json.loads(text(only(template, "AWS::CloudWatch::Dashboard")["DashboardBody"]))
+    widgets = sorted(body["widgets"], key=lambda widget: (widget["y"], widget["x"]))
+    assert [widget["properties"].get("title", widget["type"]) for widget in widgets] == [
+        *("Is it working?", "Runs and sweeps", "What was registered?", "What failed …", "… and why?"),
+        *("How old were the events when their image was registered?", "What does it cost?", "text"),
+    ]
+    assert len(widgets[0]["properties"]["alarms"]) == len(ALARMS)
+    why = widgets[4]
+    assert why["type"] == "log"
+    assert "coalesce(reason, exception)" in why["properties"]["query"]
+
+
+def test_queries_are_saved_for_the_functions_log(template: Template) -> None:
+    """They are in a folder of the stack's name, so that two deployments do not mix."""
+    found = resources(template, "AWS::Logs::QueryDefinition").values()
+    (group,) = resources(template, "AWS::Logs::LogGroup")
+    assert {each["Name"] for each in found} == {
+        *("VmImageImport/What failed and why", "VmImageImport/What was registered"),
+        "VmImageImport/The story of one import",
+    }
+    for each in found:
+        assert [target(reference) for reference in each["LogGroupNames"]] == [group]
+
+
+def test_the_topic_is_encrypted_with_a_key_that_is_renewed(template: Template) -> None:
+    """The key goes when the topic goes: nothing is left to pay for."""
+    (resource,) = (each for each in template["Resources"].values() if each["Type"] == "AWS::KMS::Key")
+    assert resource["Properties"]["EnableKeyRotation"] is True
+    assert (resource["DeletionPolicy"], resource["Properties"]["PendingWindowInDays"]) == ("Delete", 7)
+    key = target(only(template, "AWS::SNS::Topic")["KmsMasterKeyId"])
+    assert template["Resources"][key] is resource

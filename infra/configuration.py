@@ -1,11 +1,12 @@
 """What a deployment can configure: the CDK context `vm-image-import`, as cdk.json has it with its defaults."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self, cast
 
+from aws_cdk.region_info import RegionInfo
 from jsonschema import Draft202012Validator
 
 CONTEXT_KEY: Final = "vm-image-import"
@@ -32,6 +33,7 @@ class Configuration:
     notification_email: str = ""
     sweep_minutes: int = 15
     reserved_concurrency: int | None = None
+    regions: Sequence[str] = field(default_factory=list)
 
     @classmethod
     def from_context(cls, context: object) -> Self:
@@ -47,8 +49,9 @@ class Configuration:
                 raise ConfigurationError(message) from error
         stated = {} if context is None else context
         errors = sorted(Draft202012Validator(_SCHEMA).iter_errors(stated), key=lambda error: error.json_path)
-        if errors:
-            problems = (f"{error.json_path.replace('$', CONTEXT_KEY, 1)}: {error.message}" for error in errors)
+        problems = [f"{error.json_path.replace('$', CONTEXT_KEY, 1)}: {error.message}" for error in errors]
+        problems += [f"{CONTEXT_KEY}.regions: '{name}' is no Region that the CDK knows" for name in _unknown(stated)]
+        if problems:
             raise ConfigurationError("\n".join(("The configuration cannot be deployed.", *problems)))
         valid = cast("Mapping[str, Any]", stated)
         return cls(**{_snake_case(key): value for key, value in valid.items()})
@@ -64,6 +67,15 @@ class Configuration:
             "ONLY_TASKS_TAGGED": json.dumps(dict(self.only_tasks_tagged)),
             "IMAGE_LOG_GROUP": self.image_log_group,
         }
+
+
+def _unknown(stated: object) -> list[str]:
+    """Return the names that are no Regions. What is no list of names at all, the schema refuses."""
+    regions = stated.get("regions") if isinstance(stated, dict) else None
+    if not isinstance(regions, list) or not regions:
+        return []
+    known = {region.name for region in RegionInfo.regions}
+    return [name for name in regions if isinstance(name, str) and name not in known]
 
 
 def _snake_case(key: str) -> str:

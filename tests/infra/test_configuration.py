@@ -1,7 +1,12 @@
 """What a deployment can configure, from the context to the function."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -29,6 +34,7 @@ EVERYTHING = {
     "notificationEmail": "ops@example.com",
     "sweepMinutes": 5,
     "reservedConcurrency": 5,
+    "regions": ["eu-west-1"],
 }
 
 
@@ -111,6 +117,10 @@ def test_only_increment_may_list_images(scheme: str) -> None:
         ({"sweepMinutes": "15"}, "vm-image-import.sweepMinutes: '15' is not of type 'integer'"),
         ({"reservedConcurrency": 0}, "vm-image-import.reservedConcurrency: 0 is less than the minimum of 1"),
         ({"logRetentionDays": 8}, "vm-image-import.logRetentionDays: 8 is not one of"),
+        ({"regions": ["eu-west-1", "eu-west-1"]}, "vm-image-import.regions: ['eu-west-1', 'eu-west-1'] has non-unique"),
+        ({"regions": ["mars-1"]}, "vm-image-import.regions: 'mars-1' is no Region that the CDK knows"),
+        ({"regions": "eu-west-1"}, "vm-image-import.regions: 'eu-west-1' is not of type 'array'"),
+        ({"regions": [1]}, "vm-image-import.regions[0]: 1 is not of type 'string'"),
         ({"versionschema": "date"}, "'versionschema' was unexpected"),
         ([], "vm-image-import: [] is not of type 'object'"),
         ("{", "is no JSON"),
@@ -125,7 +135,31 @@ def test_a_wrong_configuration_is_refused(context: object, problem: str) -> None
 
 def test_every_problem_is_named_at_once() -> None:
     """Nobody deploys five times to learn of five mistakes."""
-    wrong = {"versionScheme": "weekly", "tags": {"a": 7, "b": 8}, "logRetentionDays": 8, "unknown": 1}
+    wrong = {
+        "versionScheme": "weekly",
+        "tags": {"a": 7, "b": 8},
+        "logRetentionDays": 8,
+        "unknown": 1,
+        "regions": ["mars-1", "x"],
+    }
     with pytest.raises(ConfigurationError) as caught:
         Configuration.from_context(wrong)
-    assert len(str(caught.value).splitlines()) == 1 + 5
+    assert len(str(caught.value).splitlines()) == 1 + 7
+
+
+def test_each_region_has_its_stack(tmp_path: Path) -> None:
+    """One `cdk deploy --all` for all of them, in any partition: no name or ARN of another one is in a template."""
+    regions = {"eu-west-1": "aws", "cn-north-1": "aws-cn", "us-gov-west-1": "aws-us-gov"}
+    context = json.dumps({CONTEXT_KEY: {**EVERYTHING, "regions": [*regions]}})
+    variables = os.environ | {"CDK_OUTDIR": str(tmp_path), "CDK_CONTEXT_JSON": context}
+    subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=variables, check=True)
+    assert {path.name for path in tmp_path.glob("*.template.json")} == {
+        f"VmImageImport-{region}.template.json" for region in regions
+    }
+    for region, partition in regions.items():
+        text = (tmp_path / f"VmImageImport-{region}.template.json").read_text(encoding="utf-8")
+        assert set(re.findall(r"arn:([\w-]+):", text)) == {partition}
+        # The dashboard says whose prices it reckons with.
+        assert set(re.findall(r"\b[a-z]{2}(?:-[a-z]+)+-\d\b", text)) == {region, "us-east-1"}
+        manifest = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))["artifacts"]
+        assert manifest[f"VmImageImport-{region}"]["environment"] == f"aws://unknown-account/{region}"

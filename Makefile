@@ -6,7 +6,7 @@ PYTHON ?= $(shell python3 infra/interpreter.py)
 # jsii warns at every start about a Node that it still runs on.
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION ?= 20
 
-.PHONY: setup demo derive test lint types tests coverage soak bench format lock clean
+.PHONY: setup demo derive test lint types tests coverage soak bench audit format lock clean
 
 setup: .venv/ready node_modules/ready
 
@@ -50,6 +50,10 @@ soak: setup
 # Cold starts beside other ways to ship the same: make bench ROUNDS=30. With valgrind it counts instructions, too.
 bench: setup
 	.venv/bin/python -m local.bench --rounds $(or $(ROUNDS),15)
+
+# Known vulnerabilities of what is locked. It asks PyPI, so it is no part of `make test`, which works offline.
+audit: setup
+	for lock in requirements.txt lambda/requirements.txt; do .venv/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner=off -r $$lock || exit 1; done
 
 format: setup
 	.venv/bin/python -m ruff check --fix .

@@ -6,7 +6,7 @@ PYTHON ?= $(shell python3 infra/interpreter.py)
 # jsii warns at every start about a Node that it still runs on.
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION ?= 20
 
-.PHONY: setup demo derive test lint types tests coverage soak bench audit format lock clean
+.PHONY: setup demo local derive test lint types tests coverage soak bench audit format lock clean
 
 setup: .venv/ready node_modules/ready
 
@@ -21,6 +21,11 @@ node_modules/ready: package-lock.json
 
 demo: setup
 	.venv/bin/python -m local.demo
+
+# The same AWS, left running for the command lines: make local PORT=4599
+PORT ?= 4599
+local: setup
+	.venv/bin/python -m local.live --port $(PORT)
 
 # For example: make derive KEY=exports/web-server-1.4.2.ova TAGS='Name=web,Team=shop'
 derive: setup

@@ -46,7 +46,8 @@ def fire_schedules(account_id: str, region: str) -> int:
 
 def _enabled_rules(account_id: str, region: str) -> list[Rule]:
     bus = events_backends[account_id][region].event_buses["default"]
-    return [rule for rule in bus.rules.values() if rule.state != "DISABLED"]
+    # A copy: a deployment may add rules meanwhile.
+    return [rule for rule in [*bus.rules.values()] if rule.state != "DISABLED"]
 
 
 def _scheduled_event(rule: Rule) -> dict[str, object]:

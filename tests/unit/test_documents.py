@@ -1,0 +1,126 @@
+"""What the documents claim."""
+
+import json
+import math
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import awscli  # type: ignore[import-untyped] # it has no types
+import pytest
+from awscli.clidriver import CLIOperationCaller, create_clidriver  # type: ignore[import-untyped] # as above
+from botocore.validate import ParamValidator
+
+from tests.conftest import ROOT
+from vm_image_import import notices, triggers
+from vm_image_import.outcome import Kind, Outcome
+
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+# Made of several calls, and without a skeleton; the test of the command lines runs them.
+HIGH_LEVEL = {"s3"}
+
+
+@cache
+def models() -> Any:  # noqa: ANN401 - it has no types
+    """Return the session that reads and keeps the services' models: that of EC2 takes a second."""
+    return create_clidriver().session
+
+
+def command_line() -> Any:  # noqa: ANN401 - it has no types
+    """Return the AWS command line; each is good for one command."""
+    driver = create_clidriver()
+    driver.session.register_component("data_loader", models().get_component("data_loader"))
+    return driver
+
+
+def aws_commands() -> Iterator[tuple[str, list[str]]]:
+    """Yield each call of an AWS API that a document shows, with the document's name."""
+    for document in DOCUMENTS:
+        for block in re.findall(r"```sh\n(.+?)```", document.read_text(encoding="utf-8"), re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if words[:1] == ["aws"] and words[1] not in HIGH_LEVEL:
+                    yield document.name, words[1:]
+
+
+@pytest.mark.parametrize(("document", "command"), list(aws_commands()))
+def test_every_aws_command_is_one(
+    document: str, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The AWS command line knows the operation and every option, and nothing that has to be there is missing."""
+    monkeypatch.chdir(tmp_path)
+    # Importing it sets this, and every test begins without AWS's variables.
+    monkeypatch.setenv("AWS_DATA_PATH", str(Path(awscli.__file__).parent / "data"))
+    Path("payload.json").write_text("{}", encoding="utf-8")
+    if "--cli-binary-format" in command:
+        # Version 2 only, as the documents say.
+        at = command.index("--cli-binary-format")
+        del command[at : at + 2]
+    called: list[str] = []
+
+    def call(_: object, service: str, operation: str, parameters: dict[str, object], __: object) -> int:
+        shape = models().get_service_model(service).operation_model(operation).input_shape
+        called.append(ParamValidator().validate(parameters, shape).generate_report())
+        return 0
+
+    monkeypatch.setattr(CLIOperationCaller, "invoke", call)
+    assert command_line().main(command) == 0, document
+    assert called == [""]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_within_the_project_resolves(document: Path) -> None:
+    """No document sends its reader to a file that is not there."""
+    for target in re.findall(r"\]\((?!https?://)([^)#]*)", document.read_text(encoding="utf-8")):
+        assert (document.parent / target).exists(), target
+
+
+def test_every_outcome_is_in_operations() -> None:
+    """Whoever runs it finds each outcome once, and among the notices exactly those that people are told of."""
+    told, others = (
+        re.findall(r"^\| `([A-Z_]+)` \|", OPERATIONS.partition(title)[2].partition("\n## ")[0], re.MULTILINE)
+        for title in ("## Notices", "## Other outcomes")
+    )
+    assert sorted([*told, *others]) == sorted(kind.value for kind in Kind)
+    for kind in Kind:
+        if kind.value in told:
+            assert notices.of(Outcome(kind)).outcome == kind.value
+        else:
+            with pytest.raises(KeyError):
+                notices.of(Outcome(kind))
+
+
+def test_the_costs_are_calculated_correctly() -> None:
+    """Each line is what its factors give, and the sum is the sum."""
+    rows = re.findall(r"^\| [^|]+ \| ([\d.]+(?: [*/] [\d.]+)+) \| ([\d.]+) \|$", OPERATIONS, re.MULTILINE)
+    assert len(rows) == 7
+    total = 0.0
+    for expression, dollars in rows:
+        factors, _, divisor = expression.partition(" / ")
+        cost = math.prod(map(float, factors.split(" * "))) / float(divisor or 1)
+        assert f"{cost:.4f}" == dollars, expression
+        total += float(dollars)
+    assert f"| sum | | {total:.4f} |" in OPERATIONS
+
+
+def test_the_payloads_of_operations_are_taken() -> None:
+    """What is there to be pasted is JSON that the function takes."""
+    payloads = re.findall(r"--payload '(.+?)'", OPERATIONS)
+    assert len(payloads) == 3
+    for payload in payloads:
+        assert isinstance(triggers.parse(json.loads(payload)), triggers.ManualImport | triggers.Sweep)
+
+
+def test_actions_are_pinned_by_commit() -> None:
+    """Nobody can put other code behind a workflow by moving a tag, and it begins without permissions."""
+    for path in ROOT.glob(".github/workflows/*.yml"):
+        workflow = path.read_text(encoding="utf-8")
+        uses = re.findall(r"uses: (.+)", workflow)
+        assert uses
+        for action in uses:
+            assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
+        assert "\npermissions: {}\n" in workflow

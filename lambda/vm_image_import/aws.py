@@ -111,7 +111,8 @@ class Ec2:
         """Return this account's AMI of that name, or None. Raises TransientError or PermanentError."""
         with told_apart():
             answer = self._client.describe_images(Owners=["self"], Filters=[{"Name": "name", "Values": [name]}])
-        return next(map(ami, answer["Images"]), None)
+        # A copy can have the name, too.
+        return min(map(ami, answer["Images"]), key=lambda found: found.is_copy, default=None)
 
 
 class ImageBuilder:

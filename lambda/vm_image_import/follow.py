@@ -7,7 +7,15 @@ from vm_image_import.announce import announce
 from vm_image_import.outcome import Kind, Outcome
 from vm_image_import.ports import Fact, Images, Ledger, Notices
 
-_ENDS: Final = {"AVAILABLE": Kind.IMAGE_AVAILABLE, "FAILED": Kind.IMAGE_FAILED, "CANCELLED": Kind.IMAGE_FAILED}
+_ENDS: Final = {
+    "AVAILABLE": Kind.IMAGE_AVAILABLE,
+    # It was available, and somebody went on from there.
+    "DEPRECATED": Kind.IMAGE_AVAILABLE,
+    "DISABLED": Kind.IMAGE_AVAILABLE,
+    "FAILED": Kind.IMAGE_FAILED,
+    "CANCELLED": Kind.IMAGE_FAILED,
+}
+_CANCELLED: Final = "The image was cancelled in Image Builder."
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +34,13 @@ class Follower:
             return Outcome(Kind.IGNORED, image_arn=arn, reason="Image Builder does not show this image.")
         if image.import_task_id is None:
             return Outcome(Kind.IGNORED, image_arn=arn, reason="This system did not register the image.")
+        if image.status == "DELETED":
+            self.ledger.once(Fact("ended", arn), lambda: image.status)
+            return Outcome(Kind.IGNORED, image.import_task_id, image_arn=arn, reason="The image was deleted.")
         if image.status not in _ENDS:
-            reason = f"The image is {image.status}."
-            return Outcome(Kind.IN_PROGRESS, image.import_task_id, image_arn=arn, reason=reason)
-        outcome = Outcome(
-            _ENDS[image.status], image.import_task_id, image_arn=arn, reason=image.reason, ami_id=image.ami_id
-        )
+            not_yet = f"The image is {image.status}."
+            return Outcome(Kind.IN_PROGRESS, image.import_task_id, image_arn=arn, reason=not_yet)
+        reason = image.reason or (_CANCELLED if image.status == "CANCELLED" else None)
+        outcome = Outcome(_ENDS[image.status], image.import_task_id, image_arn=arn, reason=reason, ami_id=image.ami_id)
         announce(Fact("ended", arn), outcome, self.ledger, self.notices)
         return outcome

@@ -62,6 +62,10 @@ class Registrar:
         """Register a task that EC2 lists as finished."""
         return self._left_alone(task) or self._register_by_itself(task, self._ami_of(task), dry_run=dry_run)
 
+    def tell_registered(self, import_task_id: str, arn: str) -> None:
+        """Tell people of a registered image, unless that was done: the notice is owed where the topic refused it."""
+        announce(Fact("told", arn), Outcome(Kind.REGISTERED, import_task_id, image_arn=arn), self.ledger, self.notices)
+
     def _left_alone(self, task: ImportTask) -> Outcome | None:
         missing = [key for key, value in self.settings.only_tasks_tagged.items() if task.tags.get(key) != value]
         if not missing:
@@ -101,7 +105,7 @@ class Registrar:
             return ready
         about = " ".join(filter(None, (task.id, forced_by)))
         token = client_token(self.home.account, self.home.region, task.id, forced_by)
-        next_version = self._next_version if asked.dry_run else partial(self._next_version_once, about)
+        next_version = partial(self._next_version_shown if asked.dry_run else self._next_version_once, about)
         outcome = Outcome(Kind.REJECTED, task.id, ami_id=ready.id)
 
         def request() -> ImageRequest:
@@ -117,6 +121,9 @@ class Registrar:
                 return replace(outcome, kind=Kind.DRY_RUN)
             # Derived only where nothing is recorded: what became of the tags since then does not matter any more.
             once = self.ledger.once(Fact("registered", about), lambda: self._import(request(), outcome))
+            if forced_by:
+                # Forced or not, the import is registered: the sweep must not do it once more.
+                self.ledger.once(Fact("registered", task.id), lambda: once.value)
         except RejectedError as error:
             return replace(outcome, reason=str(error))
         except InProgressError as error:
@@ -124,7 +131,7 @@ class Registrar:
         registration = Registration.of_record(once.value)
         registered = replace(outcome, kind=Kind.REGISTERED, image_arn=registration.arn or None)
         if not registration.told:
-            announce(Fact("told", registration.arn), registered, self.ledger, self.notices)
+            self.tell_registered(task.id, registration.arn)
         if once.now and registration.arn:
             return registered
         reason = 'The import was registered before. To register it once more write "force": true.'
@@ -155,7 +162,12 @@ class Registrar:
 
     def _next_version_once(self, about: str, name: str) -> str:
         """Return the same version to every repeat, although the first one may have made an image of it."""
-        return self.ledger.once(Fact("version", about), partial(self._next_version, name)).value
+        return self.ledger.once(Fact("version", f"{about} {name}"), partial(self._next_version, name)).value
+
+    def _next_version_shown(self, about: str, name: str) -> str:
+        """Return the version that would be asked for, and record nothing."""
+        fact = Fact("version", f"{about} {name}")
+        return self.ledger.known([fact]).get(fact) or self._next_version(name)
 
 
 def _ready_ami(task: ImportTask, ami: Ami | None) -> Ami | Outcome:
@@ -163,6 +175,9 @@ def _ready_ami(task: ImportTask, ami: Ami | None) -> Ami | Outcome:
     if task.ended_without_ami:
         kind = Kind.IMPORT_CANCELLED if task.cancelled else Kind.IMPORT_FAILED
         return Outcome(kind, task.id, reason=task.status_message or "EC2 gives no reason.")
+    if task.status == "deleting":
+        # Whether it failed or was cancelled it may not say yet.
+        return Outcome(Kind.IN_PROGRESS, task.id, reason="The import has ended and is being deleted.")
     if ami is None and task.status == "completed":
         return Outcome(
             Kind.IGNORED,

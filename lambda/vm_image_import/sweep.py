@@ -1,8 +1,9 @@
 """Looks at every finished import task, and does what the events did not lead to: the redrive of everything."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from vm_image_import.errors import SweepError
 from vm_image_import.follow import Follower
@@ -12,6 +13,8 @@ from vm_image_import.register import Registrar
 from vm_image_import.registration import Registration
 from vm_image_import.task import ImportTask
 from vm_image_import.telemetry import logger, tell
+
+_OUT_OF_TIME: Final = "Out of time: the next sweep goes on."
 
 
 @dataclass(slots=True)
@@ -30,7 +33,7 @@ class Swept:
             "counts": dict(Counter(outcome.kind.value for outcome in self.outcomes)),
             "results": [outcome.as_answer() for outcome in self.outcomes],
         }
-        return answer if self.complete else answer | {"reason": "Out of time: the next sweep goes on."}
+        return answer if self.complete else answer | {"reason": _OUT_OF_TIME}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,54 +53,58 @@ class Sweeper:
         """
         swept = Swept()
         for page in self.imports.finished_tasks():
-            for task, known in self._open(page):
+            for task, registration, missing in self._open(page):
                 if out_of_time():
                     swept.complete = False
                     break
                 logger.append_keys(importTaskId=task.id)
-                self._settle(task, known, swept, dry_run=dry_run)
+                try:
+                    for outcome in self._settle(task, registration, missing, dry_run=dry_run):
+                        tell(outcome, dry_run=dry_run)
+                        swept.outcomes.append(outcome)
+                except Exception as error:  # noqa: BLE001 - collected, and raised at the end
+                    logger.exception("Failed")
+                    swept.problems.append(f"{task.id}: {error}")
             if not swept.complete:
                 break
         logger.remove_keys(["importTaskId"])
         if swept.problems:
+            swept.problems += [] if swept.complete else [_OUT_OF_TIME]
             raise SweepError(swept.problems)
         return swept
 
-    def _open(self, page: Sequence[ImportTask]) -> list[tuple[ImportTask, Registration | None]]:
-        """Return the tasks with something left to do, and what is recorded where one is registered."""
-        records = self.ledger.known(Fact("registered", task.id) for task in page if not task.ended_without_ami)
+    def _open(self, page: Sequence[ImportTask]) -> list[tuple[ImportTask, Registration | None, set[Fact]]]:
+        """Return the tasks with something left to do, what is recorded where one is registered, and what is missing."""
+        records = self.ledger.known(Fact("registered", task.id) for task in page)
         registered = {fact.about: Registration.of_record(record) for fact, record in records.items()}
         wanted = {task.id: _wanted(task, registered.get(task.id)) for task in page}
         recorded = self.ledger.known(fact for facts in wanted.values() for fact in facts).keys()
-        return [(task, registered.get(task.id)) for task in page if not wanted[task.id] <= recorded]
+        return [(task, registered.get(task.id), missing) for task in page if (missing := wanted[task.id] - recorded)]
 
-    def _settle(self, task: ImportTask, registration: Registration | None, swept: Swept, *, dry_run: bool) -> None:
-        try:
-            if registration is None:
-                outcome = self.registrar.register_finished(task, dry_run=dry_run)
-            elif dry_run:
-                return
-            else:
-                if not registration.told:
-                    self.registrar.register_finished(task, dry_run=False)
-                outcome = self.follower.follow(registration.arn)
-        except Exception as error:  # noqa: BLE001 - collected, and raised at the end
-            logger.exception("Failed")
-            swept.problems.append(f"{task.id}: {error}")
+    def _settle(
+        self, task: ImportTask, registration: Registration | None, missing: set[Fact], *, dry_run: bool
+    ) -> Iterator[Outcome]:
+        if missing & {Fact("registered", task.id), Fact("ended", task.id)}:
+            yield self.registrar.register_finished(task, dry_run=dry_run)
+        if registration is None or dry_run:
             return
-        tell(outcome, dry_run=dry_run)
-        swept.outcomes.append(outcome)
+        if Fact("told", registration.arn) in missing:
+            self.registrar.tell_registered(task.id, registration.arn)
+        if Fact("ended", registration.arn) in missing:
+            yield self.follower.follow(registration.arn)
 
 
 def _wanted(task: ImportTask, registration: Registration | None) -> set[Fact]:
     """Return the facts after which nothing is left to do for a task."""
-    if task.cancelled:
-        return set()
-    if task.ended_without_ami:
-        return {Fact("ended", task.id)}
-    if registration is None:
-        return {Fact("registered", task.id)}
-    if not registration.arn:
-        # Only the client token is known: the image cannot be followed.
-        return set()
-    return {Fact("ended", registration.arn)} | (set() if registration.told else {Fact("told", registration.arn)})
+    wanted = set()
+    if task.ended_without_ami and not task.cancelled:
+        wanted.add(Fact("ended", task.id))
+    if registration is None and not task.ended_without_ami:
+        wanted.add(Fact("registered", task.id))
+    # An image of which only the token is known has an empty ARN, and cannot be followed.
+    if registration and registration.arn:
+        # Also where the task failed afterwards: its image fails with it.
+        wanted.add(Fact("ended", registration.arn))
+        if not registration.told:
+            wanted.add(Fact("told", registration.arn))
+    return wanted

@@ -56,7 +56,7 @@ class ImportTask:
     @property
     def ended_without_ami(self) -> bool:
         """Whether the task failed or was cancelled: both end as `deleted` (observed output)."""
-        return self.status in {"deleting", "deleted"}
+        return self.status == "deleted"
 
     @property
     def cancelled(self) -> bool:

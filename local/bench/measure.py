@@ -92,6 +92,7 @@ def _started(variant: Variant, stub: Stub, python: str, ami: str) -> Iterator[tu
         handler=variant.handler,
         name="bench",
         arn=_ARN,
+        role="arn:aws:iam::123456789012:role/bench",
         region="us-east-1",
         endpoint_url=stub.url,
         log_group="/aws/lambda/bench",

@@ -210,7 +210,8 @@ def test_the_source_of_a_disk_holds_no_secret(disk: Disk, source: str | None) ->
     ("status", "message", "cancelled"),
     [
         ("deleted", "Import cancelled by user", True),
-        ("deleting", "User requested to CANCEL task", True),
+        ("deleted", "User requested to CANCEL task", True),
+        ("deleting", "User requested to CANCEL task", False),
         ("deleted", "Canceled", True),
         ("deleted", None, False),
         ("deleted", "ClientError", False),

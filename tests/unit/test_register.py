@@ -158,6 +158,33 @@ def test_a_notice_that_cannot_be_sent_is_sent_later(refusal: Exception) -> None:
     assert [notice.outcome for notice in aws.told] == ["REGISTERED"]
 
 
+def test_a_forced_import_is_registered_for_the_sweep_too() -> None:
+    """Whoever forces an import that nobody has registered yet makes one image, not two."""
+    aws = Aws(TASK, AMI)
+    assert aws.by_hand(force=True).kind is Kind.REGISTERED
+    assert aws.by_sweep().kind is Kind.ALREADY_REGISTERED
+    assert len(aws.registered) == 1
+
+
+def test_a_corrected_name_has_versions_of_its_own() -> None:
+    """The version that was decided for another name does not follow the import."""
+    aws = Aws(replace(TASK, disks=()), AMI, PermanentError("denied"), ("1.0.0",), Settings(version_scheme="increment"))
+    assert aws.by_hand(Overrides(name="web")).kind is Kind.REJECTED
+    aws.fails, aws.existing = None, ("5.0.0",)
+    assert aws.by_hand(Overrides(name="data"), dry_run=True).request == aws.by_hand(Overrides(name="data")).request
+    assert aws.registered[0].semantic_version == "5.0.1"
+
+
+def test_a_dry_run_shows_the_version_that_was_decided() -> None:
+    """Although an earlier run made an image of it and was ended before it could record that."""
+    aws = Aws(replace(TASK, disks=()), AMI, PermanentError("ended"), ("1.0.0",), Settings(version_scheme="increment"))
+    aws.by_hand(Overrides(name="web"))
+    aws.existing = ("1.0.1",)
+    request = aws.by_hand(Overrides(name="web"), dry_run=True).request
+    assert request
+    assert request["semanticVersion"] == "1.0.1"
+
+
 def test_a_tag_that_goes_wrong_afterwards_changes_nothing() -> None:
     """What is registered is registered, whatever its task's tags become."""
     aws = Aws(TASK, AMI)
@@ -285,7 +312,8 @@ def test_an_available_ami_is_registered_whatever_the_task_says(status: str | Non
         (TASK, None, Kind.IGNORED, "gone, or ask again"),
         (replace(TASK, image_id=None), None, Kind.IGNORED, "gone, or ask again"),
         (FAILED, None, Kind.IMPORT_FAILED, "ClientError: Unsupported kernel version X"),
-        (replace(TASK, image_id=None, status="deleting"), None, Kind.IMPORT_FAILED, "no reason"),
+        (replace(FAILED, status_message=None), None, Kind.IMPORT_FAILED, "no reason"),
+        (replace(CANCELLED, status="deleting", status_message=None), None, Kind.IN_PROGRESS, "being deleted"),
         (CANCELLED, None, Kind.IMPORT_CANCELLED, "Cancelled by user"),
     ],
     ids=[
@@ -297,6 +325,7 @@ def test_an_available_ami_is_registered_whatever_the_task_says(status: str | Non
         "AMI never named",
         "failed",
         "no message",
+        "deleting",
         "cancelled",
     ],
 )

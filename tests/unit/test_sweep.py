@@ -65,6 +65,9 @@ class Everything:
             raise TransientError(message)
         return Outcome(Kind.REGISTERED, task.id)
 
+    def tell_registered(self, import_task_id: str, arn: str) -> None:
+        self.asked.append(f"tell {import_task_id} {arn}")
+
     def follow(self, arn: str) -> Outcome:
         self.asked.append(f"follow {arn}")
         return Outcome(Kind.IMAGE_AVAILABLE, image_arn=arn)
@@ -111,7 +114,24 @@ def test_a_notice_that_is_owed_is_sent_before_the_image_is_followed() -> None:
     (task,) = tasks(1)
     aws = Everything([[task]], {Fact("registered", task.id): Registration("arn", told=False).as_record()})
     aws.sweep()
-    assert aws.asked == [f"register {task.id}", "follow arn"]
+    assert aws.asked == [f"tell {task.id} arn", "follow arn"]
+    aws.ledger[Fact("ended", "arn")] = "IMAGE_AVAILABLE"
+    aws.sweep()
+    assert aws.asked[2:] == [f"tell {task.id} arn"]
+    aws.ledger[Fact("told", "arn")] = "REGISTERED"
+    aws.sweep()
+    assert len(aws.asked) == 3
+
+
+def test_an_image_whose_import_failed_afterwards_is_followed() -> None:
+    """It was registered as soon as its AMI was there; people hear of both ends."""
+    failed = ImportTask("import-ami-00000000", status="deleted", status_message="ClientError: x")
+    aws = Everything([[failed]], {Fact("registered", failed.id): "arn"})
+    aws.sweep()
+    assert aws.asked == [f"register {failed.id}", "follow arn"]
+    aws.ledger[Fact("ended", failed.id)] = "IMPORT_FAILED"
+    aws.sweep()
+    assert aws.asked[2:] == ["follow arn"]
 
 
 def test_an_image_of_which_only_the_token_is_known_is_left_alone() -> None:

@@ -1,0 +1,53 @@
+"""Following an image: every state in which Image Builder may show it."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from tests.unit.test_register import ARN, TASK_ID, Aws
+from vm_image_import.follow import Follower
+from vm_image_import.outcome import Kind
+from vm_image_import.ports import Fact
+from vm_image_import.task import Image
+
+
+@dataclass
+class Images(Aws):
+    """AWS in memory, with one image."""
+
+    image: Image | None = None
+
+    def find_image(self, arn: str) -> Image | None:
+        assert arn == ARN
+        return self.image
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "told"),
+    [
+        ("PENDING", Kind.IN_PROGRESS, None),
+        ("AVAILABLE", Kind.IMAGE_AVAILABLE, "parentImage: "),
+        ("DEPRECATED", Kind.IMAGE_AVAILABLE, "parentImage: "),
+        ("DISABLED", Kind.IMAGE_AVAILABLE, "parentImage: "),
+        ("FAILED", Kind.IMAGE_FAILED, "force"),
+        ("CANCELLED", Kind.IMAGE_FAILED, "was cancelled in Image Builder"),
+        ("DELETED", Kind.IGNORED, None),
+    ],
+)
+def test_every_end_is_told_once_and_settled(status: str, kind: Kind, told: str | None) -> None:
+    """What is at its end is recorded, so that nobody asks again; people hear of what they can use or mend."""
+    aws = Images(image=Image(ARN, status=status, import_task_id=TASK_ID))
+    follower = Follower(aws, aws, aws)
+    assert [follower.follow(ARN).kind for _ in range(2)] == [kind] * 2
+    assert (Fact("ended", ARN) in aws.ledger) is (kind is not Kind.IN_PROGRESS)
+    assert [told in notice.message for notice in aws.told if told] == ([True] if told else [])
+    assert len(aws.told) == (1 if told else 0)
+
+
+@pytest.mark.parametrize("image", [None, Image(ARN, status="AVAILABLE")])
+def test_an_image_that_is_not_shown_or_not_ours_is_left_alone(image: Image | None) -> None:
+    """Only what this system registered is followed, and what is not shown may be yet."""
+    aws = Images(image=image)
+    assert Follower(aws, aws, aws).follow(ARN).kind is Kind.IGNORED
+    assert not aws.told
+    assert not aws.ledger

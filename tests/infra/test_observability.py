@@ -11,6 +11,7 @@ from aws_cdk.assertions import Template as Assertions
 
 from infra.configuration import CONTEXT_KEY
 from infra.stack import VmImageImportStack
+from tests.conftest import ROOT
 from tests.infra.test_configuration import INLINE
 from tests.infra.test_template import Template, only, resources, target
 
@@ -37,6 +38,13 @@ def text(value: object) -> str:
     """Return a text of the template, with what CloudFormation puts in as its reference."""
     parts = value["Fn::Join"][1] if isinstance(value, dict) else [value]
     return "".join(part if isinstance(part, str) else json.dumps(part).replace('"', "'") for part in parts)
+
+
+def test_every_alarm_is_in_the_operations() -> None:
+    """Whoever is woken finds the alarm by its name, and no alarm is described that is not there."""
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    section = page.partition("## Alarms")[2].partition("## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == ALARMS.keys()
 
 
 @pytest.mark.parametrize(("name", "expected"), ALARMS.items())

@@ -67,6 +67,8 @@ class Network:
     """Outcome and text of every notice that the topic took."""
     repeatable: Counter[str] = field(default_factory=Counter)
     """Texts that may be told once more for each time that nobody could know that they were told."""
+    changed_after_a_crash: set[str] = field(default_factory=set)
+    """Tasks whose client token was met with other values."""
     broken: list[str] = field(default_factory=list)
     """Limits of ImportVmImage that a request broke."""
 
@@ -81,25 +83,33 @@ class Network:
         if self.now() >= run.end:
             fault = "killed at the deadline"
             self.counts[fault] += 1
-            self._fail(fault, request, run)
+            self._fail(fault, request)
         if operation == "ImportVmImage":
             self.broken += constraints.check("imagebuilder", operation, json.loads(_text(request)))
         fault = self._fault(operation)
         self.counts.update([fault] if fault else [])
         if fault in REFUSALS:
-            self._leave_unrecorded(run)
             return _answer(request, *REFUSALS[fault])
         if fault in _BEFORE:
-            self._fail(fault, request, run)
+            self._fail(fault, request)
         with self.stale(operation) if fault == "stale read" else nullcontext():
             answer = _moto(botocore_stubber, event_name, request)
+        self._take_note(run, operation, request, answer)
+        if fault in _AFTER:
+            self._fail(fault, request)
+        return answer
+
+    def _take_note(self, run: Run, operation: str, request: AWSPreparedRequest, answer: AWSResponse | None) -> None:
         if operation == "Publish":
+            self.leave_unrecorded(run)
             run.unrecorded = self._hear(request)
         elif operation == "UpdateItem":
             run.unrecorded = None
-        if fault in _AFTER:
-            self._fail(fault, request, run)
-        return answer
+        elif operation == "PutItem":
+            # Another act begins.
+            self.leave_unrecorded(run)
+        elif operation == "ImportVmImage" and answer and b"IdempotentParameterMismatch" in answer.content:
+            self.changed_after_a_crash.add(json.loads(_text(request))["vmImportTaskId"])
 
     def _fault(self, operation: str) -> str:
         if operation == "Publish" and self.topic_refuses:
@@ -118,9 +128,8 @@ class Network:
         self.notices.append((outcome, text))
         return text
 
-    def _fail(self, fault: str, request: AWSPreparedRequest, run: Run) -> NoReturn:
+    def _fail(self, fault: str, request: AWSPreparedRequest) -> NoReturn:
         """End the connection, or the whole run."""
-        self._leave_unrecorded(run)
         if fault.startswith("killed"):
             raise KilledError
         if fault == "no connection":
@@ -131,10 +140,11 @@ class Network:
             raise ReadTimeoutError(endpoint_url=request.url)
         raise ConnectionClosedError(endpoint_url=request.url)
 
-    def _leave_unrecorded(self, run: Run) -> None:
+    def leave_unrecorded(self, run: Run) -> None:
+        """Take note that a run told people what nobody will know to be told: told twice is better than never."""
         if run.unrecorded:
-            # Nobody may know afterwards that it was told, and told twice is better than never.
             self.repeatable[run.unrecorded] += 1
+            run.unrecorded = None
 
 
 def _text(request: AWSPreparedRequest) -> str:

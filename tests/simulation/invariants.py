@@ -48,7 +48,7 @@ def _check_images(world: World, each: Import) -> Iterator[str]:
     images = [image for image in world.images if image.params["vmImportTaskId"] == each.task]
     if len(images) > 1:
         yield f"doubled: {each} has {len(images)} images"
-    if not images and _end(world, each) in {_AVAILABLE, "IMAGE_FAILED"} and each.kind != "deregistered":
+    if not images and _end(world, each) in {_AVAILABLE, "IMAGE_FAILED"} and each.task not in world.deregistered:
         yield f"lost: {each} has no image"
     if images and _end(world, each) in {None, "IMPORT_FAILED"}:
         yield f"wrong: {each} has an image"
@@ -71,7 +71,7 @@ def _check_notices(world: World, each: Import) -> Iterator[str]:
     ends = [outcome for outcome, _ in told if outcome not in _STEPS]
     wanted = [end] if (end := _end(world, each)) else []
     # Without its AMI an import may have no image; after a crash nobody knows the image of what was changed meanwhile.
-    may_be_missing = each.kind in {"deregistered", "retagged"}
+    may_be_missing = each.task in world.deregistered | world.network.changed_after_a_crash
     if ends != wanted and not (may_be_missing and not ends):
         yield f"{'lost' if len(ends) < len(wanted) else 'doubled'}: {each} was told as {ends}, not {wanted}"
     registered = sum(outcome == "REGISTERED" for outcome, _ in told)

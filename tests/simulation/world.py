@@ -88,6 +88,8 @@ class World:
         self.chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
         self.counts: Counter[str] = Counter()
         self.imports: list[Import] = []
+        self.deregistered: set[str] = set()
+        """Tasks whose AMI somebody took away."""
         self.network = Network(self.chance, _now, self._wait, self._stale, self._overtake, self.counts)
         self._events_arrive = self.chance.random() > 0.3
         self._due: list[tuple[datetime, object, int]] = []
@@ -197,6 +199,7 @@ class World:
             _tag(each.task, "Team", str(self.chance.random()))
         elif each.kind == "deregistered" and task.answer["Status"] == "completed" and now_and_then:
             self._ec2.amis.pop(task.answer["ImageId"], None)
+            self.deregistered.add(each.task)
         elif now_and_then and self.chance.random() < 0.5:
             self._due.append((_now(), {"importTaskId": each.task}, 1))
         elif now_and_then and (image_id := task.answer.get("ImageId")) in self._ec2.amis:
@@ -284,7 +287,7 @@ class World:
             if attempt < 3 and not (isinstance(event, dict) and "importTaskId" in event):
                 self._due.append((_now() + attempt * _MINUTE, event, attempt + 1))
         finally:
-            self.network.runs.pop()
+            self.network.leave_unrecorded(self.network.runs.pop())
 
     def _present(self) -> Past:
         return Past(

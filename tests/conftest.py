@@ -11,6 +11,8 @@ from typing import Any
 
 # Read when moto is imported: without its catalogue of public AMIs it starts a second sooner.
 os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
+# Read when the function's module is imported: without it every run that counts something fails.
+os.environ["POWERTOOLS_METRICS_NAMESPACE"] = "VmImageImport"
 
 import boto3
 import pytest

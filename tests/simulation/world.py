@@ -117,6 +117,8 @@ class World:
                 self._live()
         finally:
             logging.disable(logging.NOTSET)
+            # Of runs that were ended before they could emit them.
+            _environment(0).metrics.clear_metrics()
         return self
 
     def _wait(self, seconds: float) -> None:

@@ -79,7 +79,9 @@ class ImportFunction(Construct):
             },
             # After 1 and 2 minutes: enough for what passes by itself, such as an AMI that EC2 does not show yet.
             retry_attempts=2,
+            # Lambda's longest: where the account is out of concurrency for hours, an event late is better than none.
             max_event_age=Duration.hours(6),
+            # The event and the error, kept for a person; the sweep does what the event did not lead to.
             on_failure=destinations.SqsDestination(self.failures),
         )
         acknowledge(

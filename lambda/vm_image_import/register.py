@@ -12,7 +12,7 @@ from vm_image_import.errors import InProgressError, PermanentError, RejectedErro
 from vm_image_import.home import Home
 from vm_image_import.outcome import Kind, Outcome
 from vm_image_import.ports import Fact, Images, Imports, Ledger, Notices
-from vm_image_import.registration import Registration
+from vm_image_import.registration import Registration, about, registrations
 from vm_image_import.request import ImageRequest
 from vm_image_import.settings import Settings
 from vm_image_import.task import Ami, ImportTask
@@ -21,6 +21,10 @@ from vm_image_import.triggers import AmiAvailable, ManualImport
 
 _VISIBLE_AFTER: Final = timedelta(minutes=1)
 """EC2's reads lag for moments. Lambda's first retry comes after a minute: what EC2 does not show by then is gone."""
+_NOT_RECORDED: Final = (
+    "An earlier run registered the import and was ended before it could record the image, and the import was changed"
+    " since then: look for the image in Image Builder."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +66,10 @@ class Registrar:
         """Register a task that EC2 lists as finished."""
         return self._left_alone(task) or self._register_by_itself(task, self._ami_of(task), dry_run=dry_run)
 
-    def tell_registered(self, import_task_id: str, arn: str) -> None:
+    def tell_registered(self, import_task_id: str, number: int, registration: Registration) -> None:
         """Tell people of a registered image, unless that was done: the notice is owed where the topic refused it."""
-        announce(Fact("told", arn), Outcome(Kind.REGISTERED, import_task_id, image_arn=arn), self.ledger, self.notices)
+        outcome = _registered(Outcome(Kind.REGISTERED, import_task_id), registration)
+        announce(Fact("told", about(import_task_id, number)), outcome, self.ledger, self.notices)
 
     def _left_alone(self, task: ImportTask) -> Outcome | None:
         missing = [key for key, value in self.settings.only_tasks_tagged.items() if task.tags.get(key) != value]
@@ -94,6 +99,11 @@ class Registrar:
             return Outcome(Kind.NOT_FOUND, trigger.import_task_id, reason=reason)
         return self._register(trigger, task, self._ami_of(task), run if trigger.force else "")
 
+    def _number(self, import_task_id: str, run: str) -> int:
+        """Return which registration a forced run makes: its own, where it is repeated, else the next."""
+        made = registrations(self.ledger, [import_task_id])[import_task_id]
+        return next((number for number, each in enumerate(made) if each.run == run), len(made))
+
     def _ami_of(self, task: ImportTask) -> Ami | None:
         if task.ended_without_ami:
             return None
@@ -103,9 +113,10 @@ class Registrar:
         ready = _ready_ami(task, ami)
         if isinstance(ready, Outcome):
             return ready
-        about = " ".join(filter(None, (task.id, forced_by)))
-        token = client_token(self.home.account, self.home.region, task.id, forced_by)
-        next_version = partial(self._next_version_shown if asked.dry_run else self._next_version_once, about)
+        number = self._number(task.id, forced_by) if forced_by else 0
+        this = about(task.id, number)
+        token = client_token(self.home.account, self.home.region, this)
+        next_version = partial(self._next_version_shown if asked.dry_run else self._next_version_once, this)
         outcome = Outcome(Kind.REJECTED, task.id, ami_id=ready.id)
 
         def request() -> ImageRequest:
@@ -120,39 +131,37 @@ class Registrar:
                 request()
                 return replace(outcome, kind=Kind.DRY_RUN)
             # Derived only where nothing is recorded: what became of the tags since then does not matter any more.
-            once = self.ledger.once(Fact("registered", about), lambda: self._import(request(), outcome))
-            if forced_by:
-                # Forced or not, the import is registered: the sweep must not do it once more.
-                self.ledger.once(Fact("registered", task.id), lambda: once.value)
+            once = self.ledger.once(Fact("registered", this), lambda: self._import(request(), ready.id, forced_by))
         except RejectedError as error:
             return replace(outcome, reason=str(error))
         except InProgressError as error:
             return replace(outcome, kind=Kind.IN_PROGRESS, reason=str(error))
         registration = Registration.of_record(once.value)
-        registered = replace(outcome, kind=Kind.REGISTERED, image_arn=registration.arn or None)
         if not registration.told:
-            self.tell_registered(task.id, registration.arn)
+            self.tell_registered(task.id, number, registration)
+        registered = _registered(outcome, registration)
         if once.now and registration.arn:
             return registered
         reason = 'The import was registered before. To register it once more write "force": true.'
         return replace(registered, kind=Kind.ALREADY_REGISTERED, reason=reason)
 
-    def _import(self, request: ImageRequest, outcome: Outcome) -> str:
+    def _import(self, request: ImageRequest, ami_id: str, forced_by: str) -> str:
         """Register the image and tell about it; return the record of that."""
         try:
             arn = self.images.import_vm_image(request)
         except TokenUsedError:
-            # An earlier run was ended before it could record the image, and the import was changed since then.
-            return Registration("").as_record()
+            arn = ""
         except PermanentError as error:
             raise RejectedError([str(error)]) from error
+        registration = Registration(arn, ami_id, run=forced_by)
+        registered = _registered(Outcome(Kind.REGISTERED, request.import_task_id), registration)
         try:
-            self.notices.publish(notices.of(replace(outcome, kind=Kind.REGISTERED, image_arn=arn)))
+            self.notices.publish(notices.of(registered))
         except (TransientError, PermanentError):
             # The image stands: asked for again, it would be made again once Image Builder has forgotten the token.
             logger.exception("Registered, but not told")
-            return Registration(arn, told=False).as_record()
-        return Registration(arn).as_record()
+            registration = registration._replace(told=False)
+        return registration.as_record()
 
     def _next_version(self, name: str) -> str:
         existing = self.images.versions(self.home.image_arn(names.in_arn(name)), name)
@@ -160,14 +169,21 @@ class Registrar:
             return version
         raise RejectedError(["The highest existing version cannot be incremented: state the version."])
 
-    def _next_version_once(self, about: str, name: str) -> str:
+    def _next_version_once(self, this: str, name: str) -> str:
         """Return the same version to every repeat, although the first one may have made an image of it."""
-        return self.ledger.once(Fact("version", f"{about} {name}"), partial(self._next_version, name)).value
+        return self.ledger.once(Fact("version", f"{this} {name}"), partial(self._next_version, name)).value
 
-    def _next_version_shown(self, about: str, name: str) -> str:
+    def _next_version_shown(self, this: str, name: str) -> str:
         """Return the version that would be asked for, and record nothing."""
-        fact = Fact("version", f"{about} {name}")
+        fact = Fact("version", f"{this} {name}")
         return self.ledger.known([fact]).get(fact) or self._next_version(name)
+
+
+def _registered(outcome: Outcome, registration: Registration) -> Outcome:
+    """Return the outcome as that of a registration."""
+    arn, ami_id, *_ = registration
+    reason = None if arn else _NOT_RECORDED
+    return replace(outcome, kind=Kind.REGISTERED, image_arn=arn or None, reason=reason, ami_id=ami_id)
 
 
 def _ready_ami(task: ImportTask, ami: Ami | None) -> Ami | Outcome:

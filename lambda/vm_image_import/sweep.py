@@ -1,8 +1,10 @@
 """Looks at every finished import task, and does what the events did not lead to: the redrive of everything."""
 
+import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from vm_image_import.errors import SweepError
@@ -10,7 +12,7 @@ from vm_image_import.follow import Follower
 from vm_image_import.outcome import Outcome
 from vm_image_import.ports import Fact, Imports, Ledger
 from vm_image_import.register import Registrar
-from vm_image_import.registration import Registration
+from vm_image_import.registration import Registration, about, registrations
 from vm_image_import.task import ImportTask
 from vm_image_import.telemetry import logger, tell
 
@@ -36,6 +38,10 @@ class Swept:
         return answer if self.complete else answer | {"reason": _OUT_OF_TIME}
 
 
+_Step = Callable[[], Outcome | None]
+"""One thing left to do for a task; None where there is no more to say about it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sweeper:
     """Registers what is missing and tells what ended. One bad task never stops the rest."""
@@ -48,63 +54,64 @@ class Sweeper:
     def sweep(self, out_of_time: Callable[[], bool], *, dry_run: bool) -> Swept:
         """Go through all finished tasks until `out_of_time`.
 
-        Raises SweepError at the end, with what went wrong, where a task could not be dealt with; and whatever keeps it
-        from reading the tasks.
+        Raises SweepError at the end, with everything that went wrong; what could be dealt with was.
         """
         swept = Swept()
-        for page in self.imports.finished_tasks():
-            for task, registration, missing in self._open(page):
-                if out_of_time():
-                    swept.complete = False
-                    break
-                logger.append_keys(importTaskId=task.id)
+        open_tasks = self._open_tasks(swept.problems, dry_run=dry_run)
+        # A sweep that runs out of time must not leave the same tasks to the next one again and again.
+        random.shuffle(open_tasks)
+        for task_id, steps in open_tasks:
+            if out_of_time():
+                swept.complete = False
+                break
+            logger.append_keys(importTaskId=task_id)
+            for step in steps:
                 try:
-                    for outcome in self._settle(task, registration, missing, dry_run=dry_run):
-                        tell(outcome, dry_run=dry_run)
-                        swept.outcomes.append(outcome)
+                    outcome = step()
                 except Exception as error:  # noqa: BLE001 - collected, and raised at the end
                     logger.exception("Failed")
-                    swept.problems.append(f"{task.id}: {error}")
-            if not swept.complete:
-                break
+                    swept.problems.append(f"{task_id}: {error}")
+                else:
+                    if outcome:
+                        tell(outcome, dry_run=dry_run)
+                        swept.outcomes.append(outcome)
         logger.remove_keys(["importTaskId"])
         if swept.problems:
             swept.problems += [] if swept.complete else [_OUT_OF_TIME]
             raise SweepError(swept.problems)
         return swept
 
-    def _open(self, page: Sequence[ImportTask]) -> list[tuple[ImportTask, Registration | None, set[Fact]]]:
-        """Return the tasks with something left to do, what is recorded where one is registered, and what is missing."""
-        records = self.ledger.known(Fact("registered", task.id) for task in page)
-        registered = {fact.about: Registration.of_record(record) for fact, record in records.items()}
-        wanted = {task.id: _wanted(task, registered.get(task.id)) for task in page}
-        recorded = self.ledger.known(fact for facts in wanted.values() for fact in facts).keys()
-        return [(task, registered.get(task.id), missing) for task in page if (missing := wanted[task.id] - recorded)]
+    def _open_tasks(self, problems: list[str], *, dry_run: bool) -> list[tuple[str, list[_Step]]]:
+        """Return the ids of the tasks with something left to do, and what that is."""
+        found = []
+        try:
+            for page in self.imports.finished_tasks():
+                made = registrations(self.ledger, [task.id for task in page])
+                wanted = {task.id: dict(self._steps(task, made[task.id], dry_run=dry_run)) for task in page}
+                done = self.ledger.known(fact for steps in wanted.values() for fact in steps)
+                left = {
+                    task_id: [step for fact, step in steps.items() if fact not in done]
+                    for task_id, steps in wanted.items()
+                }
+                found += [(task_id, steps) for task_id, steps in left.items() if steps]
+        except Exception as error:  # noqa: BLE001 - collected, and raised at the end
+            logger.exception("Failed")
+            problems.append(f"The import tasks could not be listed to the end: {error}")
+        return found
 
-    def _settle(
-        self, task: ImportTask, registration: Registration | None, missing: set[Fact], *, dry_run: bool
-    ) -> Iterator[Outcome]:
-        if missing & {Fact("registered", task.id), Fact("ended", task.id)}:
-            yield self.registrar.register_finished(task, dry_run=dry_run)
-        if registration is None or dry_run:
+    def _steps(self, task: ImportTask, made: Sequence[Registration], *, dry_run: bool) -> Iterator[tuple[Fact, _Step]]:
+        """Yield the facts after which nothing is left to do for a task, and what leads to each."""
+        register = partial(self.registrar.register_finished, task, dry_run=dry_run)
+        if not task.ended_without_ami and not made:
+            yield Fact("registered", task.id), register
+        elif task.ended_without_ami and not task.cancelled:
+            yield Fact("ended", task.id), register
+        if dry_run:
             return
-        if Fact("told", registration.arn) in missing:
-            self.registrar.tell_registered(task.id, registration.arn)
-        if Fact("ended", registration.arn) in missing:
-            yield self.follower.follow(registration.arn)
-
-
-def _wanted(task: ImportTask, registration: Registration | None) -> set[Fact]:
-    """Return the facts after which nothing is left to do for a task."""
-    wanted = set()
-    if task.ended_without_ami and not task.cancelled:
-        wanted.add(Fact("ended", task.id))
-    if registration is None and not task.ended_without_ami:
-        wanted.add(Fact("registered", task.id))
-    # An image of which only the token is known has an empty ARN, and cannot be followed.
-    if registration and registration.arn:
         # Also where the task failed afterwards: its image fails with it.
-        wanted.add(Fact("ended", registration.arn))
-        if not registration.told:
-            wanted.add(Fact("told", registration.arn))
-    return wanted
+        for number, registration in enumerate(made):
+            if not registration.told:
+                tell_registered = partial(self.registrar.tell_registered, task.id, number, registration)
+                yield Fact("told", about(task.id, number)), tell_registered
+            if registration.arn:
+                yield Fact("ended", registration.arn), partial(self.follower.follow, registration.arn)

@@ -105,6 +105,22 @@ def test_an_image_that_fails_is_told(cloud: Cloud, notices: Notices, monkeypatch
     assert "No space." in text
 
 
+def test_what_was_forced_is_followed_like_the_first(cloud: Cloud, notices: Notices) -> None:
+    """The event of an image that a person asked for may be lost like any other: the sweep tells its end, once."""
+    task = start_import(cloud, "exports/again-1.0.ova")
+    let_time_pass(cloud)
+    assert invoke(cloud, {"importTaskId": task, "force": True})["outcome"] == "REGISTERED"
+    lose_events(cloud)
+    for _ in range(2):
+        cloud.sweep()
+    assert [subject for _, subject, _ in notices(task)] == [
+        "Image registered: again/1.0.0/1",
+        "Image available: again/1.0.0/1",
+        "Image registered: again/1.0.0/2",
+        "Image available: again/1.0.0/2",
+    ]
+
+
 def test_an_image_of_somebody_else_is_not_followed(cloud: Cloud, notices: Notices) -> None:
     """The rule takes every image of the account; only those of this system are told about."""
     task = start_import(cloud, "exports/theirs-1.0.ova", Version="latest")

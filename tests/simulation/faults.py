@@ -31,6 +31,9 @@ _FAULTS: Final[tuple[str, ...]] = (*REFUSALS, *_BEFORE, *_AFTER, "stale read")
 _LIKELY: Final = 0.1
 _CRASHES: Final = {"ImportVmImage": ("killed after", 0.3), "UpdateItem": ("killed before", 0.1)}
 """Where a crash hurts most: the image is made, and nobody knows."""
+_READS: Final = frozenset({"DescribeImages", "DescribeImportImageTasks", "GetImage", "ListImages"})
+"""The ones that may be stale: the ledger's are consistent."""
+_WRITES: Final = frozenset({"DeleteItem", "ImportVmImage", "Publish", "PutItem", "UpdateItem"})
 _moto: Final = BotocoreStubber.__call__
 
 
@@ -43,6 +46,7 @@ class Run:
     """One run of the function: when Lambda ends it, and the notice that AWS took and the ledger has not recorded."""
 
     end: datetime
+    dry: bool = False
     unrecorded: str | None = None
 
 
@@ -60,6 +64,7 @@ class Network:
     """Lets another run that is due go first, in the middle of this one."""
     counts: Counter[str]
     faulty: bool = False
+    slow: bool = False
     topic_refuses: bool = False
     runs: list[Run] = field(default_factory=list)
     """The runs at this moment: each in the middle of the one before it."""
@@ -70,7 +75,7 @@ class Network:
     changed_after_a_crash: set[str] = field(default_factory=set)
     """Tasks whose client token was met with other values."""
     broken: list[str] = field(default_factory=list)
-    """Limits of ImportVmImage that a request broke."""
+    """Limits of ImportVmImage that a request broke, and what a dry run changed."""
 
     def send(self, event_name: str, request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
         """Stand between botocore and moto, in the place of moto's own hook."""
@@ -79,7 +84,11 @@ class Network:
             return _moto(botocore_stubber, event_name, request)
         if self.faulty:
             self.overtake()
+            if self.slow:
+                self.wait(self.chance.uniform(0, READ_TIMEOUT))
         run, operation = self.runs[-1], event_name.rpartition(".")[2]
+        if run.dry and operation in _WRITES:
+            self.broken.append(f"a dry run called {operation}")
         if self.now() >= run.end:
             fault = "killed at the deadline"
             self.counts[fault] += 1
@@ -119,7 +128,8 @@ class Network:
         crash, likely = _CRASHES.get(operation, ("", 0.0))
         if self.chance.random() < likely:
             return crash
-        return self.chance.choice(_FAULTS) if self.chance.random() < _LIKELY else ""
+        fault = self.chance.choice(_FAULTS) if self.chance.random() < _LIKELY else ""
+        return "" if fault == "stale read" and operation not in _READS else fault
 
     def _hear(self, request: AWSPreparedRequest) -> str:
         body = parse_qs(_text(request))

@@ -51,6 +51,16 @@ _START: Final = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 _MINUTE: Final = timedelta(minutes=1)
 _SWEEP_MINUTES: Final = 15
 _FUNCTION_TIMEOUT: Final = 5 * _MINUTE
+_SHORT_TIMEOUT: Final = _MINUTE
+"""With calls that take seconds, it is soon over."""
+_BY_HAND: Final[tuple[dict[str, object], ...]] = (
+    {},
+    {"force": True},
+    {"dryRun": True},
+    {"dryRun": True, "force": True},
+    {"description": "By hand"},
+)
+"""What people add to the id of an import that they ask for."""
 _TOKENS_KEPT: Final = 60 * _MINUTE
 """Image Builder's memory, which is not documented: it outlasts what crashes, but no topic that refuses for hours."""
 _FAILURE: Final = "ClientError: Unsupported kernel version 4.15.0-1021-aws"
@@ -90,6 +100,8 @@ class World:
         self.imports: list[Import] = []
         self.deregistered: set[str] = set()
         """Tasks whose AMI somebody took away."""
+        self.forced: Counter[str] = Counter()
+        """Runs that forced an import, by task; whoever starts one that fails has to do so again."""
         self.network = Network(self.chance, _now, self._wait, self._stale, self._overtake, self.counts)
         self._events_arrive = self.chance.random() > 0.3
         self._due: list[tuple[datetime, object, int]] = []
@@ -114,6 +126,8 @@ class World:
                 image_builder.install()
                 # Of the ids that AWS gives.
                 mock_random.seed(self._seed)
+                # Of the order in which a sweep takes the tasks.
+                random.seed(self._seed)
                 self._live()
         finally:
             logging.disable(logging.NOTSET)
@@ -142,6 +156,7 @@ class World:
             self._start_import()
         self.network.faulty = True
         self.network.topic_refuses = self.chance.random() < 0.1
+        self.network.slow = self.chance.random() < 0.1
         self._pass(3 * _SWEEP_MINUTES)
         self.network.faulty = False
         if self.network.topic_refuses:
@@ -203,12 +218,27 @@ class World:
             self._ec2.amis.pop(task.answer["ImageId"], None)
             self.deregistered.add(each.task)
         elif now_and_then and self.chance.random() < 0.5:
-            self._due.append((_now(), {"importTaskId": each.task}, 1))
+            self._due.append((_now(), {"importTaskId": each.task} | self.chance.choice(_BY_HAND), 1))
+        elif now_and_then and self.chance.random() < 0.2:
+            self._due.append((_now(), {"action": "sweep", "dryRun": True}, 1))
+        elif now_and_then and self.chance.random() < 0.3:
+            self._meddle_with_image(each)
         elif now_and_then and (image_id := task.answer.get("ImageId")) in self._ec2.amis:
             self._again(str(image_id))
             if self.chance.random() < 0.2:
                 self.counts["copies"] += 1
                 _client("ec2").copy_image(SourceImageId=image_id, SourceRegion=REGION, Name=each.task)
+
+    def _meddle_with_image(self, each: Import) -> None:
+        """Cancel an image that is not there yet, or retire one that is."""
+        for image in self._image_builder.images.values():
+            status = {"PENDING": "CANCELLED", "AVAILABLE": "DEPRECATED"}.get(image.state["status"])
+            if status and image.params["vmImportTaskId"] == each.task:
+                self.counts[f"images {status}"] += 1
+                image.state = {"status": status}
+                detail: dict[str, object] = {"state": image.state}
+                kind = ("aws.imagebuilder", "EC2 Image Builder Image State Change")
+                self._emit(vm_import.event(self._image_builder, kind, image.arn, detail))
 
     def _again(self, image_id: str) -> None:
         """Send an AMI's event once more, as EnableImage does."""
@@ -268,7 +298,13 @@ class World:
 
     def _run(self, event: object, attempt: int) -> None:
         """Run the function once, as Lambda does: what fails is tried again after one and two minutes."""
-        run = Run(_now() + _FUNCTION_TIMEOUT)
+        asked = event if isinstance(event, dict) else {}
+        by_hand = "importTaskId" in asked
+        timeout = _SHORT_TIMEOUT if self.network.slow else _FUNCTION_TIMEOUT
+        run = Run(_now() + timeout, dry=asked.get("dryRun", False))
+        if asked.get("force") and not run.dry:
+            self.forced[asked["importTaskId"]] += 1
+            self.counts["runs forced"] += 1
         environment = _environment(len(self.network.runs))
         context = SimpleNamespace(
             aws_request_id=str(self.chance.random()),
@@ -286,7 +322,7 @@ class World:
         except (Exception, KilledError) as error:  # noqa: BLE001 - every failure of a run is Lambda's to repeat
             self.counts[f"runs failed: {type(error).__name__}"] += 1
             # By hand nobody tries again.
-            if attempt < 3 and not (isinstance(event, dict) and "importTaskId" in event):
+            if attempt < 3 and not by_hand:
                 self._due.append((_now() + attempt * _MINUTE, event, attempt + 1))
         finally:
             self.network.leave_unrecorded(self.network.runs.pop())

@@ -369,17 +369,29 @@ def test_a_refusal_is_an_outcome() -> None:
 
 
 def test_a_token_that_was_used_means_registered_already() -> None:
-    """The same import with other values, say after a tag was changed, is not registered a second time."""
-    outcome = Aws(TASK, AMI, fails=TokenUsedError("mismatch")).on_event()
+    """The same import with other values, say after a tag was changed, is not registered a second time.
+
+    An earlier run was ended before it could record or tell it, so nobody knows yet.
+    """
+    aws = Aws(TASK, AMI, fails=TokenUsedError("mismatch"))
+    outcome = aws.on_event()
     assert outcome.kind is Kind.ALREADY_REGISTERED
     assert outcome.request
     assert '"force": true' in (outcome.reason or "")
+    assert aws.by_sweep().kind is Kind.ALREADY_REGISTERED
+    (notice,) = aws.told
+    assert (notice.outcome, notice.subject) == ("REGISTERED", f"Image registered: {TASK_ID}")
+    assert "look for the image in Image Builder" in notice.message
 
 
 def test_force_makes_another_build_once() -> None:
-    """A forced run has a token of its own, which repeats of that run have, too."""
+    """A forced run has a token of its own, which repeats of that run have, too, even if they were ended half way."""
     aws = Aws(TASK, AMI)
     aws.by_hand()
+    aws.fails = TransientError("the run was ended")
+    with pytest.raises(TransientError):
+        aws.by_hand(force=True)
+    aws.fails = None
     outcomes = [aws.by_hand(run=run, force=True).kind for run in ("run-2", "run-2", "run-3")]
     assert outcomes == [Kind.REGISTERED, Kind.ALREADY_REGISTERED, Kind.REGISTERED]
     tokens = [request.client_token for request in aws.registered]

@@ -87,12 +87,12 @@ def derive(
     return Derivation(request, {key: part.source for key, part in parts.items() if part}, merged.left_out)
 
 
-def client_token(account: str, region: str, import_task_id: str, forced_by: str = "") -> str:
-    """Return the token that makes every repeat of one import the same request: 36 characters, always the same.
+def client_token(account: str, region: str, registration: str) -> str:
+    """Return the token that makes every repeat of one registration the same request: 36 characters, always the same.
 
-    `forced_by` is the id of the run that is to register an import once more: repeats of that run are one, too.
+    `registration` is the import task's id, with a number where the import is registered once more.
     """
-    return str(uuid5(_TOKENS, "/".join(filter(None, (account, region, import_task_id, forced_by)))))
+    return str(uuid5(_TOKENS, f"{account}/{region}/{registration}"))
 
 
 def _problems(task: ImportTask, overrides: Overrides, settings: Settings) -> Iterator[str]:

@@ -33,6 +33,7 @@ class Configuration:
     notification_email: str = ""
     sweep_minutes: int = 15
     reserved_concurrency: int | None = None
+    tracing: bool = False
     regions: Sequence[str] = field(default_factory=list)
 
     @classmethod

@@ -23,6 +23,8 @@ SERVICE: Final = "vm-image-import"
 
 _RUNTIME: Final = "A supported runtime. A newer one comes together with its bytecode and its test runs."
 
+_NOT_TRACED: Final = "Who wants traces configures them: the log tells the story of each import without."
+
 
 class ImportFunction(Construct):
     """The function that registers imports, ready to be invoked by hand and by triggers."""
@@ -50,7 +52,7 @@ class ImportFunction(Construct):
             failures=self.failures,
             table=table,
             notices=notices,
-            finds_versions=configuration.version_scheme == "increment",
+            configuration=configuration,
         )
         self.function = lambda_.Function(
             self,
@@ -67,6 +69,8 @@ class ImportFunction(Construct):
             reserved_concurrent_executions=configuration.reserved_concurrency,
             role=role.without_policy_updates(),
             log_group=self.log_group,
+            # Lambda's own segments: the X-Ray SDK, which adds the calls, would cost every start, and ends in 2027.
+            tracing=lambda_.Tracing.ACTIVE if configuration.tracing else lambda_.Tracing.DISABLED,
             logging_format=lambda_.LoggingFormat.JSON,
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
             system_log_level_v2=lambda_.SystemLogLevel.INFO,
@@ -90,12 +94,12 @@ class ImportFunction(Construct):
                 "AwsSolutions-L1": _RUNTIME,
                 "Serverless-LambdaLatestVersion": _RUNTIME,
                 "Serverless-LambdaDLQ": "The on-failure destination keeps the same event, and the error with it.",
-                "Serverless-LambdaTracing": "One function has no way through services to trace: the log tells the story"
-                " of each import, and the role needs no permission on everything for it.",
                 # cfn-lint
                 "W3005": "The CDK names the role as a dependency although the function refers to it.",
             },
         )
+        if not configuration.tracing:
+            acknowledge(self.function, {"Serverless-LambdaTracing": _NOT_TRACED})
 
     def _bundled(self) -> lambda_.Code:
         folder, has_bytecode = bundle.build()

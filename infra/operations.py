@@ -1,14 +1,25 @@
-"""The AWS operations that the function uses: its bundle knows no others, and its role need not allow any."""
+"""The AWS operations that the function uses: its role allows them, and its bundle knows no others."""
 
 from collections.abc import Mapping
 from typing import Final
 
-OPERATIONS: Final[Mapping[str, frozenset[str]]] = {
+ACTIONS: Final[Mapping[str, frozenset[str]]] = {
+    "ReadImports": frozenset({"ec2:DescribeImages", "ec2:DescribeImportImageTasks"}),
+    "RegisterImages": frozenset({"imagebuilder:ImportVmImage"}),
+    "FollowImages": frozenset({"imagebuilder:GetImage"}),
+    # Only with the version scheme `increment`.
+    "ListVersions": frozenset({"imagebuilder:ListImages"}),
     # Powertools Idempotency's, and the sweep's look at a hundred records at once.
-    "dynamodb": frozenset({"BatchGetItem", "DeleteItem", "GetItem", "PutItem", "UpdateItem"}),
-    "ec2": frozenset({"DescribeImages", "DescribeImportImageTasks"}),
-    # ListImages only with the version scheme `increment`.
-    "imagebuilder": frozenset({"GetImage", "ImportVmImage", "ListImages"}),
-    "sns": frozenset({"Publish"}),
+    "RememberWhatWasDone": frozenset(
+        {"dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
+    ),
+    "TellPeople": frozenset({"sns:Publish"}),
 }
-"""By service, both as botocore names them, which is how IAM does."""
+"""By the statement of the role that allows them."""
+
+_PAIRS: Final = [tuple(action.split(":")) for actions in ACTIONS.values() for action in actions]
+OPERATIONS: Final[Mapping[str, frozenset[str]]] = {
+    service: frozenset(operation for other, operation in _PAIRS if other == service)
+    for service in sorted({service for service, _ in _PAIRS})
+}
+"""By service. IAM names both as botocore does."""

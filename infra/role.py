@@ -1,5 +1,7 @@
 """The function's role: one statement for each need, as narrow as AWS allows. docs/permissions.md gives the reasons."""
 
+from collections.abc import Mapping
+
 from aws_cdk import Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
@@ -8,7 +10,9 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.checks import acknowledge, as_reported
+from infra.configuration import Configuration
 from infra.notices import Notices
+from infra.operations import ACTIONS
 
 
 def function_role(
@@ -18,9 +22,9 @@ def function_role(
     failures: sqs.IQueue,
     table: dynamodb.ITable,
     notices: Notices,
-    finds_versions: bool,
+    configuration: Configuration,
 ) -> iam.Role:
-    """Return the role. `finds_versions` says whether the function has to list the existing versions of an image."""
+    """Return the role: what it may do grows with what is configured."""
     stack = Stack.of(scope)
     version, build = (
         stack.format_arn(service="imagebuilder", resource="image", resource_name=name) for name in ("*/*", "*/*/*")
@@ -40,26 +44,13 @@ def function_role(
             resources=[log_group.log_group_arn],
         ),
         iam.PolicyStatement(sid="KeepFailures", actions=["sqs:SendMessage"], resources=[failures.queue_arn]),
-        iam.PolicyStatement(
-            sid="ReadImports",
-            actions=["ec2:DescribeImages", "ec2:DescribeImportImageTasks"],
-            resources=["*"],
-            conditions=here,
-        ),
-        iam.PolicyStatement(sid="RegisterImages", actions=["imagebuilder:ImportVmImage"], resources=[version]),
+        _calls("ReadImports", "*", here),
+        _calls("RegisterImages", version),
         iam.PolicyStatement(sid="TagImages", actions=["imagebuilder:TagResource"], resources=[build]),
-        iam.PolicyStatement(
-            sid="FollowImages",
-            actions=["imagebuilder:GetImage"],
-            # The pattern of a version takes a build, too: its `*` does not stop at a slash.
-            resources=[version],
-        ),
-        iam.PolicyStatement(
-            sid="RememberWhatWasDone",
-            actions=[f"dynamodb:{action}Item" for action in ("BatchGet", "Delete", "Put", "Update")],
-            resources=[table.table_arn],
-        ),
-        iam.PolicyStatement(sid="TellPeople", actions=["sns:Publish"], resources=[notices.topic.topic_arn]),
+        # The pattern of a version takes a build, too: its `*` does not stop at a slash.
+        _calls("FollowImages", version),
+        _calls("RememberWhatWasDone", table.table_arn),
+        _calls("TellPeople", notices.topic.topic_arn),
         iam.PolicyStatement(
             sid="EncryptNotices",
             actions=["kms:Decrypt", "kms:GenerateDataKey"],
@@ -74,12 +65,13 @@ def function_role(
             conditions={"StringEquals": {"iam:AWSServiceName": "imagebuilder.amazonaws.com"}},
         ),
     ]
-    if finds_versions:
-        statements.append(
-            iam.PolicyStatement(
-                sid="ListVersions", actions=["imagebuilder:ListImages"], resources=["*"], conditions=here
-            )
-        )
+    if configuration.version_scheme == "increment":
+        statements.append(_calls("ListVersions", "*", here))
+    if configuration.tracing:
+        # Without a condition: Lambda refuses the function where it finds that the role may not, and does not say under
+        # which circumstances it asks.
+        traces = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
+        statements.append(iam.PolicyStatement(sid="WriteTraces", actions=traces, resources=["*"]))
     role = iam.Role(
         scope,
         "Role",
@@ -91,9 +83,14 @@ def function_role(
     acknowledge(
         role,
         {
-            "AwsSolutions-IAM5[Resource::*]": "Describe and List actions know no resources.",
+            "AwsSolutions-IAM5[Resource::*]": "Describe and List actions know no resources, nor do X-Ray's.",
             **{f"AwsSolutions-IAM5[Resource::{as_reported(stack, arn)}]": of_imports for arn in (version, build)},
             "Serverless-LambdaStarPermissions": "As above, for each of its wildcards.",
         },
     )
     return role
+
+
+def _calls(sid: str, resource: str, conditions: Mapping[str, Mapping[str, str]] | None = None) -> iam.PolicyStatement:
+    """Return the statement for what the function itself calls; the others are for what is done on its behalf."""
+    return iam.PolicyStatement(sid=sid, actions=sorted(ACTIONS[sid]), resources=[resource], conditions=conditions)

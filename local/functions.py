@@ -10,6 +10,7 @@ import contextlib
 import functools
 import io
 import json
+import secrets
 import shutil
 import tempfile
 import threading
@@ -28,6 +29,7 @@ from moto.awslambda.utils import get_backend
 from moto.cloudformation import parsing
 from moto.core.common_models import CloudFormationModel
 from moto.sqs.models import sqs_backends
+from moto.xray.models import xray_backends
 
 from local import iam
 from local.lambda_runtime import Configuration, ExecutionEnvironment, Result
@@ -35,7 +37,7 @@ from local.lambda_runtime import Configuration, ExecutionEnvironment, Result
 _LOG_TAIL = 4096
 
 # Properties that moto drops.
-_KEPT = ("Architectures", "DeadLetterConfig", "LoggingConfig")
+_KEPT = ("Architectures", "DeadLetterConfig", "LoggingConfig", "TracingConfig")
 
 
 @dataclass(frozen=True)
@@ -185,9 +187,12 @@ class Function(models.LambdaFunction, CloudFormationModel):
 
     def run(self, payload: bytes, request_id: str | None = None, attempt: int = 1) -> Result:
         """Invoke the function in an environment of its own; the logs end in the function's log group."""
+        start = time.time()
         with _environments.borrow(self, self._runtime_configuration()) as environment:
             result = environment.invoke(payload, timeout=self.timeout, request_id=request_id)
         self._write_logs(environment.log_stream, result.logs)
+        if self.tracing_config["Mode"] == "Active":
+            self._write_trace(start)
         _record.append(Invocation(self.function_name, payload, result, attempt))
         return result
 
@@ -230,6 +235,7 @@ class Function(models.LambdaFunction, CloudFormationModel):
     def _keep(self, properties: Mapping[str, Any]) -> None:
         self.logging_config = properties.get("LoggingConfig", self.logging_config)
         self.dead_letter_config = properties.get("DeadLetterConfig", self.dead_letter_config)
+        self.tracing_config = properties.get("TracingConfig", self.tracing_config)
         self.architectures = properties.get("Architectures", self.architectures)
         self.logs_group_name = self.logging_config.get("LogGroup", self.logs_group_name)
 
@@ -258,6 +264,20 @@ class Function(models.LambdaFunction, CloudFormationModel):
                 with zipfile.ZipFile(io.BytesIO(self.code_bytes)) as artefact:
                     artefact.extractall(folder)
         return folder
+
+    def _write_trace(self, start: float) -> None:
+        """Write as Lambda does with the function's role: what the role may not write is lost."""
+        actions = ("xray:PutTraceSegments", "xray:PutTelemetryRecords")
+        if not iam.permit(self.role, [iam.Need(action, "*") for action in actions]):
+            segment = {
+                "name": self.function_name,
+                "id": secrets.token_hex(8),
+                "trace_id": f"1-{int(start):08x}-{secrets.token_hex(12)}",
+                "start_time": start,
+                "end_time": time.time(),
+                "origin": "AWS::Lambda",
+            }
+            xray_backends[self.account_id][self.region].process_segment(json.dumps(segment))
 
     def _write_logs(self, stream: str, logs: str) -> None:
         """Write as Lambda does with the function's role: what the role may not write is lost."""

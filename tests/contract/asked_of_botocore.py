@@ -58,7 +58,6 @@ ASKED: Final[Mapping[tuple[str, str], tuple[Json, str]]] = {
         f'{{"Responses":{{"t":[{ITEM}]}},"UnprocessedKeys":{{}}}}',
     ),
     ("dynamodb", "DeleteItem"): ({"TableName": "t", "Key": KEY}, "{}"),
-    ("dynamodb", "GetItem"): ({"TableName": "t", "Key": KEY, "ConsistentRead": True}, f'{{"Item":{ITEM}}}'),
     ("dynamodb", "PutItem"): ({"TableName": "t", "Item": KEY, "ConditionExpression": "attribute_not_exists(id)"}, "{}"),
     ("dynamodb", "UpdateItem"): ({"TableName": "t", "Key": KEY, "UpdateExpression": "SET #a = :a"}, "{}"),
     ("sns", "Publish"): (

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from tests.e2e.conftest import STACK, golden, let_time_pass, messages, resource,
 pytestmark = pytest.mark.xdist_group("permissions")
 
 ELSEWHERE = "999999999999"
-EVERY_NEED = {"vm-image-import": {"versionScheme": "increment"}}
+EVERY_NEED = {"vm-image-import": {"versionScheme": "increment", "tracing": True}}
 """A configuration with which every statement is there."""
 
 
@@ -77,8 +78,10 @@ ACTIONS = [
     ("EncryptNotices", "kms:GenerateDataKey"),
     ("LetImageBuilderSetItselfUp", "iam:CreateServiceLinkedRole"),
     ("ListVersions", "imagebuilder:ListImages"),
+    ("WriteTraces", "xray:PutTelemetryRecords"),
+    ("WriteTraces", "xray:PutTraceSegments"),
 ]
-BY_LAMBDA = {"WriteLogs", "KeepFailures"}
+BY_LAMBDA = {"WriteLogs", "KeepFailures", "WriteTraces"}
 """Statements that Lambda uses beside the function: the function cannot tell what goes wrong there."""
 
 
@@ -172,6 +175,7 @@ def test_without_an_action_something_fails_and_names_it(
     name, *_ = needing(rest, recorded)
     let_time_pass(cloud)
     kept, calls, runs, streams = failures(cloud), len(iam.calls()), len(functions.invocations()), log_streams(cloud)
+    traced = traces(cloud)
     allow(cloud, role, rest)
     try:
         SCENARIOS[name](cloud)
@@ -184,6 +188,7 @@ def test_without_an_action_something_fails_and_names_it(
         assert log_streams(cloud) == streams
     if sid == "KeepFailures":
         assert failures(cloud) == kept
+    assert (traces(cloud) == traced) == (sid == "WriteTraces")
 
 
 def allow(cloud: Cloud, role: str, statements: Sequence[Mapping[str, Any]]) -> None:
@@ -198,6 +203,13 @@ def failures(cloud: Cloud) -> str:
     """Return how many messages are in the queue of failures."""
     url, count = resource(cloud, "AWS::SQS::Queue", "Failures"), "ApproximateNumberOfMessages"
     return str(cloud.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[count])["Attributes"][count])
+
+
+def traces(cloud: Cloud) -> int:
+    """Return how many traces X-Ray has."""
+    now = datetime.now(UTC)
+    day = timedelta(days=1)
+    return len(cloud.client("xray").get_trace_summaries(StartTime=now - day, EndTime=now + day)["TraceSummaries"])
 
 
 def log_streams(cloud: Cloud) -> dict[str, int]:

@@ -34,6 +34,7 @@ EVERYTHING = {
     "notificationEmail": "ops@example.com",
     "sweepMinutes": 5,
     "reservedConcurrency": 5,
+    "tracing": True,
     "regions": ["eu-west-1"],
 }
 
@@ -116,6 +117,7 @@ def test_only_increment_may_list_images(scheme: str) -> None:
         ({"sweepMinutes": 0}, "vm-image-import.sweepMinutes: 0 is less than the minimum of 1"),
         ({"sweepMinutes": "15"}, "vm-image-import.sweepMinutes: '15' is not of type 'integer'"),
         ({"reservedConcurrency": 0}, "vm-image-import.reservedConcurrency: 0 is less than the minimum of 1"),
+        ({"tracing": "yes"}, "vm-image-import.tracing: 'yes' is not of type 'boolean'"),
         ({"logRetentionDays": 8}, "vm-image-import.logRetentionDays: 8 is not one of"),
         ({"regions": ["eu-west-1", "eu-west-1"]}, "vm-image-import.regions: ['eu-west-1', 'eu-west-1'] has non-unique"),
         ({"regions": ["mars-1"]}, "vm-image-import.regions: 'mars-1' is no Region that the CDK knows"),

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -34,6 +35,8 @@ _CRASHES: Final = {"ImportVmImage": ("killed after", 0.3), "UpdateItem": ("kille
 _READS: Final = frozenset({"DescribeImages", "DescribeImportImageTasks", "GetImage", "ListImages"})
 """The ones that may be stale: the ledger's are consistent."""
 _WRITES: Final = frozenset({"DeleteItem", "ImportVmImage", "Publish", "PutItem", "UpdateItem"})
+_NOT_TOLD: Final = re.compile(r'"told\W+false')
+"""In the record of a registration."""
 _moto: Final = BotocoreStubber.__call__
 
 
@@ -113,6 +116,9 @@ class Network:
             self.leave_unrecorded(run)
             run.unrecorded = self._hear(request)
         elif operation == "UpdateItem":
+            if _NOT_TOLD.search(_text(request)):
+                # SNS took it, its answer was lost, and the last try was refused.
+                self.leave_unrecorded(run)
             run.unrecorded = None
         elif operation == "PutItem":
             # Another act begins.

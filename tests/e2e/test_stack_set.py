@@ -1,0 +1,63 @@
+"""docs/accounts.md: its commands for StackSets, typed as they stand there."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from moto.awslambda.models import lambda_backends
+from moto.core.base_backend import BackendDict
+
+from local.cloud import Cloud
+from tests.conftest import REGION, ROOT
+
+pytestmark = pytest.mark.xdist_group("assembly")
+
+DOCUMENT = (ROOT / "docs" / "accounts.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def cloud() -> Iterator[Cloud]:
+    """Give an empty local AWS, and leave none of its other accounts."""
+    with Cloud() as cloud:
+        yield cloud
+    BackendDict.reset()
+
+
+def test_an_account_of_a_unit_gets_the_stack(cloud: Cloud, assembly: Path, tmp_path: Path) -> None:
+    """The template needs no bootstrap there, and takes the code from the Region's own bucket."""
+    bash, *others = (shutil.which(name) for name in ("bash", "jq", "zip"))
+    if not bash or not all(others):
+        pytest.skip("Only these commands need bash, jq and zip, and not all of them are on this machine.")
+    (commands,) = re.findall(r"## Through StackSets.+?```sh\n(.+?)```", DOCUMENT, re.DOTALL)
+    organizations = cloud.client("organizations")
+    organizations.create_organization(FeatureSet="ALL")
+    (root,) = organizations.list_roots()["Roots"]
+    unit = organizations.create_organizational_unit(ParentId=root["Id"], Name="vms")["OrganizationalUnit"]["Id"]
+    account = organizations.create_account(AccountName="member", Email="member@example.com")["CreateAccountStatus"]
+    member = account["AccountId"]
+    organizations.move_account(AccountId=member, SourceParentId=root["Id"], DestinationParentId=unit)
+    cloud.client("s3").create_bucket(Bucket=f"code-{REGION}")
+
+    shutil.copytree(assembly, tmp_path / "cdk.out")
+    for placeholder, value in {"BUCKET": "code", "REGION": REGION, "UNIT": unit}.items():
+        commands = re.sub(rf"(?<![A-Za-z]){placeholder}(?![A-Za-z])", value, commands)
+    # The assembly is there already.
+    commands = commands.replace("npx cdk synth --quiet\n", "")
+    variables = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "AWS_ENDPOINT_URL": cloud.endpoint_url,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": REGION,
+        "NO_PROXY": "127.0.0.1",
+    }
+    subprocess.run([bash, "-euo", "pipefail", "-c", commands], cwd=tmp_path, env=variables, check=True)
+
+    (function,) = lambda_backends[member][REGION].list_functions()
+    assert function.handler == "vm_image_import.handler.handler"
+    assert function.code["S3Bucket"] == f"code-{REGION}"

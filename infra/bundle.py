@@ -34,6 +34,8 @@ _NEVER_RUNS: Final = (
         )
     ),
     *("dateutil/zoneinfo", "s3transfer", "urllib3/contrib/emscripten"),
+    # HTTP/2 that nobody switches on. It looks for a package's version, at every start; what is used lies beside it.
+    "urllib3/http2/__init__.py",
 )
 _OF_BOTO3: Final = {
     "boto3/__init__.py": "from botocore import __version__\n",

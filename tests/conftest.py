@@ -1,10 +1,11 @@
 """What every test stands on: no credentials or settings of the person who runs it, and AWS on this machine."""
 
+import fcntl
 import json
 import os
+import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from local import image_builder
 ROOT = Path(__file__).resolve().parent.parent
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
+PARTITIONS = {REGION: "aws", "cn-north-1": "aws-cn", "us-gov-west-1": "aws-us-gov"}
+"""By one of their Regions."""
 
 
 def client(service: str, region: str = REGION) -> Any:  # noqa: ANN401 tests make requests that a typed client refuses
@@ -88,10 +91,51 @@ def mode(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give the cloud assembly: the app as it is deployed, with the real bundle and every check passed."""
-    folder = tmp_path_factory.mktemp("cdk.out")
-    # In a process of its own, as the CDK command line runs it.
-    subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=os.environ | {"CDK_OUTDIR": str(folder)}, check=True)
+    return synthesised(tmp_path_factory, "assembly", {})
+
+
+@pytest.fixture(scope="session")
+def configured_assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the cloud assembly with every statement that the role can have, in a Region of each partition."""
+    needs = {"versionScheme": "increment", "tracing": True}
+    return synthesised(tmp_path_factory, "configured", {**needs, "regions": [*PARTITIONS]})
+
+
+def synthesised(factory: pytest.TempPathFactory, name: str, configuration: Mapping[str, object]) -> Path:
+    """Return the folder of a cloud assembly; it takes many seconds, so one worker makes it for all.
+
+    As the CDK's command line makes it on a machine without Docker, credentials and anything in the home folder.
+    """
+    shared = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder, done = shared / name / "cdk.out", shared / name / "done"
+    (shared / name).mkdir(exist_ok=True)
+    with (shared / name / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            _synthesise(folder, configuration)
+            done.touch()
     return folder
+
+
+def _synthesise(folder: Path, configuration: Mapping[str, object]) -> None:
+    node = shutil.which("node")
+    assert node
+    tools, home = folder.with_name("bin"), folder.with_name("home")
+    tools.mkdir()
+    home.mkdir()
+    (tools / "node").symlink_to(node)
+    context = f"vm-image-import={json.dumps(configuration)}"
+    run = subprocess.run(
+        [str(ROOT / "node_modules/.bin/cdk"), *("synth", "--quiet", "--output", str(folder), "--context", context)],
+        cwd=ROOT,
+        env={"PATH": str(tools), "HOME": str(home), "TMPDIR": str(folder.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ from infra.interpreter import find_function_python
 from local.bench import measure, variants
 from local.bench.plot import svg
 from local.bench.stub import Stub
+from local.bench.sweeps import IMPORTS, SECONDS_A_CALL, TIMEOUT, Sweep, sweeps
 from local.bench.variants import Variant
 
 _DOCS: Final = Path(__file__).resolve().parent.parent.parent / "docs"
@@ -33,8 +34,7 @@ _COLUMNS: Final = (
     *("variant", "ms, median", "ms, least", "wall / naive", "Minstr", "instr / naive", "peak MiB", "zip MB"),
     *("calls, no import", "calls, registration"),
 )
-
-
+_SWEEP_COLUMNS: Final = ("sweep", "registered", "images told available", "seconds", "AWS calls")
 _NOT_MEASURED: Final = "-"
 
 
@@ -67,14 +67,17 @@ def main() -> int:
             results = _measure(Path(folder), stub, python, rounds, progress)
         finally:
             stub.shutdown()
+        swept = _sweep(_named(results, "shipped").variant, python, progress)
     rows = [_row(result, _named(results, "naive")) for result in results]
-    table = Table(*_COLUMNS)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    tables = [(_COLUMNS, rows), (_SWEEP_COLUMNS, [_sweep_row(number, each) for number, each in enumerate(swept, 1)])]
+    for titles, lines in tables:
+        table = Table(*titles)
+        for line in lines:
+            table.add_row(*line)
+        console.print(table)
     conditions = _conditions(python, rounds)
     console.print(conditions)
-    _keep(rows, conditions, results)
+    _keep(tables, conditions, results)
     console.print(f"Kept in {_DOCS.name}/performance.md and {_DOCS.name}/performance.svg.")
     return 0
 
@@ -107,6 +110,20 @@ def _measure(folder: Path, stub: Stub, python: str, rounds: int, progress: Progr
         )
         for variant in built
     ]
+
+
+def _sweep(shipped: Variant, python: str, progress: Progress) -> list[Sweep]:
+    step = progress.add_task(f"Sweeping {IMPORTS} imports, {SECONDS_A_CALL * 1000:.0f} ms a call", total=2 * IMPORTS)
+    done = []
+    for sweep in sweeps(shipped, python):
+        done.append(sweep)
+        progress.advance(step, sum(sweep.counts.values()))
+    return done
+
+
+def _sweep_row(number: int, sweep: Sweep) -> tuple[str, ...]:
+    dealt_with = (str(sweep.counts.get(kind, 0)) for kind in ("REGISTERED", "IMAGE_AVAILABLE"))
+    return str(number), *dealt_with, f"{sweep.seconds:.1f}", str(sweep.calls)
 
 
 def _named(results: Sequence[Result], name: str) -> Result:
@@ -147,13 +164,19 @@ def _processor() -> str:
     return f"{found[1]} ({platform.machine()})" if found else platform.machine()
 
 
-def _keep(rows: Sequence[Sequence[str]], conditions: str, results: Sequence[Result]) -> None:
+def _keep(
+    tables: Sequence[tuple[Sequence[str], Sequence[Sequence[str]]]], conditions: str, results: Sequence[Result]
+) -> None:
     document = _DOCS / "performance.md"
     before, _, rest = document.read_text(encoding="utf-8").partition(_BEGIN)
     _, _, after = rest.partition(_END)
-    lines = [_COLUMNS, ("---",) * len(_COLUMNS), *rows]
-    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    document.write_text(f"{before}{_BEGIN}{conditions}\n\n{table}{_END}{after}", encoding="utf-8")
+    cold, swept = (
+        "".join(f"| {' | '.join(line)} |\n" for line in (columns, ("---",) * len(columns), *rows))
+        for columns, rows in tables
+    )
+    backlog = f"{IMPORTS} new imports, {SECONDS_A_CALL * 1000:.0f} ms a call, sweeps of at most {TIMEOUT} s:"
+    text = f"{conditions}\n\n{cold}\n{backlog}\n\n{swept}"
+    document.write_text(f"{before}{_BEGIN}{text}{_END}{after}", encoding="utf-8")
     starts = {result.variant.name: [second * 1000 for second in result.seconds] for result in results}
     (_DOCS / "performance.svg").write_text(svg(starts), encoding="utf-8")
 

@@ -85,9 +85,9 @@ def zip_bytes(folder: Path) -> int:
         return file.tell()
 
 
-@contextlib.contextmanager
-def _started(variant: Variant, stub: Stub, python: str, ami: str) -> Iterator[tuple[ExecutionEnvironment, float]]:
-    configuration = Configuration(
+def configuration(variant: Variant, stub: Stub) -> Configuration:
+    """Return what a deployment of a variant would say about its environments, with `stub` for AWS."""
+    return Configuration(
         task_root=variant.folder,
         handler=variant.handler,
         name="bench",
@@ -105,9 +105,14 @@ def _started(variant: Variant, stub: Stub, python: str, ami: str) -> Iterator[tu
             "TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:notices",
         },
     )
+
+
+@contextlib.contextmanager
+def _started(variant: Variant, stub: Stub, python: str, ami: str) -> Iterator[tuple[ExecutionEnvironment, float]]:
+    deployed = configuration(variant, stub)
     stub.calls.clear()
     start = time.perf_counter()
-    with ExecutionEnvironment(configuration, interpreter=python, init_timeout=_TIMEOUT) as environment:
+    with ExecutionEnvironment(deployed, interpreter=python, init_timeout=_TIMEOUT) as environment:
         result = environment.invoke(event(ami), timeout=_TIMEOUT)
         seconds = time.perf_counter() - start
         if result.error:

@@ -1,9 +1,11 @@
-"""AWS's answers to one registration, at no cost of their own: what is measured is the function."""
+"""AWS's answers, at next to no cost of their own: what is measured is the function."""
 
 import json
+import time
+from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qs
 
 TASK: Final = "import-ami-0123456789abcdef0"
@@ -15,28 +17,34 @@ _IMAGE: Final = """<DescribeImagesResponse><imagesSet><item><imageId>{id}</image
 <imageOwnerId>123456789012</imageOwnerId><architecture>x86_64</architecture><name>{name}</name>
 <description>AWS-VMImport service: Linux - Ubuntu 22.04.3 LTS - 5.15.0-97-generic</description>
 <creationDate>2026-11-23T10:15:00.000Z</creationDate></item></imagesSet></DescribeImagesResponse>"""
-_TASK: Final = f"""<DescribeImportImageTasksResponse><importImageTaskSet><item><importTaskId>{TASK}</importTaskId>
-<architecture>x86_64</architecture><imageId>{AMI}</imageId><licenseType>BYOL</licenseType><platform>Linux</platform>
+_TASK: Final = """<item><importTaskId>{task}</importTaskId>
+<architecture>x86_64</architecture><imageId>{ami}</imageId><licenseType>BYOL</licenseType><platform>Linux</platform>
 <status>completed</status><snapshotDetailSet><item><userBucket><s3Bucket>exports</s3Bucket>
 <s3Key>web-server-1.4.2.ova</s3Key></userBucket><format>VMDK</format></item></snapshotDetailSet>
-<tagSet><item><key>Team</key><value>web</value></item></tagSet>
-</item></importImageTaskSet></DescribeImportImageTasksResponse>"""
+<tagSet><item><key>Team</key><value>web</value></item></tagSet></item>"""
+_TASKS: Final = """<DescribeImportImageTasksResponse><importImageTaskSet>{items}</importImageTaskSet>{more}
+</DescribeImportImageTasksResponse>"""
 _PUBLISHED: Final = "<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>"
-_IMPORTED: Final = {
-    "requestId": "r",
-    "clientToken": "c",
-    "imageArn": "arn:aws:imagebuilder:us-east-1:123456789012:image/web-server/1.4.2/1",
-}
+_ARN: Final = "arn:aws:imagebuilder:us-east-1:123456789012:image/web-server/1.4.2"
+_PAGE: Final = 100
+"""Import tasks."""
 
 
 class Stub(ThreadingTCPServer):
-    """A server that plays EC2, Image Builder, DynamoDB and SNS, and notes which operations it was asked for."""
+    """A server that plays EC2, Image Builder, DynamoDB and SNS, and notes which operations it was asked for.
+
+    It has one completed import or those that it is given: ids of import tasks, whose AMIs have the same digits. Every
+    call takes it some seconds. DynamoDB keeps what it is given, under no condition.
+    """
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, tasks: Sequence[str] = (TASK,), seconds: float = 0) -> None:
         super().__init__(("127.0.0.1", 0), _Conversation)
         self.calls: list[str] = []
+        self._amis = {AMI if task == TASK else task.removeprefix("import-"): task for task in tasks}
+        self._seconds = seconds
+        self._records: dict[str, dict[str, Any]] = {}
 
     @property
     def url(self) -> str:
@@ -48,20 +56,48 @@ class Stub(ThreadingTCPServer):
         form = parse_qs(body)
         operation = (target or "").rpartition(".")[2] or form.get("Action", [path.strip("/")])[0]
         self.calls.append(operation)
+        time.sleep(self._seconds)
         match operation:
             case "DescribeImages":
                 (ami,) = form["ImageId.1"]
-                return _IMAGE.format(id=ami, name=TASK if ami == AMI else "golden-base-2026")
+                return _IMAGE.format(id=ami, name=self._amis.get(ami, "golden-base-2026"))
             case "DescribeImportImageTasks":
-                return _TASK
+                return self._tasks(form)
             case "ImportVmImage":
-                return json.dumps(_IMPORTED)
+                return json.dumps({"imageArn": f"{_ARN}/{self.calls.count(operation)}"})
+            case "GetImage":
+                tags = {"vm-image-import:task-id": TASK}
+                return json.dumps({"image": {"state": {"status": "AVAILABLE"}, "tags": tags}})
             case "Publish":
                 return _PUBLISHED
-            case "PutItem" | "UpdateItem":
-                return "{}"
+            case "BatchGetItem" | "PutItem" | "UpdateItem":
+                return json.dumps(self._recorded(operation, json.loads(body)))
         message = f"There is no answer to {operation} here"
         raise NotImplementedError(message)
+
+    def _tasks(self, form: Mapping[str, Sequence[str]]) -> str:
+        start = int(form.get("NextToken", "0")[0])
+        wanted = form.get("ImportTaskId.1")
+        found = [(ami, task) for ami, task in self._amis.items() if not wanted or task in wanted]
+        items = "".join(_TASK.format(task=task, ami=ami) for ami, task in found[start : start + _PAGE])
+        more = f"<nextToken>{start + _PAGE}</nextToken>" if found[start + _PAGE :] else ""
+        return _TASKS.format(items=items, more=more)
+
+    def _recorded(self, operation: str, request: Mapping[str, Any]) -> Mapping[str, object]:
+        match operation:
+            case "PutItem":
+                self._records[request["Item"]["id"]["S"]] = request["Item"]
+            case "UpdateItem":
+                # As Powertools names them.
+                values = request["ExpressionAttributeValues"]
+                changed = {"data": values[":response_data"], "status": values[":status"]}
+                self._records[request["Key"]["id"]["S"]].update(changed)
+            case _:
+                ((table, wanted),) = request["RequestItems"].items()
+                keys = [key["id"]["S"] for key in wanted["Keys"]]
+                found = [self._records[key] for key in keys if key in self._records]
+                return {"Responses": {table: found}, "UnprocessedKeys": {}}
+        return {}
 
 
 class _Conversation(BaseHTTPRequestHandler):
@@ -71,14 +107,19 @@ class _Conversation(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        answer = self.server.answer(self.headers.get("X-Amz-Target"), self.path, body).encode()
+        self._answer(self.rfile.read(int(self.headers["Content-Length"])).decode())
+
+    def _answer(self, body: str) -> None:
+        answer = self.server.answer(self.headers.get("X-Amz-Target"), self.path.partition("?")[0], body).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
 
     do_PUT = do_POST  # noqa: N815 - http.server's name
+
+    def do_GET(self) -> None:
+        self._answer("")
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

@@ -15,9 +15,6 @@ from tests.contract import asked_of_botocore
 
 Report = dict[str, Any]
 
-# Both reports are made once, by the worker that takes these tests.
-pytestmark = pytest.mark.xdist_group("pruned")
-
 
 def ask(packages: Path) -> Report:
     """Return the answers of the botocore in a folder, with nothing else on the path but the standard library."""

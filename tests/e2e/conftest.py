@@ -12,7 +12,6 @@ from local.cloud import ACCOUNT, Cloud
 from local.functions import Invocation
 from tests.conftest import ROOT
 
-STACK = "VmImageImport"
 STEPS = 12
 Notices = Callable[[str], list[tuple[str, str, str]]]
 UBUNTU = {"platform": "Linux", "os": "Ubuntu 22.04.3 LTS - 5.15.0-97-generic"}
@@ -22,7 +21,7 @@ UBUNTU = {"platform": "Linux", "os": "Ubuntu 22.04.3 LTS - 5.15.0-97-generic"}
 def cloud(assembly: Path) -> Iterator[Cloud]:
     """Give a local AWS with the app deployed to it."""
     with Cloud() as cloud:
-        cloud.deploy(assembly, STACK)
+        cloud.deploy(assembly, "VmImageImport")
         cloud.client("s3").create_bucket(Bucket="exports")
         yield cloud
 
@@ -54,8 +53,10 @@ def notices(cloud: Cloud) -> Iterator[Notices]:
 
 
 def resource(cloud: Cloud, kind: str, part: str = "") -> str:
-    """Return the physical id of the stack's resource of a kind, with `part` in its logical id."""
-    answer = cloud.client("cloudformation").describe_stack_resources(StackName=STACK)
+    """Return the physical id of the one stack's resource of a kind, with `part` in its logical id."""
+    cloudformation = cloud.client("cloudformation")
+    (stack,) = cloudformation.describe_stacks()["Stacks"]
+    answer = cloudformation.describe_stack_resources(StackName=stack["StackName"])
     (found,) = (
         each["PhysicalResourceId"]
         for each in answer["StackResources"]

@@ -13,9 +13,10 @@ import pytest
 from infra.interpreter import find_function_python
 from local.bench.measure import run, zip_bytes
 from local.bench.stub import AMI, OTHER_AMI, Stub
+from local.bench.sweeps import sweeps
 from local.bench.variants import Variant
 
-pytestmark = pytest.mark.xdist_group("assembly")
+HANDLER = "vm_image_import.handler.handler"
 
 
 @pytest.fixture
@@ -91,9 +92,19 @@ print(*sys.modules)
     modules = set(printed.split())
     assert len(modules) <= 400
     assert not modules & {
-        *("aws_xray_sdk", "boto3", "fastjsonschema", "multiprocessing", "pydantic", "s3transfer"),
+        *("aws_xray_sdk", "boto3", "fastjsonschema", "importlib.metadata", "multiprocessing", "pydantic", "s3transfer"),
         *("aws_lambda_powertools.utilities.idempotency", "vm_image_import.ledger", "vm_image_import.payload"),
     }
+
+
+def test_a_sweep_costs_calls_by_the_page(artefact: Path, python: str) -> None:
+    """Two pages of imports: what is new costs five calls each, what is to be followed four; the rest four a page."""
+    counts = [(sweep.counts, sweep.calls) for sweep in sweeps(Variant("shipped", artefact, HANDLER), python, 101, 0)]
+    assert counts == [
+        ({"REGISTERED": 101}, 101 * 5 + 2 * 3),
+        ({"IMAGE_AVAILABLE": 101}, 101 * 4 + 2 * 4),
+        ({}, 2 * 4),
+    ]
 
 
 def test_calls_are_few(artefact: Path, python: str) -> None:
@@ -101,7 +112,7 @@ def test_calls_are_few(artefact: Path, python: str) -> None:
     with Stub() as stub:
         thread = threading.Thread(target=stub.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
-        shipped = Variant("shipped", artefact, "vm_image_import.handler.handler")
+        shipped = Variant("shipped", artefact, HANDLER)
         other, registration = (run(shipped, stub, python, ami).calls for ami in (OTHER_AMI, AMI))
         stub.shutdown()
         thread.join()

@@ -14,8 +14,6 @@ import pytest
 
 from tests.conftest import ROOT, client
 
-pytestmark = pytest.mark.xdist_group("assembly")
-
 ARN = "arn:aws:imagebuilder:us-east-1:123456789012:image/web-server/1.4.2"
 # What a stack could leave behind: service, operation, and where its answer has the names. Keys are no part of it: the
 # account keeps AWS's own for DynamoDB, and one of a stack waits for its deletion.

@@ -24,8 +24,6 @@ from tests.e2e.conftest import (
 )
 from vm_image_import.derive import client_token
 
-pytestmark = pytest.mark.xdist_group("assembly")
-
 
 def test_a_completed_import_becomes_an_image(cloud: Cloud) -> None:
     """The event reaches the function by its rule, and the image has name, version, platform, release and tags."""

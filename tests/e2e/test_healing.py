@@ -19,8 +19,6 @@ from tests.e2e.conftest import (
     start_import,
 )
 
-pytestmark = pytest.mark.xdist_group("assembly")
-
 
 def test_the_sweep_registers_what_no_event_led_to(cloud: Cloud, notices: Notices) -> None:
     """A lost event costs a quarter of an hour, not the image; nothing is registered or told twice."""

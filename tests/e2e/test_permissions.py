@@ -1,12 +1,10 @@
 """What the deployed policies allow against what really happens: enough, needed, and for nobody else."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,14 +13,10 @@ from moto.kms.models import kms_backends
 from local import event_bus, functions, iam, image_builder
 from local.cloud import ACCOUNT, Cloud
 from local.iam import Need
-from tests.conftest import REGION, ROOT
-from tests.e2e.conftest import STACK, golden, let_time_pass, messages, resource, start_import
-
-pytestmark = pytest.mark.xdist_group("permissions")
+from tests.conftest import REGION
+from tests.e2e.conftest import golden, let_time_pass, messages, resource, start_import
 
 ELSEWHERE = "999999999999"
-EVERY_NEED = {"vm-image-import": {"versionScheme": "increment", "tracing": True}}
-"""A configuration with which every statement is there."""
 
 
 def becomes_an_image(cloud: Cloud) -> None:
@@ -86,13 +80,10 @@ BY_LAMBDA = {"WriteLogs", "KeepFailures", "WriteTraces"}
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """Give a local AWS with the app deployed to it."""
-    folder = tmp_path_factory.mktemp("cdk.out")
-    variables = os.environ | {"CDK_OUTDIR": str(folder), "CDK_CONTEXT_JSON": json.dumps(EVERY_NEED)}
-    subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=variables, check=True)
+def cloud(configured_assembly: Path) -> Iterator[Cloud]:
+    """Give a local AWS with the app deployed to it as it needs the most."""
     with Cloud() as cloud:
-        cloud.deploy(folder, STACK)
+        cloud.deploy(configured_assembly, f"VmImageImport-{REGION}")
         cloud.client("s3").create_bucket(Bucket="exports")
         yield cloud
 

@@ -31,8 +31,6 @@ from tests.e2e.conftest import (
     start_import,
 )
 
-pytestmark = pytest.mark.xdist_group("assembly")
-
 AT_ONCE = 4
 
 

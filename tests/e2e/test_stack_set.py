@@ -15,8 +15,6 @@ from moto.core.base_backend import BackendDict
 from local.cloud import Cloud
 from tests.conftest import REGION, ROOT
 
-pytestmark = pytest.mark.xdist_group("assembly")
-
 DOCUMENT = (ROOT / "docs" / "accounts.md").read_text(encoding="utf-8")
 
 

@@ -15,13 +15,10 @@ from infra.configuration import CONTEXT_KEY
 from infra.stack import VmImageImportStack
 from tests.infra.test_configuration import EVERYTHING, INLINE
 
-pytestmark = pytest.mark.xdist_group("assembly")
-
 CFN_LINT = str(Path(sys.executable).with_name("cfn-lint"))
 
 
-@pytest.mark.parametrize("configuration", [{}, EVERYTHING], ids=["defaults", "everything"])
-@pytest.mark.parametrize("region", [None, "cn-north-1"])
+@pytest.mark.parametrize(("configuration", "region"), [({}, None), (EVERYTHING, "cn-north-1")])
 def test_findings_and_acknowledgements_are_the_same(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, configuration: object, region: str | None
 ) -> None:

@@ -1,10 +1,7 @@
 """What a deployment can configure, from the context to the function."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -16,10 +13,8 @@ from aws_cdk.assertions import Template
 
 from infra.configuration import CONTEXT_KEY, Configuration, ConfigurationError
 from infra.stack import VmImageImportStack
-from tests.conftest import ROOT
+from tests.conftest import PARTITIONS, ROOT
 from vm_image_import.settings import Settings, VersionScheme
-
-pytestmark = pytest.mark.xdist_group("assembly")
 
 INLINE = lambda_.Code.from_inline("def handler(*_): ...")
 EVERYTHING = {
@@ -149,19 +144,15 @@ def test_every_problem_is_named_at_once() -> None:
     assert len(str(caught.value).splitlines()) == 1 + 7
 
 
-def test_each_region_has_its_stack(tmp_path: Path) -> None:
+def test_each_region_has_its_stack(configured_assembly: Path) -> None:
     """One `cdk deploy --all` for all of them, in any partition: no name or ARN of another one is in a template."""
-    regions = {"eu-west-1": "aws", "cn-north-1": "aws-cn", "us-gov-west-1": "aws-us-gov"}
-    context = json.dumps({CONTEXT_KEY: {**EVERYTHING, "regions": [*regions]}})
-    variables = os.environ | {"CDK_OUTDIR": str(tmp_path), "CDK_CONTEXT_JSON": context}
-    subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=variables, check=True)
-    assert {path.name for path in tmp_path.glob("*.template.json")} == {
-        f"VmImageImport-{region}.template.json" for region in regions
+    assert {path.name for path in configured_assembly.glob("*.template.json")} == {
+        f"VmImageImport-{region}.template.json" for region in PARTITIONS
     }
-    for region, partition in regions.items():
-        text = (tmp_path / f"VmImageImport-{region}.template.json").read_text(encoding="utf-8")
+    for region, partition in PARTITIONS.items():
+        text = (configured_assembly / f"VmImageImport-{region}.template.json").read_text(encoding="utf-8")
         assert set(re.findall(r"arn:([\w-]+):", text)) == {partition}
         # The dashboard says whose prices it reckons with.
         assert set(re.findall(r"\b[a-z]{2}(?:-[a-z]+)+-\d\b", text)) == {region, "us-east-1"}
-        manifest = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))["artifacts"]
+        manifest = json.loads((configured_assembly / "manifest.json").read_text(encoding="utf-8"))["artifacts"]
         assert manifest[f"VmImageImport-{region}"]["environment"] == f"aws://unknown-account/{region}"

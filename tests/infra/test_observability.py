@@ -15,8 +15,6 @@ from tests.conftest import ROOT
 from tests.infra.test_configuration import INLINE
 from tests.infra.test_template import Template, only, resources, target
 
-pytestmark = pytest.mark.xdist_group("assembly")
-
 # By a part of the logical id: metric, statistic, seconds, periods, threshold.
 ALARMS = {
     "EventsUndelivered": ("ApproximateNumberOfMessagesVisible", "Maximum", 300, 1, 1),

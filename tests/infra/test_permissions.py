@@ -14,8 +14,6 @@ from tests.conftest import ROOT
 from tests.infra.test_configuration import EVERYTHING, INLINE
 from tests.infra.test_template import only
 
-pytestmark = pytest.mark.xdist_group("assembly")
-
 DOCUMENT = (ROOT / "docs" / "permissions.md").read_text(encoding="utf-8")
 STATEMENT = re.compile(r"^\| `(?P<sid>\w+)` \| (?P<actions>[^|]+) \| (?P<on>[^|]+) \| (?P<why>[^|]+) \|$", re.MULTILINE)
 TYPE = re.compile(r"^\| `(AWS::\w+::\w+)` \| `[^|]+` ", re.MULTILINE)

@@ -9,8 +9,6 @@ from moto.events.models import EventPattern
 
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.xdist_group("assembly")
-
 EVENTS = ROOT / "tests" / "events"
 
 # Which rule takes which event; what no rule takes never costs a run.

@@ -1,0 +1,55 @@
+"""How long sweeps take over a backlog of imports, at AWS's pace."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from local.bench.measure import configuration
+from local.bench.stub import Stub
+from local.bench.variants import Variant
+from local.lambda_runtime import ExecutionEnvironment
+
+IMPORTS: Final = 1000
+SECONDS_A_CALL: Final = 0.02
+TIMEOUT: Final = 60
+"""Seconds that a sweep has, of the five minutes of the deployed function: so that all takes several."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """One sweep: how many tasks it dealt with and how, whether it came to their end, and what it took."""
+
+    counts: dict[str, int]
+    complete: bool
+    seconds: float
+    calls: int
+
+
+def sweeps(variant: Variant, python: str, imports: int = IMPORTS, seconds: float = SECONDS_A_CALL) -> Iterator[Sweep]:
+    """Sweep until nothing is left to do: the imports are registered, their images followed, and the last one is idle.
+
+    Raises RuntimeError where a sweep fails.
+    """
+    tasks = [f"import-ami-{number:017}" for number in range(imports)]
+    with (
+        Stub(tasks, seconds) as stub,
+        ExecutionEnvironment(configuration(variant, stub), interpreter=python) as lambda_,
+    ):
+        threading.Thread(target=stub.serve_forever, daemon=True).start()
+        try:
+            counts = {"": 0}
+            while counts:
+                stub.calls.clear()
+                start = time.perf_counter()
+                result = lambda_.invoke(b'{"action": "sweep"}', timeout=TIMEOUT)
+                took = time.perf_counter() - start
+                answer = json.loads(result.payload)
+                if result.error:
+                    raise RuntimeError(answer)
+                counts = answer["counts"]
+                yield Sweep(counts, "reason" not in answer, took, len(stub.calls))
+        finally:
+            stub.shutdown()

@@ -21,6 +21,6 @@ class Ledger(Construct):
                 point_in_time_recovery_enabled=True
             ),
             encryption=dynamodb.TableEncryption.AWS_MANAGED,
-            # Without its records a new deployment would ask for images again that client tokens may not know any more.
+            # Who removed the stack by mistake can look up, and restore, what was registered.
             removal_policy=RemovalPolicy.RETAIN,
         )

@@ -1,6 +1,7 @@
 """Tells people of a fact, once."""
 
 from contextlib import suppress
+from dataclasses import replace
 
 from vm_image_import import notices
 from vm_image_import.errors import InProgressError
@@ -8,8 +9,11 @@ from vm_image_import.outcome import Outcome
 from vm_image_import.ports import Fact, Ledger, Notices
 
 
-def announce(fact: Fact, outcome: Outcome, ledger: Ledger, topic: Notices) -> None:
-    """Publish the notice of an outcome, unless that was done. Raises what the ports raise."""
+def announce(fact: Fact, outcome: Outcome, ledger: Ledger, topic: Notices) -> Outcome:
+    """Publish the notice of an outcome, unless that was done; return it, then as no news.
+
+    Raises what the ports raise.
+    """
 
     def publish() -> str:
         topic.publish(notices.of(outcome))
@@ -17,4 +21,5 @@ def announce(fact: Fact, outcome: Outcome, ledger: Ledger, topic: Notices) -> No
 
     # Where another run is at it, that one tells.
     with suppress(InProgressError):
-        ledger.once(fact, publish)
+        return replace(outcome, news=ledger.once(fact, publish).now)
+    return replace(outcome, news=False)

@@ -30,7 +30,7 @@ CONNECT_TIMEOUT: Final = 2
 READ_TIMEOUT: Final = 8
 """Seconds."""
 CONFIG: Final = Config(
-    # Three tries of at most 2 + 8 seconds for each of three calls: past that Lambda's own retry is the better one.
+    # Three tries of at most 2 + 8 seconds a call: where AWS hardly answers, Lambda's own retry is the better one.
     connect_timeout=CONNECT_TIMEOUT,
     read_timeout=READ_TIMEOUT,
     retries={"mode": "standard", "total_max_attempts": 3},
@@ -38,16 +38,22 @@ CONFIG: Final = Config(
 
 _PASSING: Final = frozenset(
     {
+        "BandwidthLimitExceeded",
         "EC2ThrottledException",
+        "LimitExceededException",
         "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
         "RequestThrottled",
         "RequestThrottledException",
         "RequestTimeout",
         "RequestTimeoutException",
-        "Throttling",
+        "SlowDown",
         "ThrottledException",
+        "Throttling",
         "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
     }
 )
 """Codes that botocore's `standard` retries take for passing whatever their status is; some come with 400."""

@@ -6,16 +6,20 @@ from typing import Final
 from vm_image_import.announce import announce
 from vm_image_import.outcome import Kind, Outcome
 from vm_image_import.ports import Fact, Images, Ledger, Notices
+from vm_image_import.telemetry import logger
 
 _ENDS: Final = {
     "AVAILABLE": Kind.IMAGE_AVAILABLE,
-    # It was available, and somebody went on from there.
     "DEPRECATED": Kind.IMAGE_AVAILABLE,
     "DISABLED": Kind.IMAGE_AVAILABLE,
     "FAILED": Kind.IMAGE_FAILED,
     "CANCELLED": Kind.IMAGE_FAILED,
 }
-_CANCELLED: Final = "The image was cancelled in Image Builder."
+_REASONS: Final = {
+    "CANCELLED": "The image was cancelled in Image Builder.",
+    "DEPRECATED": "Somebody has deprecated the image since then.",
+    "DISABLED": "Somebody has disabled the image since then.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ class Follower:
 
     def follow(self, arn: str) -> Outcome:
         """Look at the image with this build version's ARN. Raises what the ports raise."""
+        logger.append_keys(imageArn=arn)
         image = self.images.find_image(arn)
         if image is None:
             # Deleted, or not shown yet: nothing is recorded, so that the next sweep looks again.
@@ -40,7 +45,7 @@ class Follower:
         if image.status not in _ENDS:
             not_yet = f"The image is {image.status}."
             return Outcome(Kind.IN_PROGRESS, image.import_task_id, image_arn=arn, reason=not_yet)
-        reason = image.reason or (_CANCELLED if image.status == "CANCELLED" else None)
+        logger.append_keys(importTaskId=image.import_task_id)
+        reason = None if image.status == "AVAILABLE" else image.reason or _REASONS.get(image.status)
         outcome = Outcome(_ENDS[image.status], image.import_task_id, image_arn=arn, reason=reason, ami_id=image.ami_id)
-        announce(Fact("ended", arn), outcome, self.ledger, self.notices)
-        return outcome
+        return announce(Fact("ended", arn), outcome, self.ledger, self.notices)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from copy import copy
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -16,6 +17,7 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
     IdempotencyInconsistentStateError,
     IdempotencyPersistenceLayerError,
 )
+from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import DataRecord
 
 from vm_image_import.aws import told_apart
 from vm_image_import.errors import InProgressError, TransientError
@@ -37,7 +39,7 @@ class Ledger:
     def __init__(self, client: "DynamoDBClient", table: str) -> None:
         self._client = client
         self._table = table
-        self._store = DynamoDBPersistenceLayer(table, boto3_client=client)
+        self._store = _Store(table, boto3_client=client)
         self._config = IdempotencyConfig(expires_after_seconds=_KEPT_SECONDS)
 
     def start_run(self, context: "LambdaContext") -> None:
@@ -96,7 +98,32 @@ class Ledger:
                 )
             yield from answer["Responses"][self._table]
             left_over = cast("Any", answer["UnprocessedKeys"]).get(self._table, {}).get("Keys", [])
+            if len(left_over) == len(batch):
+                throttled = f"DynamoDB reads none of {len(batch)} records: ask again later."
+                raise TransientError(throttled)
             keys += [key["id"]["S"] for key in left_over]
+
+
+class _Store(DynamoDBPersistenceLayer):
+    """Powertools' table, from which a run takes back only what it put there itself."""
+
+    _begun: int | None = None
+
+    def _put_record(self, data_record: DataRecord) -> None:
+        super()._put_record(data_record)
+        self._begun = data_record.in_progress_expiry_timestamp
+
+    def _delete_record(self, data_record: DataRecord) -> None:
+        # Asked once more because its answer was lost, an unconditional deletion takes what another run put there
+        # meanwhile.
+        with suppress(self.client.exceptions.ConditionalCheckFailedException):
+            self.client.delete_item(
+                TableName=self.table_name,
+                Key=self._get_key(data_record.idempotency_key),
+                ConditionExpression="#status = :status AND #begun = :begun",
+                ExpressionAttributeNames={"#status": self.status_attr, "#begun": self.in_progress_expiry_attr},
+                ExpressionAttributeValues={":status": {"S": "INPROGRESS"}, ":begun": {"N": str(self._begun)}},
+            )
 
 
 def _key(fact: Fact) -> str:

@@ -1,14 +1,15 @@
 """What people are told, and what they can do about it."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from vm_image_import.outcome import Kind, Outcome
 
 _TROUBLESHOOTING: Final = "https://docs.aws.amazon.com/vm-import/latest/userguide/vmie_troubleshooting.html"
-_SUBJECT: Final = 100
-"""The most characters of a subject, which has to be ASCII (API reference, SNS `Publish`)."""
+_SUBJECT: Final = 99
+"""The most characters of a subject, which has to be ASCII (API reference, SNS `Publish`: less than 100)."""
 
 _REMEDIES: Final = (
     (r"Unsupported kernel version", "Install a kernel that VM Import supports, make it the default, and export again."),
@@ -52,7 +53,7 @@ def of(outcome: Outcome) -> Notice:
     lines = [
         f"{_TITLES[outcome.kind]}.",
         outcome.reason,
-        _advice(outcome),
+        *_advice(outcome),
         "",
         outcome.import_task_id and f"Import task: {outcome.import_task_id}",
         outcome.image_arn and f"Image: {outcome.image_arn}",
@@ -72,19 +73,20 @@ _TITLES: Final = {
 }
 
 
-def _advice(outcome: Outcome) -> str:
+def _advice(outcome: Outcome) -> Iterator[str]:
     match outcome.kind:
-        case Kind.IMAGE_AVAILABLE:
+        case Kind.IMAGE_AVAILABLE if not outcome.reason:
             arn = outcome.image_arn or ""
-            return f"Use it in a recipe as parentImage: {arn.rsplit('/', 2)[0]}/x.x.x"
+            yield f"Use it in a recipe as parentImage: {arn}"
+            yield f"The highest version of its name: {arn.rsplit('/', 2)[0]}/x.x.x"
         case Kind.IMAGE_FAILED:
-            return 'Put that right, and register the import once more by hand with "force": true.'
+            yield 'Put that right, and register the import once more by hand with "force": true.'
         case Kind.IMPORT_FAILED:
-            return remedy(outcome.reason or "")
+            yield remedy(outcome.reason or "")
         case Kind.REJECTED:
-            return "Put that right, on the import task's tags or in the account: the next sweep registers the import."
-        case _:
-            return "Image Builder makes it AVAILABLE by itself."
+            yield "Put that right, on the import task's tags or in the account: the next sweep registers the import."
+        case Kind.REGISTERED:
+            yield "Image Builder makes it AVAILABLE by itself."
 
 
 def remedy(status_message: str) -> str:

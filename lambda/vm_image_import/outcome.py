@@ -35,6 +35,8 @@ class Outcome:
     """For a person: what happened and what to do."""
     ami_id: str | None = None
     """For the notice; no part of the answer."""
+    news: bool = True
+    """Whether people do not know it yet; no part of the answer."""
 
     def as_answer(self) -> dict[str, object]:
         """Return the function's answer; keys that do not apply are left out."""

@@ -21,9 +21,11 @@ from vm_image_import.triggers import AmiAvailable, ManualImport
 
 _VISIBLE_AFTER: Final = timedelta(minutes=1)
 """EC2's reads lag for moments. Lambda's first retry comes after a minute: what EC2 does not show by then is gone."""
+_FAILED_AMI: Final = frozenset({"error", "failed", "invalid"})
+"""States of an AMI that never becomes one (API reference, `DescribeImages`)."""
 _NOT_RECORDED: Final = (
-    "An earlier run registered the import and was ended before it could record the image, and the import was changed"
-    " since then: look for the image in Image Builder."
+    "An earlier run registered the import and was ended before it could record the image, and the import reads"
+    " differently since then: look for the image in Image Builder."
 )
 
 
@@ -68,6 +70,8 @@ class Registrar:
 
     def tell_registered(self, import_task_id: str, number: int, registration: Registration) -> None:
         """Tell people of a registered image, unless that was done: the notice is owed where the topic refused it."""
+        if registration.told:
+            return
         outcome = _registered(Outcome(Kind.REGISTERED, import_task_id), registration)
         announce(Fact("told", about(import_task_id, number)), outcome, self.ledger, self.notices)
 
@@ -82,9 +86,9 @@ class Registrar:
         """Register without anybody asking for it, and with a notice of what went wrong."""
         outcome = self._register(ManualImport(task.id, dry_run=dry_run), task, ami, "")
         if not dry_run and outcome.kind is Kind.REJECTED:
-            announce(Fact("rejected", f"{task.id} {outcome.reason}"), outcome, self.ledger, self.notices)
+            outcome = announce(Fact("rejected", f"{task.id} {outcome.reason}"), outcome, self.ledger, self.notices)
         elif not dry_run and outcome.kind is Kind.IMPORT_FAILED:
-            announce(Fact("ended", task.id), outcome, self.ledger, self.notices)
+            outcome = announce(Fact("ended", task.id), outcome, self.ledger, self.notices)
         return outcome
 
     def register_task(self, trigger: ManualImport, run: str) -> Outcome:
@@ -137,11 +141,11 @@ class Registrar:
         except InProgressError as error:
             return replace(outcome, kind=Kind.IN_PROGRESS, reason=str(error))
         registration = Registration.of_record(once.value)
-        if not registration.told:
-            self.tell_registered(task.id, number, registration)
         registered = _registered(outcome, registration)
         if once.now and registration.arn:
             return registered
+        if not once.now:
+            self.tell_registered(task.id, number, registration)
         reason = 'The import was registered before. To register it once more write "force": true.'
         return replace(registered, kind=Kind.ALREADY_REGISTERED, reason=reason)
 
@@ -207,7 +211,8 @@ def _ready_ami(task: ImportTask, ami: Ami | None) -> Ami | Outcome:
     if ami.is_copy:
         return Outcome(Kind.IGNORED, task.id, reason=f"{ami.id} is a copy of {ami.source_image_id}.")
     if ami.state != "available":
-        return Outcome(Kind.IGNORED, task.id, reason=f"{ami.id} is {ami.state}, so it cannot be registered.")
+        kind = Kind.REJECTED if ami.state in _FAILED_AMI else Kind.IGNORED
+        return Outcome(kind, task.id, reason=f"{ami.id} is {ami.state}, so it cannot be registered.", ami_id=ami.id)
     if task.image_id and task.image_id != ami.id:
         return Outcome(Kind.IGNORED, task.id, reason=f"The import made {task.image_id}, not {ami.id}.")
     return ami

@@ -57,7 +57,7 @@ class Sweeper:
         Raises SweepError at the end, with everything that went wrong; what could be dealt with was.
         """
         swept = Swept()
-        open_tasks = self._open_tasks(swept.problems, dry_run=dry_run)
+        open_tasks = list(self._open_tasks(swept, out_of_time, dry_run=dry_run))
         # A sweep that runs out of time must not leave the same tasks to the next one again and again.
         random.shuffle(open_tasks)
         for task_id, steps in open_tasks:
@@ -75,29 +75,37 @@ class Sweeper:
                     if outcome:
                         tell(outcome, dry_run=dry_run)
                         swept.outcomes.append(outcome)
-        logger.remove_keys(["importTaskId"])
+            logger.remove_keys(["importTaskId", "imageArn"])
         if swept.problems:
             swept.problems += [] if swept.complete else [_OUT_OF_TIME]
             raise SweepError(swept.problems)
         return swept
 
-    def _open_tasks(self, problems: list[str], *, dry_run: bool) -> list[tuple[str, list[_Step]]]:
-        """Return the ids of the tasks with something left to do, and what that is."""
-        found = []
+    def _open_tasks(
+        self, swept: Swept, out_of_time: Callable[[], bool], *, dry_run: bool
+    ) -> Iterator[tuple[str, list[_Step]]]:
+        """Yield the ids of the tasks with something left to do, and what that is; note in `swept` what went wrong."""
         try:
             for page in self.imports.finished_tasks():
-                made = registrations(self.ledger, [task.id for task in page])
-                wanted = {task.id: dict(self._steps(task, made[task.id], dry_run=dry_run)) for task in page}
-                done = self.ledger.known(fact for steps in wanted.values() for fact in steps)
-                left = {
-                    task_id: [step for fact, step in steps.items() if fact not in done]
-                    for task_id, steps in wanted.items()
-                }
-                found += [(task_id, steps) for task_id, steps in left.items() if steps]
+                try:
+                    yield from self._open_of_page(page, dry_run=dry_run)
+                except Exception as error:  # noqa: BLE001 - collected, and raised at the end
+                    logger.exception("Failed")
+                    swept.problems.append(f"{page[0].id} and {len(page) - 1} more: {error}")
+                if out_of_time():
+                    swept.complete = False
+                    return
         except Exception as error:  # noqa: BLE001 - collected, and raised at the end
             logger.exception("Failed")
-            problems.append(f"The import tasks could not be listed to the end: {error}")
-        return found
+            swept.problems.append(f"The import tasks could not be listed to the end: {error}")
+
+    def _open_of_page(self, page: Sequence[ImportTask], *, dry_run: bool) -> Iterator[tuple[str, list[_Step]]]:
+        made = registrations(self.ledger, [task.id for task in page])
+        wanted = {task.id: dict(self._steps(task, made[task.id], dry_run=dry_run)) for task in page}
+        done = self.ledger.known(fact for steps in wanted.values() for fact in steps)
+        for task_id, steps in wanted.items():
+            if left := [step for fact, step in steps.items() if fact not in done]:
+                yield task_id, left
 
     def _steps(self, task: ImportTask, made: Sequence[Registration], *, dry_run: bool) -> Iterator[tuple[Fact, _Step]]:
         """Yield the facts after which nothing is left to do for a task, and what leads to each."""

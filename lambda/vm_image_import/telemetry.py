@@ -29,11 +29,11 @@ _ASKS_FOR_SOMEBODY: Final = frozenset({Kind.IMPORT_FAILED, Kind.IMAGE_FAILED, Ki
 def tell(outcome: Outcome, *, dry_run: bool) -> None:
     """Log an outcome, as a warning where somebody has to act, and count it where there is a metric for it.
 
-    What a dry run comes to is not counted.
+    What a dry run comes to is not counted, nor what was told before.
     """
     log = logger.warning if outcome.kind in _ASKS_FOR_SOMEBODY else logger.info
     log("Done", extra=outcome.as_answer())
-    if outcome.kind in _COUNTED and not dry_run:
+    if outcome.kind in _COUNTED and outcome.news and not dry_run:
         metrics.add_metric(_COUNTED[outcome.kind], MetricUnit.Count, 1)
 
 

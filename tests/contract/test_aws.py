@@ -6,11 +6,12 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
-from typing import Final
+from typing import Any, Final, cast
 
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.retries import standard
 
 from tests.conftest import REGION
 from vm_image_import.aws import _PASSING, CONFIG, Ec2, ImageBuilder
@@ -116,6 +117,16 @@ def image_builder_error(told: Told, status: int, code: str) -> None:
     """Let Image Builder answer an error."""
     told.status, told.body = status, json.dumps({"message": "Why."}).encode()
     told.headers = (("x-amzn-ErrorType", code),)
+
+
+def test_what_botocore_tries_again_is_what_may_pass() -> None:
+    """The codes are those of its `standard` retries: what they have tried in vain may pass later."""
+    # Its types leave them out.
+    passing, throttled = (
+        cast("Any", standard.TransientRetryableChecker),
+        cast("Any", standard.ThrottledRetryableChecker),
+    )
+    assert {*passing._TRANSIENT_ERROR_CODES, *throttled._THROTTLED_ERROR_CODES} == _PASSING  # noqa: SLF001 - nowhere else
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 """The ledger on the local DynamoDB, as Powertools and the sweep's batches read and write it."""
 
+import json
 import time
 from functools import partial
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import boto3
 import pytest
@@ -79,6 +80,23 @@ def test_a_failure_leaves_nothing_behind(ledger: Ledger) -> None:
     assert ledger.once(FACT, lambda: "arn") == ("arn", True)
 
 
+def test_a_failure_takes_back_only_what_it_began(ledger: Ledger) -> None:
+    """Its deletion is asked for again where its answer is lost, and another run may have acted meanwhile."""
+    boto = client("dynamodb")
+
+    def fail_slowly() -> str:
+        (mine,) = boto.scan(TableName=TABLE)["Items"]
+        boto.delete_item(TableName=TABLE, Key={"id": mine["id"]})
+        other = Ledger(boto3.client("dynamodb"), TABLE)
+        other.start_run(context(61_000))
+        other.once(FACT, lambda: "arn")
+        return fail()
+
+    with pytest.raises(PermanentError):
+        ledger.once(FACT, fail_slowly)
+    assert ledger.known([FACT]) == {FACT: "arn"}
+
+
 def test_an_empty_value_is_a_record(ledger: Ledger) -> None:
     """That only the client token is known of an image is something to remember, too."""
     ledger.once(FACT, lambda: "")
@@ -134,6 +152,23 @@ def test_many_facts_cost_a_call_per_hundred(ledger: Ledger) -> None:
     assert len(calls) == 3
     assert Ledger(dynamodb, TABLE).known([]) == {}
     assert len(calls) == 3
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_table_that_reads_nothing_is_raised() -> None:
+    """A sweep does not ask for ever: what is left over each time makes progress, or is tried again later."""
+    dynamodb = boto3.client("dynamodb")
+    facts = [Fact("registered", f"import-ami-{number:08}") for number in range(3)]
+    asked = []
+
+    def unprocessed(params: dict[str, Any], **_: object) -> Any:  # noqa: ANN401 - botocore's hook
+        asked.append(json.loads(params["body"])["RequestItems"])
+        return SimpleNamespace(status_code=200), {"Responses": {TABLE: []}, "UnprocessedKeys": asked[-1]}
+
+    dynamodb.meta.events.register("before-call.dynamodb.BatchGetItem", unprocessed)
+    with pytest.raises(TransientError, match="none of 3 records"):
+        Ledger(dynamodb, TABLE).known(facts)
+    assert len(asked) == 1
 
 
 def test_a_table_that_does_not_answer_is_raised(mode: str) -> None:

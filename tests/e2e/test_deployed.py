@@ -227,9 +227,9 @@ def test_a_version_tag_that_is_no_version_is_rejected(cloud: Cloud) -> None:
     assert "'latest' is no version: write it like 1.4.2" in rejected["reason"]
 
 
-@pytest.mark.parametrize("message", ["ClientError: Unsupported kernel version 4.15.0-1021-aws"])
-def test_a_failed_import_is_told_in_ec2s_words(cloud: Cloud, message: str) -> None:
+def test_a_failed_import_is_told_in_ec2s_words(cloud: Cloud) -> None:
     """A person who asks learns at once why there is no image."""
+    message = "ClientError: Unsupported kernel version 4.15.0-1021-aws"
     task = start_import(cloud, "exports/legacy-1.0.ova", {"status-message": message})
     let_time_pass(cloud)
     answer = invoke(cloud, {"importTaskId": task})

@@ -27,8 +27,8 @@ class Images(Aws):
     [
         ("PENDING", Kind.IN_PROGRESS, None),
         ("AVAILABLE", Kind.IMAGE_AVAILABLE, "parentImage: "),
-        ("DEPRECATED", Kind.IMAGE_AVAILABLE, "parentImage: "),
-        ("DISABLED", Kind.IMAGE_AVAILABLE, "parentImage: "),
+        ("DEPRECATED", Kind.IMAGE_AVAILABLE, "deprecated the image since then"),
+        ("DISABLED", Kind.IMAGE_AVAILABLE, "disabled the image since then"),
         ("FAILED", Kind.IMAGE_FAILED, "force"),
         ("CANCELLED", Kind.IMAGE_FAILED, "was cancelled in Image Builder"),
         ("DELETED", Kind.IGNORED, None),
@@ -38,10 +38,14 @@ def test_every_end_is_told_once_and_settled(status: str, kind: Kind, told: str |
     """What is at its end is recorded, so that nobody asks again; people hear of what they can use or mend."""
     aws = Images(image=Image(ARN, status=status, import_task_id=TASK_ID))
     follower = Follower(aws, aws, aws)
-    assert [follower.follow(ARN).kind for _ in range(2)] == [kind] * 2
+    outcomes = [follower.follow(ARN) for _ in range(2)]
+    assert [outcome.kind for outcome in outcomes] == [kind] * 2
+    # What was told before is not counted again.
+    assert not told or [outcome.news for outcome in outcomes] == [True, False]
     assert (Fact("ended", ARN) in aws.ledger) is (kind is not Kind.IN_PROGRESS)
     assert [told in notice.message for notice in aws.told if told] == ([True] if told else [])
     assert len(aws.told) == (1 if told else 0)
+    assert status == "AVAILABLE" or not any("parentImage" in notice.message for notice in aws.told)
 
 
 @pytest.mark.parametrize("image", [None, Image(ARN, status="AVAILABLE")])

@@ -98,7 +98,7 @@ payloads: Final = st.fixed_dictionaries(
     {"importTaskId": SPECIAL["ImportTaskId"]},
     optional={
         "name": st.text(min_size=3, max_size=128),
-        "semanticVersion": st.one_of(st.text(min_size=1), st.sampled_from(("1.4", "20261123", "v1073741824"))),
+        "semanticVersion": st.text(min_size=1, max_size=64) | st.sampled_from(("1.4", "20261123", "v1073741824")),
         "description": st.text(min_size=1, max_size=1024),
         "platform": st.sampled_from(("Windows", "Linux", "macOS")),
         "osVersion": st.text(min_size=1),

@@ -147,9 +147,10 @@ def test_a_failure_leaves_nothing_behind() -> None:
 
 @pytest.mark.parametrize("refusal", [TransientError("SNS"), PermanentError("SNS")])
 def test_a_notice_that_cannot_be_sent_is_sent_later(refusal: Exception) -> None:
-    """The image stands and is not asked for again, however long SNS refuses; the run fails until people are told."""
+    """The image stands and is not asked for again; whoever comes later fails until people are told."""
     aws = Aws(TASK, AMI, mute=refusal)
-    for attempt in (aws.on_event, aws.by_sweep):
+    assert aws.on_event().kind is Kind.REGISTERED
+    for attempt in (aws.on_event, aws.by_sweep, aws.by_hand):
         with pytest.raises(type(refusal)):
             attempt()
     aws.mute = None
@@ -195,11 +196,15 @@ def test_a_tag_that_goes_wrong_afterwards_changes_nothing() -> None:
     assert [notice.outcome for notice in aws.told] == ["REGISTERED"]
 
 
-@pytest.mark.parametrize("tags", [{"Version": "latest"}], ids=["rejected"])
-def test_a_rejection_is_told_once_and_can_be_put_right(tags: dict[str, str]) -> None:
-    """The same reason is one notice, however often it is met; a corrected tag is registered by the next sweep."""
-    aws = Aws(replace(TASK, tags=tags), AMI)
-    assert [aws.on_event().kind, aws.by_sweep().kind, aws.by_sweep().kind] == [Kind.REJECTED] * 3
+def test_a_rejection_is_told_once_and_can_be_put_right() -> None:
+    """The same reason is one notice and one count, however often it is met; the next sweep takes a corrected tag."""
+    aws = Aws(replace(TASK, tags={"Version": "latest"}), AMI)
+    outcomes = [aws.on_event(), aws.by_sweep(), aws.by_sweep()]
+    assert [(outcome.kind, outcome.news) for outcome in outcomes] == [
+        (Kind.REJECTED, True),
+        (Kind.REJECTED, False),
+        (Kind.REJECTED, False),
+    ]
     assert [notice.outcome for notice in aws.told] == ["REJECTED"]
     aws.task = replace(TASK, tags={"Version": "2.0"})
     assert aws.by_sweep().kind is Kind.REGISTERED
@@ -209,7 +214,9 @@ def test_a_rejection_is_told_once_and_can_be_put_right(tags: dict[str, str]) -> 
 def test_a_failed_import_is_told_once() -> None:
     """With EC2's own words and what to do about them; a cancelled one is nobody's news."""
     aws = Aws(FAILED)
-    assert [aws.by_sweep().kind, aws.by_sweep().kind] == [Kind.IMPORT_FAILED] * 2
+    outcomes = [aws.by_sweep(), aws.by_sweep()]
+    assert [outcome.kind for outcome in outcomes] == [Kind.IMPORT_FAILED] * 2
+    assert [outcome.news for outcome in outcomes] == [True, False]
     (notice,) = aws.told
     assert "ClientError: Unsupported kernel version X" in notice.message
     assert "Install a kernel that VM Import supports" in notice.message
@@ -309,6 +316,7 @@ def test_an_available_ami_is_registered_whatever_the_task_says(status: str | Non
         (RUNNING, None, Kind.IN_PROGRESS, "converting, 39 %"),
         (ImportTask(TASK_ID), None, Kind.IN_PROGRESS, "still running"),
         (TASK, replace(AMI, state="pending"), Kind.IN_PROGRESS, "still running"),
+        (TASK, replace(AMI, state="failed"), Kind.REJECTED, "is failed"),
         (TASK, None, Kind.IGNORED, "gone, or ask again"),
         (replace(TASK, image_id=None), None, Kind.IGNORED, "gone, or ask again"),
         (FAILED, None, Kind.IMPORT_FAILED, "ClientError: Unsupported kernel version X"),
@@ -321,6 +329,7 @@ def test_an_available_ami_is_registered_whatever_the_task_says(status: str | Non
         "active",
         "bare",
         "AMI pending",
+        "AMI failed",
         "AMI gone",
         "AMI never named",
         "failed",

@@ -1,8 +1,9 @@
 """The sweep: what it costs, what it leaves, and what stops it."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain, count
+from itertools import chain
 from typing import Any, cast
 
 import pytest
@@ -75,9 +76,9 @@ class Everything:
         return Outcome(Kind.IMAGE_AVAILABLE, image_arn=arn)
 
     def sweep(self, in_time: int = 10_000) -> Swept:
-        clock = count(1)
-        use_case = cast("Any", self)
-        return Sweeper(self, self, use_case, use_case).sweep(lambda: next(clock) > in_time, dry_run=False)
+        use_case, before = cast("Any", self), len(self.asked)
+        sweeper = Sweeper(self, self, use_case, use_case)
+        return sweeper.sweep(lambda: len(self.asked) - before >= in_time, dry_run=False)
 
 
 def test_what_is_missing_is_registered() -> None:
@@ -160,8 +161,8 @@ def test_an_image_of_which_only_the_token_is_known_is_left_alone() -> None:
     assert aws.asked == []
 
 
-def test_nothing_new_costs_three_reads_a_page() -> None:
-    """Of what is registered, what was forced, and what ended; however many images there are."""
+def test_nothing_new_is_looked_up_three_times_a_page() -> None:
+    """What is registered, what was forced, and what ended; however many images there are."""
     many = tasks(1000)
     records = {Fact("registered", task.id): Registration(f"arn-{task.id}", "ami").as_record() for task in many}
     records |= {Fact("ended", f"arn-{task.id}"): "IMAGE_AVAILABLE" for task in many}
@@ -190,6 +191,28 @@ def test_a_page_that_cannot_be_read_does_not_stop_what_was() -> None:
         "The import tasks could not be listed to the end: denied",
         "import-ami-00000001: throttled",
     )
+
+
+def test_a_record_that_cannot_be_read_does_not_stop_other_pages() -> None:
+    """What is wrong is raised at the end, and names where."""
+    bad, good = tasks(2)
+    aws = Everything([[bad], [good]], {Fact("registered", bad.id): "?"})
+    with pytest.raises(SweepError, match="import-ami-00000000 and 0 more: "):
+        aws.sweep()
+    assert aws.asked == [f"register {good.id}"]
+
+
+def test_a_record_of_a_later_version_is_read() -> None:
+    """Who goes back to an earlier one of this program loses no import for it."""
+    record = json.dumps({**Registration("arn", "ami")._asdict(), "later": 1})
+    assert Registration.of_record(record) == Registration("arn", "ami")
+
+
+def test_a_list_that_takes_all_the_time_is_told() -> None:
+    """Lambda does not have to end the run."""
+    aws = Everything([tasks(1), tasks(1)])
+    swept = aws.sweep(in_time=0)
+    assert (swept.complete, aws.reads) == (False, 2)
 
 
 def _unreadable() -> Iterator[list[ImportTask]]:

@@ -30,8 +30,16 @@ _BEFORE: Final = ("killed before", "dropped before", "no connection")
 _AFTER: Final = ("killed after", "dropped after", "no answer")
 _FAULTS: Final[tuple[str, ...]] = (*REFUSALS, *_BEFORE, *_AFTER, "stale read")
 _LIKELY: Final = 0.1
-_CRASHES: Final = {"ImportVmImage": ("killed after", 0.3), "UpdateItem": ("killed before", 0.1)}
-"""Where a crash hurts most: the image is made, and nobody knows."""
+_WHERE_IT_HURTS: Final = {
+    # The image is made, and nobody knows.
+    "ImportVmImage": ("killed after", 0.3),
+    "UpdateItem": ("killed before", 0.1),
+    # What was begun is taken back, and somebody else begins before that is asked for once more.
+    "Publish": ("denied", 0.15),
+    "DeleteItem": ("no answer", 0.5),
+}
+_OVERTAKEN: Final = 0.05
+_OVERTAKEN_WHERE_IT_HURTS: Final = {"DeleteItem": 0.5}
 _READS: Final = frozenset({"DescribeImages", "DescribeImportImageTasks", "GetImage", "ListImages"})
 """The ones that may be stale: the ledger's are consistent."""
 _WRITES: Final = frozenset({"DeleteItem", "ImportVmImage", "Publish", "PutItem", "UpdateItem"})
@@ -63,8 +71,8 @@ class Network:
     """Lets virtual time pass, in seconds."""
     stale: Callable[[str], AbstractContextManager[None]]
     """Returns a context in which the local AWS answers an operation as it would have a while ago."""
-    overtake: Callable[[], None]
-    """Lets another run that is due go first, in the middle of this one."""
+    overtake: Callable[[float], None]
+    """Lets another run that is due go first, in the middle of this one, with the likelihood that it is given."""
     counts: Counter[str]
     faulty: bool = False
     slow: bool = False
@@ -85,11 +93,11 @@ class Network:
         if not self.runs:
             # A person asks.
             return _moto(botocore_stubber, event_name, request)
+        run, operation = self.runs[-1], event_name.rpartition(".")[2]
         if self.faulty:
-            self.overtake()
+            self.overtake(_OVERTAKEN_WHERE_IT_HURTS.get(operation, _OVERTAKEN))
             if self.slow:
                 self.wait(self.chance.uniform(0, READ_TIMEOUT))
-        run, operation = self.runs[-1], event_name.rpartition(".")[2]
         if run.dry and operation in _WRITES:
             self.broken.append(f"a dry run called {operation}")
         if self.now() >= run.end:
@@ -131,7 +139,7 @@ class Network:
             return "denied"
         if not self.faulty:
             return ""
-        crash, likely = _CRASHES.get(operation, ("", 0.0))
+        crash, likely = _WHERE_IT_HURTS.get(operation, ("", 0.0))
         if self.chance.random() < likely:
             return crash
         fault = self.chance.choice(_FAULTS) if self.chance.random() < _LIKELY else ""

@@ -63,11 +63,11 @@ _BY_HAND: Final[tuple[dict[str, object], ...]] = (
 """What people add to the id of an import that they ask for."""
 _TOKENS_KEPT: Final = 60 * _MINUTE
 """Image Builder's memory, which is not documented: it outlasts what crashes, but no topic that refuses for hours."""
-_FAILURE: Final = "ClientError: Unsupported kernel version 4.15.0-1021-aws"
-_NO_IMAGE: Final = "Image Builder cannot make the image."
+FAILURE: Final = "ClientError: Unsupported kernel version 4.15.0-1021-aws"
+_NOT_MADE: Final = "Image Builder cannot make the image."
 KINDS: Final = (
-    *("good", "good", "unversioned", "failed", "cancelled", "wrong tag", "retagged"),
-    *("poisoned", "deregistered", "image fails"),
+    *("good", "good", "unversioned", "failed", "cancelled", "wrong tag", "put right late", "retagged"),
+    *("poisoned", "poisoned", "deregistered", "image fails"),
 )
 
 
@@ -77,6 +77,7 @@ class Import:
 
     task: str
     kind: str
+    key: str
     name: str
     version: str
 
@@ -101,7 +102,10 @@ class World:
         self.deregistered: set[str] = set()
         """Tasks whose AMI somebody took away."""
         self.forced: Counter[str] = Counter()
-        """Runs that forced an import, by task; whoever starts one that fails has to do so again."""
+        """Runs that forced an import, by task."""
+        self.failed_forces: Counter[str] = Counter()
+        """Those of them that failed: whoever started one has to do so again."""
+        self._late = False
         self.network = Network(self.chance, _now, self._wait, self._stale, self._overtake, self.counts)
         self._events_arrive = self.chance.random() > 0.3
         self._due: list[tuple[datetime, object, int]] = []
@@ -152,7 +156,7 @@ class World:
             AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
             BillingMode="PAY_PER_REQUEST",
         )
-        for _ in range(self.chance.randint(1, 3)):
+        for _ in range(self.chance.randint(1, 4)):
             self._start_import()
         self.network.faulty = True
         self.network.topic_refuses = self.chance.random() < 0.1
@@ -162,6 +166,8 @@ class World:
         if self.network.topic_refuses:
             self._pass(4 * _SWEEP_MINUTES)
             self.network.topic_refuses = False
+        self._pass(_SWEEP_MINUTES)
+        self._late = True
         self._pass(2 * _SWEEP_MINUTES)
         self._age()
         self.images = list(self._image_builder.images.values())
@@ -171,7 +177,7 @@ class World:
         """Let Image Builder give up certain imports, once it has begun."""
         begun = any(image.params["vmImportTaskId"] == task for image in self._image_builder.images.values())
         kind = next((each.kind for each in self.imports if each.task == task), "")
-        return _NO_IMAGE if begun and kind == "image fails" else ImageBuilderBackend.failure(self._image_builder, task)
+        return _NOT_MADE if begun and kind == "image fails" else ImageBuilderBackend.failure(self._image_builder, task)
 
     def _start_import(self) -> None:
         number, kind = len(self.imports), self.chance.choice(KINDS)
@@ -180,14 +186,15 @@ class World:
         key, version = (
             (f"{name}.ova", "1.0.0") if kind == "unversioned" else (f"{name}-1.{number}.ova", f"1.{number}.0")
         )
-        metadata = {"platform": "Linux"} | ({"status-message": _FAILURE} if kind == "failed" else {})
+        metadata = {"platform": "Linux"} | ({"status-message": FAILURE} if kind == "failed" else {})
         _client("s3").put_object(Bucket=_BUCKET, Key=key, Body=b"disk", Metadata=metadata)
-        tags = [{"Key": "Version", "Value": "latest"}] if kind == "wrong tag" else []
+        wrong = kind in {"wrong tag", "put right late"}
+        tags = [{"Key": "Version", "Value": "latest"}] if wrong else []
         task = _client("ec2").import_image(
             DiskContainers=[{"UserBucket": {"S3Bucket": _BUCKET, "S3Key": key}}],
             TagSpecifications=[{"ResourceType": "import-image-task", "Tags": tags}] if tags else [],
         )["ImportTaskId"]
-        self.imports.append(Import(task, kind, name, "7.0.0" if kind == "wrong tag" else version))
+        self.imports.append(Import(task, kind, key, name, "7.0.0" if wrong else version))
 
     def _pass(self, minutes: int) -> None:
         for minute in range(1, minutes + 1):
@@ -210,7 +217,9 @@ class World:
         now_and_then = self.network.faulty and self.chance.random() < 0.06
         if each.kind == "cancelled" and task.answer["Status"] == "active" and self.chance.random() < 0.5:
             task.cancel(None)
-        elif each.kind == "wrong tag" and (now_and_then or not self.network.faulty):
+        elif (each.kind == "wrong tag" and (now_and_then or not self.network.faulty)) or (
+            each.kind == "put right late" and self._late
+        ):
             _tag(each.task, "Version", "7.0")
         elif each.kind == "retagged" and now_and_then:
             _tag(each.task, "Team", str(self.chance.random()))
@@ -221,7 +230,7 @@ class World:
             self._due.append((_now(), {"importTaskId": each.task} | self.chance.choice(_BY_HAND), 1))
         elif now_and_then and self.chance.random() < 0.2:
             self._due.append((_now(), {"action": "sweep", "dryRun": True}, 1))
-        elif now_and_then and self.chance.random() < 0.3:
+        elif self.network.faulty and self.chance.random() < 0.03:
             self._meddle_with_image(each)
         elif now_and_then and (image_id := task.answer.get("ImageId")) in self._ec2.amis:
             self._again(str(image_id))
@@ -290,8 +299,8 @@ class World:
         for _, event, attempt in due:
             self._run(event, attempt)
 
-    def _overtake(self) -> None:
-        if len(self.network.runs) < 3 and self._due and self.chance.random() < 0.05:
+    def _overtake(self, likely: float) -> None:
+        if len(self.network.runs) < 3 and self._due and self.chance.random() < likely:
             self.counts["runs in the middle of others"] += 1
             _, event, attempt = self._due.pop(self.chance.randrange(len(self._due)))
             self._run(event, attempt)
@@ -321,8 +330,10 @@ class World:
             self.counts[f"answers: {answer['outcome']}"] += 1
         except (Exception, KilledError) as error:  # noqa: BLE001 - every failure of a run is Lambda's to repeat
             self.counts[f"runs failed: {type(error).__name__}"] += 1
-            # By hand nobody tries again.
-            if attempt < 3 and not by_hand:
+            if asked.get("force"):
+                self.failed_forces[asked["importTaskId"]] += 1
+            # By hand nobody tries again, and in quiet times one sweep has to do.
+            if attempt < 3 and not by_hand and self.network.faulty:
                 self._due.append((_now() + attempt * _MINUTE, event, attempt + 1))
         finally:
             self.network.leave_unrecorded(self.network.runs.pop())

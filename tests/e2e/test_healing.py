@@ -1,6 +1,8 @@
 """What is lost, late, twice or broken on the way, with the deployed template and the bundled artefact."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -12,10 +14,12 @@ from tests.e2e.conftest import (
     Notices,
     answer_of,
     builds,
+    golden,
     invoke,
     let_time_pass,
     lose_events,
     metrics_of,
+    resource,
     start_import,
 )
 
@@ -34,7 +38,7 @@ def test_the_sweep_registers_what_no_event_led_to(cloud: Cloud, notices: Notices
     assert [outcome for outcome, *_ in notices(task)] == ["REGISTERED", "IMAGE_AVAILABLE"]
     _, subject, message = notices(task)[-1]
     assert subject == "Image available: lost/1.0.0/1"
-    assert f"parentImage: arn:aws:imagebuilder:us-east-1:{ACCOUNT}:image/lost/x.x.x" in message
+    assert f"parentImage: arn:aws:imagebuilder:us-east-1:{ACCOUNT}:image/lost/1.0.0/1" in message
 
 
 def test_events_tell_sooner(cloud: Cloud, notices: Notices) -> None:
@@ -68,6 +72,22 @@ def test_a_failed_import_is_told_once_with_a_remedy(cloud: Cloud, notices: Notic
     assert metrics_of(functions.invocations()[-2].result.logs) >= {"ImportsFailed", "SweepsCompleted"}
 
 
+def test_a_failed_import_that_several_runs_see_is_told_once(cloud: Cloud, notices: Notices) -> None:
+    """Where its message is unknown, with the page on which AWS explains."""
+    task = start_import(cloud, "exports/new-9.0.ova", {"status-message": "ClientError: Something new"})
+    let_time_pass(cloud)
+    function = resource(cloud, "AWS::Lambda::Function")
+    clients = [cloud.client("lambda") for _ in range(3)]
+    with ThreadPoolExecutor(len(clients)) as pool:
+        sweep = b'{"action": "sweep"}'
+        answers = list(pool.map(lambda each: each.invoke(FunctionName=function, Payload=sweep), clients))
+    assert not any("FunctionError" in answer for answer in answers)
+    ((outcome, _, text),) = notices(task)
+    assert outcome == "IMPORT_FAILED"
+    assert "ClientError: Something new" in text
+    assert "/vmie_troubleshooting.html" in text
+
+
 def test_a_cancelled_import_is_nobodys_news(cloud: Cloud, notices: Notices) -> None:
     """What a person did on purpose is not reported."""
     task = start_import(cloud, "exports/cancelled-9.0.ova")
@@ -90,17 +110,38 @@ def test_a_corrected_tag_is_registered_by_the_next_sweep(cloud: Cloud, notices: 
     assert image["version"] == "3.0.0/1"
 
 
-def test_an_image_that_fails_is_told(cloud: Cloud, notices: Notices, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Image Builder's reason reaches people, and the metric an alarm."""
-    task = start_import(cloud, "exports/broken-1.0.ova")
-    backend = image_builder.backends[ACCOUNT][REGION]
-    monkeypatch.setattr(backend, "failure", lambda task_id: "No space." if task_id == task and backend.images else None)
-    monkeypatch.setattr(backend, "unknown_task_is_error", False)
-    let_time_pass(cloud)
+@pytest.mark.parametrize("by", ["event", "sweep"])
+@pytest.mark.parametrize("status", ["FAILED", "CANCELLED"])
+def test_an_image_that_fails_is_told(cloud: Cloud, notices: Notices, status: str, by: str) -> None:
+    """Its reason reaches people, once, and the metric an alarm; whether its event comes or not."""
+    name = f"{status}-{by}".lower()
+    task = start_import(cloud, f"exports/{name}-1.0.ova")
+    lose_events(cloud)
     cloud.sweep()
-    ((_, _, _), (outcome, subject, text)) = notices(task)
-    assert (outcome, subject) == ("IMAGE_FAILED", "Image failed: broken/1.0.0/1")
-    assert "No space." in text
+    (image,) = (each for each in image_builder.backends[ACCOUNT][REGION].listed() if f"/{name}/" in each.arn)
+    image.state = {"status": status} | ({"reason": "No space."} if status == "FAILED" else {})
+    if by == "event":
+        detail = {"state": image.state}
+        event_bus.deliver(golden("image-available", id=name, resources=[image.arn], detail=detail))
+        functions.run_queued()
+    for _ in range(2):
+        cloud.sweep()
+    ((registered, *_), (outcome, subject, text)) = notices(task)
+    assert (registered, outcome, subject) == ("REGISTERED", "IMAGE_FAILED", f"Image failed: {name}/1.0.0/1")
+    assert ("No space." if status == "FAILED" else "was cancelled") in text
+    runs = [run.result.logs for run in functions.invocations() if image.arn in run.result.logs]
+    assert [run for run in runs if "ImagesFailed" in metrics_of(run)] == runs[-1:]
+
+
+def test_a_record_outlives_what_ec2_remembers(cloud: Cloud) -> None:
+    """EC2 lists a task for 7 days; what is known of it stays for 60."""
+    let_time_pass(cloud)
+    start_import(cloud, "exports/kept-1.0.ova")
+    let_time_pass(cloud)
+    records = cloud.client("dynamodb").scan(TableName=resource(cloud, "AWS::DynamoDB::Table"))["Items"]
+    days = {(int(record["expiration"]["N"]) - time.time()) / (24 * 60 * 60) for record in records}
+    assert min(days) > 59
+    assert max(days) < 61
 
 
 def test_what_was_forced_is_followed_like_the_first(cloud: Cloud, notices: Notices) -> None:

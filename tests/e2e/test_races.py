@@ -13,7 +13,7 @@ from moto.sns.models import sns_backends
 
 from local import event_bus, functions, image_builder, vm_import
 from local.cloud import ACCOUNT, Cloud
-from local.image_builder import ImageBuilderBackend
+from local.image_builder import ImageBuilderBackend, ImageBuilderError
 from local.vm_import import VmImportBackend
 from tests.conftest import REGION
 from tests.e2e.conftest import (
@@ -27,6 +27,7 @@ from tests.e2e.conftest import (
     let_time_pass,
     lose_events,
     messages,
+    metrics_of,
     resource,
     start_import,
 )
@@ -144,6 +145,27 @@ def test_an_ami_that_was_deregistered_before_the_sweep_came(
     assert not notices(task)
 
 
+def test_an_ami_that_is_deregistered_between_the_sweep_and_the_call(
+    cloud: Cloud, tasks: VmImportBackend, images: ImageBuilderBackend, notices: Notices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever took it away hears what Image Builder says, once; nothing is left half done."""
+    task = start_import(cloud, "exports/snatched-1.0.ova")
+    lose_events(cloud)
+
+    def snatch(_: Mapping[str, Any]) -> dict[str, str]:
+        tasks.ec2.amis.pop(ami_of(tasks, task), None)
+        code, message = "ClientException", "The AMI does not exist."
+        raise ImageBuilderError(code, message)
+
+    monkeypatch.setattr(images, "import_vm_image", snatch)
+    for kind in ("REJECTED", "IGNORED"):
+        answer = invoke(cloud, {"action": "sweep"})
+        assert [each["outcome"] for each in answer["results"] if each["importTaskId"] == task] == [kind]
+    ((outcome, _, text),) = notices(task)
+    assert outcome == "REJECTED"
+    assert "The AMI does not exist." in text
+
+
 def test_an_ami_that_is_enabled_again(cloud: Cloud, tasks: VmImportBackend, notices: Notices) -> None:
     """EnableImage sends the event of an old AMI once more: nothing new comes of it."""
     task = start_import(cloud, "exports/enabled-1.0.ova")
@@ -216,7 +238,7 @@ def free_what_was_begun(cloud: Cloud) -> None:
 
 
 def test_a_topic_that_refuses(cloud: Cloud, notices: Notices, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The image stands, the run fails, and the next sweep that can tells people: once."""
+    """The image stands, is logged and counted, and the next sweep that can tells people: once."""
     task = start_import(cloud, "exports/mute-1.0.ova")
     lose_events(cloud)
     with monkeypatch.context() as outage:
@@ -226,6 +248,8 @@ def test_a_topic_that_refuses(cloud: Cloud, notices: Notices, monkeypatch: pytes
             raise InvalidParameterValue(message)
 
         outage.setattr(sns_backends[ACCOUNT][REGION], "publish", refuse)
+        assert invoke(cloud, {"importTaskId": task})["outcome"] == "REGISTERED"
+        assert "ImagesRegistered" in metrics_of(functions.invocations()[-1].result.logs)
         assert invoke(cloud, {"importTaskId": task})["errorType"] == "PermanentError"
         assert invoke(cloud, {"action": "sweep"})["errorType"] == "SweepError"
     assert len(builds(cloud, "mute")) == 1

@@ -58,7 +58,7 @@ def _check_images(world: World, each: Import) -> Iterator[str]:
         yield f"doubled: {each} has two images of one client token"
     if not images and _has_image(world, each) and each.task not in world.deregistered:
         yield f"lost: {each} has no image"
-    if images and not _has_image(world, each):
+    if images and not _has_image(world, each) and not (each.kind == "cancelled" and world.ami_comes_first):
         yield f"wrong: {each} has an image"
     for image in images:
         yield from _check_image(each, image)
@@ -113,7 +113,12 @@ def _check_notices(world: World, each: Import) -> Iterator[str]:
         if of_it == wanted:
             continue
         # After a crash nobody knows the image of what was changed meanwhile or cannot be read any more.
-        excused = each.task in world.deregistered | world.network.changed_after_a_crash or unknown > 0
+        changed = each.kind in {"retagged", *_WRONG} or each.task in world.overruled
+        excused = (
+            each.task in world.deregistered
+            or (changed and each.task in world.network.changed_after_a_crash)
+            or unknown > 0
+        )
         unknown -= 1
         if not (excused and of_it <= wanted):
             yield f"{'lost' if of_it <= wanted else 'doubled'}: {image.arn} was told as {dict(of_it)}"

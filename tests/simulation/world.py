@@ -56,6 +56,7 @@ _SHORT_TIMEOUT: Final = _MINUTE
 _BY_HAND: Final[tuple[dict[str, object], ...]] = (
     {},
     {"force": True},
+    {"force": True},
     {"dryRun": True},
     {"dryRun": True, "force": True},
     {"description": "By hand"},
@@ -67,7 +68,7 @@ FAILURE: Final = "ClientError: Unsupported kernel version 4.15.0-1021-aws"
 _NOT_MADE: Final = "Image Builder cannot make the image."
 KINDS: Final = (
     *("good", "good", "unversioned", "failed", "cancelled", "wrong tag", "put right late", "retagged"),
-    *("poisoned", "poisoned", "deregistered", "image fails"),
+    *("put right late", "poisoned", "poisoned", "poisoned", "deregistered", "image fails"),
 )
 
 
@@ -105,6 +106,10 @@ class World:
         """Runs that forced an import, by task."""
         self.failed_forces: Counter[str] = Counter()
         """Those of them that failed: whoever started one has to do so again."""
+        self.overruled: set[str] = set()
+        """Tasks for which a person stated something else than what is derived."""
+        self.ami_comes_first = False
+        """Whether EC2 shows an AMI as available before its task is completed, and may be cancelled yet."""
         self._late = False
         self.network = Network(self.chance, _now, self._wait, self._stale, self._overtake, self.counts)
         self._events_arrive = self.chance.random() > 0.3
@@ -146,7 +151,7 @@ class World:
         self._vm_import = vm_import.backends[ACCOUNT][REGION]
         self._image_builder = image_builder.backends[ACCOUNT][REGION]
         vars(self._image_builder).update(failure=self._failure, unknown_task_is_error=self.chance.random() < 0.5)
-        self._vm_import.ami_comes_first = self.chance.random() < 0.5
+        self.ami_comes_first = self._vm_import.ami_comes_first = self.chance.random() < 0.5
         self._vm_import.unknown_task_is_error = self.chance.random() < 0.5
         _client("s3").create_bucket(Bucket=_BUCKET)
         _client("sns").create_topic(Name=_TOPIC)
@@ -168,7 +173,8 @@ class World:
             self.network.topic_refuses = False
         self._pass(_SWEEP_MINUTES)
         self._late = True
-        self._pass(2 * _SWEEP_MINUTES)
+        # One more sweep has to do, and then there is time for the events of what it registered.
+        self._pass(2 * _SWEEP_MINUTES - 1)
         self._age()
         self.images = list(self._image_builder.images.values())
         self.ends = {each.task: self._vm_import.tasks[each.task].answer["Status"] for each in self.imports}
@@ -311,6 +317,8 @@ class World:
         by_hand = "importTaskId" in asked
         timeout = _SHORT_TIMEOUT if self.network.slow else _FUNCTION_TIMEOUT
         run = Run(_now() + timeout, dry=asked.get("dryRun", False))
+        if "description" in asked:
+            self.overruled.add(asked["importTaskId"])
         if asked.get("force") and not run.dry:
             self.forced[asked["importTaskId"]] += 1
             self.counts["runs forced"] += 1

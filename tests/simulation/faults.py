@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any, Final, NoReturn, cast
 from urllib.parse import parse_qs
 
@@ -38,7 +39,8 @@ _WHERE_IT_HURTS: Final = {
     "Publish": ("denied", 0.15),
     "DeleteItem": ("no answer", 0.5),
 }
-_OVERTAKEN: Final = 0.05
+OVERTAKEN: Final = 0.05
+"""How likely another run comes in between, before each call."""
 _OVERTAKEN_WHERE_IT_HURTS: Final = {"DeleteItem": 0.5}
 _READS: Final = frozenset({"DescribeImages", "DescribeImportImageTasks", "GetImage", "ListImages"})
 """The ones that may be stale: the ledger's are consistent."""
@@ -59,6 +61,8 @@ class Run:
     end: datetime
     dry: bool = False
     unrecorded: str | None = None
+    made: str = ""
+    """The ARN of the image that it asked for last."""
 
 
 @dataclass
@@ -95,7 +99,7 @@ class Network:
             return _moto(botocore_stubber, event_name, request)
         run, operation = self.runs[-1], event_name.rpartition(".")[2]
         if self.faulty:
-            self.overtake(_OVERTAKEN_WHERE_IT_HURTS.get(operation, _OVERTAKEN))
+            self.overtake(_OVERTAKEN_WHERE_IT_HURTS.get(operation, OVERTAKEN))
             if self.slow:
                 self.wait(self.chance.uniform(0, READ_TIMEOUT))
         if run.dry and operation in _WRITES:
@@ -131,6 +135,8 @@ class Network:
         elif operation == "PutItem":
             # Another act begins.
             self.leave_unrecorded(run)
+        elif operation == "ImportVmImage" and answer and answer.status_code == HTTPStatus.OK:
+            run.made = json.loads(answer.content)["imageArn"]
         elif operation == "ImportVmImage" and answer and b"IdempotentParameterMismatch" in answer.content:
             self.changed_after_a_crash.add(json.loads(_text(request))["vmImportTaskId"])
 

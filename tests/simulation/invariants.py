@@ -105,8 +105,6 @@ def _check_notices(world: World, each: Import) -> Iterator[str]:
     registered = [text for outcome, text in told if outcome == "REGISTERED"]
     if not registered and _images(world, each) and each.task not in world.deregistered:
         yield f"lost: nobody heard that {each} was registered"
-    # A person sees that what was forced failed, and has to do it again.
-    unknown = world.failed_forces[each.task]
     for image in _images(world, each):
         of_it = _heard(world, {each for each in told if f"Image: {image.arn}" in each[1].splitlines()})
         wanted = Counter(("REGISTERED", _ENDS[image.state["status"]]))
@@ -117,9 +115,9 @@ def _check_notices(world: World, each: Import) -> Iterator[str]:
         excused = (
             each.task in world.deregistered
             or (changed and each.task in world.network.changed_after_a_crash)
-            or unknown > 0
+            # A person sees that what was forced failed, and has to do it again.
+            or image.arn in world.unknown
         )
-        unknown -= 1
         if not (excused and of_it <= wanted):
             yield f"{'lost' if of_it <= wanted else 'doubled'}: {image.arn} was told as {dict(of_it)}"
 

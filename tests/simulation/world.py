@@ -29,7 +29,7 @@ from moto.moto_api._internal import mock_random
 from local import image_builder, vm_import
 from local.cloud import ACCOUNT
 from local.image_builder import ImageBuilderBackend
-from tests.simulation.faults import KilledError, Network, Run
+from tests.simulation.faults import OVERTAKEN, KilledError, Network, Run
 
 REGION: Final = "us-east-1"
 _TABLE: Final = "ledger"
@@ -50,12 +50,13 @@ _ENVIRONMENT: Final = {
 _START: Final = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 _MINUTE: Final = timedelta(minutes=1)
 _SWEEP_MINUTES: Final = 15
+_SWEEPS_BY_HAND: Final = 4
+_LAST_ATTEMPT: Final = 3
 _FUNCTION_TIMEOUT: Final = 5 * _MINUTE
 _SHORT_TIMEOUT: Final = _MINUTE
 """With calls that take seconds, it is soon over."""
 _BY_HAND: Final[tuple[dict[str, object], ...]] = (
     {},
-    {"force": True},
     {"force": True},
     {"dryRun": True},
     {"dryRun": True, "force": True},
@@ -68,7 +69,7 @@ FAILURE: Final = "ClientError: Unsupported kernel version 4.15.0-1021-aws"
 _NOT_MADE: Final = "Image Builder cannot make the image."
 KINDS: Final = (
     *("good", "good", "unversioned", "failed", "cancelled", "wrong tag", "put right late", "retagged"),
-    *("put right late", "poisoned", "poisoned", "poisoned", "deregistered", "image fails"),
+    *("poisoned", "deregistered", "image fails"),
 )
 
 
@@ -104,12 +105,13 @@ class World:
         """Tasks whose AMI somebody took away."""
         self.forced: Counter[str] = Counter()
         """Runs that forced an import, by task."""
-        self.failed_forces: Counter[str] = Counter()
-        """Those of them that failed: whoever started one has to do so again."""
+        self.unknown: set[str] = set()
+        """Images that such a run made, and was ended before anybody knew: whoever started it has to do so again."""
         self.overruled: set[str] = set()
         """Tasks for which a person stated something else than what is derived."""
         self.ami_comes_first = False
         """Whether EC2 shows an AMI as available before its task is completed, and may be cancelled yet."""
+        self._sweeps_by_hand = 0
         self._late = False
         self.network = Network(self.chance, _now, self._wait, self._stale, self._overtake, self.counts)
         self._events_arrive = self.chance.random() > 0.3
@@ -161,8 +163,12 @@ class World:
             AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
             BillingMode="PAY_PER_REQUEST",
         )
-        for _ in range(self.chance.randint(1, 4)):
-            self._start_import()
+        kinds = self.chance.choices(KINDS, k=self.chance.randint(1, 3))
+        if self.chance.random() < 0.4:
+            # What one bad task stops is seen where another one has to be done by the last sweep.
+            kinds += ["poisoned", "put right late"]
+        for kind in kinds:
+            self._start_import(kind)
         self.network.faulty = True
         self.network.topic_refuses = self.chance.random() < 0.1
         self.network.slow = self.chance.random() < 0.1
@@ -185,8 +191,8 @@ class World:
         kind = next((each.kind for each in self.imports if each.task == task), "")
         return _NOT_MADE if begun and kind == "image fails" else ImageBuilderBackend.failure(self._image_builder, task)
 
-    def _start_import(self) -> None:
-        number, kind = len(self.imports), self.chance.choice(KINDS)
+    def _start_import(self, kind: str) -> None:
+        number = len(self.imports)
         self.counts[f"imports: {kind}"] += 1
         name = f"vm-{number}-x"
         key, version = (
@@ -232,8 +238,11 @@ class World:
         elif each.kind == "deregistered" and task.answer["Status"] == "completed" and now_and_then:
             self._ec2.amis.pop(task.answer["ImageId"], None)
             self.deregistered.add(each.task)
-        elif now_and_then and self.chance.random() < 0.5:
-            self._due.append((_now(), {"importTaskId": each.task} | self.chance.choice(_BY_HAND), 1))
+        elif self.network.faulty and self.chance.random() < 0.05:
+            # Of what is completed more often than not for another build.
+            often = ({"force": True},) if task.answer["Status"] == "completed" else ()
+            asked = self.chance.choice((*often, *often, *often, *_BY_HAND))
+            self._due.append((_now(), {"importTaskId": each.task} | asked, 1))
         elif now_and_then and self.chance.random() < 0.2:
             self._due.append((_now(), {"action": "sweep", "dryRun": True}, 1))
         elif self.network.faulty and self.chance.random() < 0.03:
@@ -306,6 +315,10 @@ class World:
             self._run(event, attempt)
 
     def _overtake(self, likely: float) -> None:
+        """Let another run go first: one that is due, or where it hurts a few times a sweep that a person asks for."""
+        if likely > OVERTAKEN and not self._due and self._sweeps_by_hand < _SWEEPS_BY_HAND:
+            self._sweeps_by_hand += 1
+            self._due.append((_now(), {"action": "sweep"}, _LAST_ATTEMPT))
         if len(self.network.runs) < 3 and self._due and self.chance.random() < likely:
             self.counts["runs in the middle of others"] += 1
             _, event, attempt = self._due.pop(self.chance.randrange(len(self._due)))
@@ -338,10 +351,10 @@ class World:
             self.counts[f"answers: {answer['outcome']}"] += 1
         except (Exception, KilledError) as error:  # noqa: BLE001 - every failure of a run is Lambda's to repeat
             self.counts[f"runs failed: {type(error).__name__}"] += 1
-            if asked.get("force"):
-                self.failed_forces[asked["importTaskId"]] += 1
+            if asked.get("force") and run.made:
+                self.unknown.add(run.made)
             # By hand nobody tries again, and in quiet times one sweep has to do.
-            if attempt < 3 and not by_hand and self.network.faulty:
+            if attempt < _LAST_ATTEMPT and not by_hand and self.network.faulty:
                 self._due.append((_now() + attempt * _MINUTE, event, attempt + 1))
         finally:
             self.network.leave_unrecorded(self.network.runs.pop())

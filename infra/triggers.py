@@ -14,6 +14,11 @@ from infra.configuration import Configuration
 from infra.evidence import evidence_queue
 
 _EVENT_BRIDGE: Final = "events.amazonaws.com"
+_RETRIES: Final = events.CfnRule.RetryPolicyProperty(
+    # As long and as often as EventBridge can: an event costs nothing while it waits, and late is better than never.
+    maximum_event_age_in_seconds=24 * 60 * 60,
+    maximum_retry_attempts=185,
+)
 
 
 class Triggers(Construct):
@@ -84,6 +89,7 @@ class Triggers(Construct):
             arn=self._function.function_arn,
             input=payload,
             dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=self.undelivered.queue_arn),
+            retry_policy=_RETRIES,
         )
         rule = events.CfnRule(
             self,

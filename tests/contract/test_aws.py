@@ -14,7 +14,7 @@ from botocore.config import Config
 from botocore.retries import standard
 
 from tests.conftest import REGION
-from vm_image_import.aws import _PASSING, CONFIG, Ec2, ImageBuilder
+from vm_image_import.aws import _PASSING, CONFIG, CONNECT_TIMEOUT, READ_TIMEOUT, Ec2, ImageBuilder
 from vm_image_import.errors import PermanentError, TokenUsedError, TransientError
 from vm_image_import.request import ImageRequest
 from vm_image_import.task import Ami, Disk, ImportTask
@@ -117,6 +117,18 @@ def image_builder_error(told: Told, status: int, code: str) -> None:
     """Let Image Builder answer an error."""
     told.status, told.body = status, json.dumps({"message": "Why."}).encode()
     told.headers = (("x-amzn-ErrorType", code),)
+
+
+def test_calls_end_in_time() -> None:
+    """All tries of one call take no longer than what a sweep keeps free before the function ends."""
+    # It makes its client when it is imported, which needs the Region that a test is given.
+    from vm_image_import.handler import _MARGIN_MS  # noqa: PLC0415
+
+    # Its types leave them out.
+    config = cast("Any", CONFIG)
+    assert (config.connect_timeout, config.read_timeout) == (CONNECT_TIMEOUT, READ_TIMEOUT)
+    assert config.retries == {"mode": "standard", "total_max_attempts": 3}
+    assert 3 * (CONNECT_TIMEOUT + READ_TIMEOUT) * 1000 <= _MARGIN_MS
 
 
 def test_what_botocore_tries_again_is_what_may_pass() -> None:

@@ -54,6 +54,18 @@ def _kinds(template: Template) -> list[str]:
     return [resource["Type"] for resource in template["Resources"].values()]
 
 
+def test_a_run_has_time_and_is_tried_again(template: Template) -> None:
+    """Minutes for a sweep, two more tries within six hours for an event, and a day for EventBridge to deliver it."""
+    assert only(template, "AWS::Lambda::Function")["Timeout"] == 5 * 60
+    retries = only(template, "AWS::Lambda::EventInvokeConfig")
+    assert (retries["MaximumRetryAttempts"], retries["MaximumEventAgeInSeconds"]) == (2, 6 * 60 * 60)
+    assert target(retries["DestinationConfig"]["OnFailure"]["Destination"]) in resources(template, "AWS::SQS::Queue")
+    for rule in resources(template, "AWS::Events::Rule").values():
+        assert [each["RetryPolicy"] for each in rule["Targets"]] == [
+            {"MaximumEventAgeInSeconds": 24 * 60 * 60, "MaximumRetryAttempts": 185}
+        ]
+
+
 def test_logs_are_json_and_do_not_stay_for_ever(template: Template) -> None:
     """The function writes JSON to a log group of this stack, which has a retention."""
     logging = only(template, "AWS::Lambda::Function")["LoggingConfig"]

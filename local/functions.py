@@ -10,7 +10,6 @@ import contextlib
 import functools
 import io
 import json
-import secrets
 import shutil
 import tempfile
 import threading
@@ -29,7 +28,6 @@ from moto.awslambda.utils import get_backend
 from moto.cloudformation import parsing
 from moto.core.common_models import CloudFormationModel
 from moto.sqs.models import sqs_backends
-from moto.xray.models import xray_backends
 
 from local import iam
 from local.lambda_runtime import Configuration, ExecutionEnvironment, Result
@@ -42,12 +40,16 @@ _KEPT = ("Architectures", "DeadLetterConfig", "LoggingConfig", "TracingConfig")
 
 @dataclass(frozen=True)
 class Invocation:
-    """One run of a function, for the record; `attempt` counts the tries of an asynchronous invocation from 1."""
+    """One run of a function, for the record.
+
+    `attempt` counts the tries of an asynchronous invocation from 1; `traced` is whether X-Ray got a trace of the run.
+    """
 
     function_name: str
     payload: bytes
     result: Result
     attempt: int
+    traced: bool
 
 
 def install(endpoint_url: str) -> None:
@@ -187,13 +189,10 @@ class Function(models.LambdaFunction, CloudFormationModel):
 
     def run(self, payload: bytes, request_id: str | None = None, attempt: int = 1) -> Result:
         """Invoke the function in an environment of its own; the logs end in the function's log group."""
-        start = time.time()
         with _environments.borrow(self, self._runtime_configuration()) as environment:
             result = environment.invoke(payload, timeout=self.timeout, request_id=request_id)
         self._write_logs(environment.log_stream, result.logs)
-        if self.tracing_config["Mode"] == "Active":
-            self._write_trace(start)
-        _record.append(Invocation(self.function_name, payload, result, attempt))
+        _record.append(Invocation(self.function_name, payload, result, attempt, self._trace()))
         return result
 
     def run_asynchronously(self, payload: bytes) -> None:
@@ -265,19 +264,12 @@ class Function(models.LambdaFunction, CloudFormationModel):
                     artefact.extractall(folder)
         return folder
 
-    def _write_trace(self, start: float) -> None:
-        """Write as Lambda does with the function's role: what the role may not write is lost."""
+    def _trace(self) -> bool:
+        """Trace a run as Lambda does with the function's role, and return whether it may; X-Ray itself is not here."""
         actions = ("xray:PutTraceSegments", "xray:PutTelemetryRecords")
-        if not iam.permit(self.role, [iam.Need(action, "*") for action in actions]):
-            segment = {
-                "name": self.function_name,
-                "id": secrets.token_hex(8),
-                "trace_id": f"1-{int(start):08x}-{secrets.token_hex(12)}",
-                "start_time": start,
-                "end_time": time.time(),
-                "origin": "AWS::Lambda",
-            }
-            xray_backends[self.account_id][self.region].process_segment(json.dumps(segment))
+        return self.tracing_config["Mode"] == "Active" and not iam.permit(
+            self.role, [iam.Need(action, "*") for action in actions]
+        )
 
     def _write_logs(self, stream: str, logs: str) -> None:
         """Write as Lambda does with the function's role: what the role may not write is lost."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import Aws, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
@@ -32,7 +32,8 @@ class Notices(Construct):
         self.topic = sns.Topic(self, "Topic", display_name="VM image import", enforce_ssl=True, master_key=self.key)
         stack = Stack.of(self)
         # By the beginning of their names: the topic needs the key, and the alarms the topic.
-        alarms = stack.format_arn(service="cloudwatch", resource=f"alarm:{stack.stack_name}-*")
+        # Of the stack as it is deployed: a StackSet gives it another name.
+        alarms = stack.format_arn(service="cloudwatch", resource=f"alarm:{Aws.STACK_NAME}-*")
         self.key.add_to_resource_policy(
             _for_alarms("EncryptAlarms", ["kms:Decrypt", "kms:GenerateDataKey"], "*", stack.account, [alarms])
         )

@@ -18,10 +18,11 @@ _FAILED: Final = logs.QueryString(
     fields=[
         "@timestamp",
         "importTaskId",
-        "coalesce(outcome, exception_name) as what",
-        "coalesce(reason, exception) as why",
+        # As the function names it, the runtime where that cannot start, and Lambda where it ends a run.
+        "coalesce(outcome, exception_name, errorType, record.status, message) as what",
+        "coalesce(reason, exception, errorMessage, record.requestId) as why",
     ],
-    filter_statements=['level in ["WARNING", "ERROR"]'],
+    filter_statements=['level in ["WARNING", "ERROR"] or record.status in ["error", "failure", "timeout"]'],
     sort="@timestamp desc",
     limit=50,
 )
@@ -50,8 +51,9 @@ _COST: Final = (
 )
 """In USD, at the list prices of us-east-1 in November 2026."""
 _FIXED_COST: Final = (
-    "At the list prices of us-east-1. To it come each month, free tier aside: 1 USD for the topic's key, 0.60 for the"
-    " alarms, 3 for this dashboard, 0.30 for each of the function's metrics that has a value."
+    "At the list prices of us-east-1, without the second or so that each start of the function is billed besides. To it"
+    " come each month, free tier aside: 1 USD for the topic's key, 0.60 for the alarms, 3 for this dashboard, 0.30 for"
+    " each of the function's metrics that has a value."
 )
 
 
@@ -101,8 +103,9 @@ class Observability(Construct):
                 imports.failures.metric_approximate_number_of_messages_visible(
                     period=self._period, statistic="Maximum"
                 ),
-                "Runs failed three times. Read responsePayload.errorMessage of the messages in the queue Failures, and"
-                " put that right. The next sweep does their work: then purge the queue.",
+                "Runs failed three times, or waited for longer than 6 hours. Read requestContext.condition and"
+                " responsePayload.errorMessage of the messages in the queue Failures, and put that right. The next"
+                " sweep does their work: then purge the queue.",
             ),
             self._alarm(
                 "FunctionErrors",
@@ -123,9 +126,10 @@ class Observability(Construct):
             self._alarm(
                 "SweepsMissing",
                 _own("SweepsCompleted", self._every),
-                "No sweep was completed within three intervals: failed imports are not told, and lost events not made"
-                " up for. Run the saved query 'What failed and why'; without an entry in it, look whether the rule"
-                " Sweep is enabled. After the first deployment wait for three intervals.",
+                "No sweep got through all import tasks without an error within three intervals: some failed imports may"
+                " not be told, and some lost events not made up for. Run the saved query 'What failed and why', and put"
+                " right what it names; without an entry in it, look whether the rule Sweep is enabled. After the first"
+                " deployment wait for three intervals.",
                 comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
                 periods=3,
                 missing=cloudwatch.TreatMissingData.BREACHING,
@@ -171,7 +175,10 @@ class Observability(Construct):
                 "runs": function.metric_invocations(),
                 "written": table.metric_consumed_write_capacity_units(),
                 "read": table.metric_consumed_read_capacity_units(),
-                "logged": imports.log_group.metric_incoming_bytes(statistic="Sum"),
+                # Without the dimension it would be every log of the account.
+                "logged": imports.log_group.metric_incoming_bytes(
+                    statistic="Sum", dimensions_map={"LogGroupName": imports.log_group.log_group_name}
+                ),
             },
         )
         rows: list[list[cloudwatch.IWidget]] = [

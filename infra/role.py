@@ -85,7 +85,7 @@ def function_role(
         {
             "AwsSolutions-IAM5[Resource::*]": "Describe and List actions know no resources, nor do X-Ray's.",
             **{f"AwsSolutions-IAM5[Resource::{as_reported(stack, arn)}]": of_imports for arn in (version, build)},
-            "Serverless-LambdaStarPermissions": "As above, for each of its wildcards.",
+            "Serverless-LambdaStarPermissions": f"Describe, List and X-Ray's actions know no resources. {of_imports}",
         },
     )
     return role

@@ -14,10 +14,15 @@ from infra.configuration import Configuration
 from infra.evidence import evidence_queue
 
 _EVENT_BRIDGE: Final = "events.amazonaws.com"
-_RETRIES: Final = events.CfnRule.RetryPolicyProperty(
+_AN_EVENT: Final = events.CfnRule.RetryPolicyProperty(
     # As long and as often as EventBridge can: an event costs nothing while it waits, and late is better than never.
     maximum_event_age_in_seconds=24 * 60 * 60,
     maximum_retry_attempts=185,
+)
+_A_SWEEP: Final = events.CfnRule.RetryPolicyProperty(
+    # The next one does its work: after an outage a day's sweeps must not come at once.
+    maximum_event_age_in_seconds=60,
+    maximum_retry_attempts=2,
 )
 
 
@@ -89,7 +94,7 @@ class Triggers(Construct):
             arn=self._function.function_arn,
             input=payload,
             dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=self.undelivered.queue_arn),
-            retry_policy=_RETRIES,
+            retry_policy=_AN_EVENT if pattern else _A_SWEEP,
         )
         rule = events.CfnRule(
             self,

@@ -40,9 +40,8 @@ def handler(event: object, context: "LambdaContext") -> dict[str, object]:
     Returns the outcome as the README describes it. Raises InvalidTriggerError for input that the function does not
     take, and what AWS answers in passing or refuses to a read, so that Lambda tries again and reports it.
     """
-    trigger = triggers.parse(event)
     try:
-        return _route(trigger, context).as_answer()
+        return _route(triggers.parse(event), context).as_answer()
     except Exception:
         # Lambda's own report of the error does not name the import task.
         logger.exception("Failed")

@@ -76,6 +76,8 @@ class Sweeper:
                         tell(outcome, dry_run=dry_run)
                         swept.outcomes.append(outcome)
             logger.remove_keys(["importTaskId", "imageArn"])
+        if not swept.complete:
+            logger.warning(_OUT_OF_TIME)
         if swept.problems:
             swept.problems += [] if swept.complete else [_OUT_OF_TIME]
             raise SweepError(swept.problems)

@@ -23,15 +23,15 @@ _COUNTED: Final = {
     Kind.IMAGE_AVAILABLE: "ImagesAvailable",
     Kind.IMAGE_FAILED: "ImagesFailed",
 }
-_ASKS_FOR_SOMEBODY: Final = frozenset({Kind.IMPORT_FAILED, Kind.IMAGE_FAILED, Kind.REJECTED, Kind.NOT_FOUND})
+_ASKS_FOR_SOMEBODY: Final = frozenset({Kind.IMPORT_FAILED, Kind.IMAGE_FAILED, Kind.REJECTED})
 
 
 def tell(outcome: Outcome, *, dry_run: bool) -> None:
     """Log an outcome, as a warning where somebody has to act, and count it where there is a metric for it.
 
-    What a dry run comes to is not counted, nor what was told before.
+    What a dry run comes to is not counted. What people were told before is neither: a sweep meets it again and again.
     """
-    log = logger.warning if outcome.kind in _ASKS_FOR_SOMEBODY else logger.info
+    log = logger.warning if outcome.kind in _ASKS_FOR_SOMEBODY and outcome.news else logger.info
     log("Done", extra=outcome.as_answer())
     if outcome.kind in _COUNTED and outcome.news and not dry_run:
         metrics.add_metric(_COUNTED[outcome.kind], MetricUnit.Count, 1)

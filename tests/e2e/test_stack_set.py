@@ -7,12 +7,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from moto.awslambda.models import lambda_backends
+from moto.cloudwatch.models import cloudwatch_backends
 from moto.core.base_backend import BackendDict
+from moto.kms.models import kms_backends
+from moto.sns.models import sns_backends
 
 from local.cloud import Cloud
+from local.iam import Need, allows
 from tests.conftest import REGION, ROOT
 
 DOCUMENT = (ROOT / "docs" / "accounts.md").read_text(encoding="utf-8")
@@ -46,6 +51,8 @@ def test_an_account_of_a_unit_gets_the_stack(cloud: Cloud, assembly: Path, tmp_p
         commands = re.sub(rf"(?<![A-Za-z]){placeholder}(?![A-Za-z])", value, commands)
     # The assembly is there already.
     commands = commands.replace("npx cdk synth --quiet\n", "")
+    # AWS calls the stacks of a set so, moto as the set.
+    commands = commands.replace("--stack-set-name VmImageImport", "--stack-set-name StackSet-VmImageImport-1")
     variables = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "AWS_ENDPOINT_URL": cloud.endpoint_url,
@@ -59,3 +66,13 @@ def test_an_account_of_a_unit_gets_the_stack(cloud: Cloud, assembly: Path, tmp_p
     (function,) = lambda_backends[member][REGION].list_functions()
     assert function.handler == "vm_image_import.handler.handler"
     assert function.code["S3Bucket"] == f"code-{REGION}"
+    # Its alarms reach the topic, although the stack has another name there.
+    (topic,) = sns_backends[member][REGION].topics.values()
+    key = kms_backends[member][REGION].keys[kms_backends[member][REGION].get_key_id(topic.kms_master_key_id)]
+    statements = cast("Any", key.policy)["Statement"]
+    alarms = [alarm.alarm_arn for alarm in cloudwatch_backends[member][REGION].alarms.values()]
+    assert alarms
+    for alarm in alarms:
+        context = {"aws:SourceArn": alarm, "aws:SourceAccount": member}
+        need = Need("kms:GenerateDataKey", key.arn, context)
+        assert allows(statements, need, "cloudwatch.amazonaws.com"), alarm

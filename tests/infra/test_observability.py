@@ -102,7 +102,10 @@ def test_the_dashboard_answers_from_top_to_bottom(template: Template) -> None:
     assert len(widgets[0]["properties"]["alarms"]) == len(ALARMS)
     why = widgets[4]
     assert why["type"] == "log"
-    assert "coalesce(reason, exception)" in why["properties"]["query"]
+    assert "coalesce(reason, exception, errorMessage" in why["properties"]["query"]
+    metrics = [each for widget in widgets for each in widget["properties"].get("metrics", []) if len(each) > 1]
+    # Without a dimension it would be that of the whole account.
+    assert [each for each in metrics if not isinstance(each[2], str)] == []
 
 
 def test_queries_are_saved_for_the_functions_log(template: Template) -> None:

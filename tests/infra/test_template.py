@@ -55,15 +55,18 @@ def _kinds(template: Template) -> list[str]:
 
 
 def test_a_run_has_time_and_is_tried_again(template: Template) -> None:
-    """Minutes for a sweep, two more tries within six hours for an event, and a day for EventBridge to deliver it."""
+    """Minutes for a sweep; for an event two more tries within six hours, and a day for EventBridge to deliver it."""
     assert only(template, "AWS::Lambda::Function")["Timeout"] == 5 * 60
     retries = only(template, "AWS::Lambda::EventInvokeConfig")
     assert (retries["MaximumRetryAttempts"], retries["MaximumEventAgeInSeconds"]) == (2, 6 * 60 * 60)
     assert target(retries["DestinationConfig"]["OnFailure"]["Destination"]) in resources(template, "AWS::SQS::Queue")
+    event, sweep = (
+        {"MaximumEventAgeInSeconds": seconds, "MaximumRetryAttempts": times}
+        for seconds, times in ((24 * 60 * 60, 185), (60, 2))
+    )
     for rule in resources(template, "AWS::Events::Rule").values():
-        assert [each["RetryPolicy"] for each in rule["Targets"]] == [
-            {"MaximumEventAgeInSeconds": 24 * 60 * 60, "MaximumRetryAttempts": 185}
-        ]
+        expected = event if "EventPattern" in rule else sweep
+        assert [each["RetryPolicy"] for each in rule["Targets"]] == [expected]
 
 
 def test_logs_are_json_and_do_not_stay_for_ever(template: Template) -> None:

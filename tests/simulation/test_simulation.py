@@ -18,3 +18,10 @@ def test_a_history_ends_well(seed: int) -> None:
     """Every import that completed has exactly one image, and every end was told exactly once."""
     _, counts, problems = live(seed)
     assert problems == [], f"make soak HISTORIES=1 SEED={seed} replays it; {dict(counts)}"
+
+
+def test_a_seed_replays_its_history() -> None:
+    """Whatever was lived through before it."""
+    first = live(FIRST)
+    live(FIRST + 1)
+    assert live(FIRST) == first

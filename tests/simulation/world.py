@@ -4,6 +4,7 @@ While the faults last, events are lost, doubled, delayed and reordered, calls fa
 runs go on in the middle of other runs. Then come two quiet sweeps, and a week in which EC2 forgets everything.
 """
 
+import gc
 import importlib.util
 import io
 import logging
@@ -21,6 +22,7 @@ from unittest import mock
 
 import boto3
 import time_machine
+from botocore.retries.quota import RetryQuota
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.utils import method_names_from_class
@@ -64,7 +66,7 @@ _BY_HAND: Final[tuple[dict[str, object], ...]] = (
 )
 """What people add to the id of an import that they ask for."""
 _TOKENS_KEPT: Final = 60 * _MINUTE
-"""Image Builder's memory, which is not documented: it outlasts what crashes, but no topic that refuses for hours."""
+"""Image Builder's memory, which is not documented: it outlasts what crashes, but no topic that refuses for an hour."""
 FAILURE: Final = "ClientError: Unsupported kernel version 4.15.0-1021-aws"
 _NOT_MADE: Final = "Image Builder cannot make the image."
 KINDS: Final = (
@@ -122,6 +124,7 @@ class World:
     def live(self) -> "World":
         """Live through the history and return itself; `invariants` judges it."""
         logging.disable(logging.CRITICAL)
+        _fill_retry_quotas()
         try:
             with (
                 mock.patch.dict(os.environ, _ENVIRONMENT),
@@ -278,6 +281,9 @@ class World:
                 ami.creation_date = cast("Any", None)
 
     def _forget_tokens(self) -> None:
+        """Let Image Builder forget, though not while every run may be ended: nobody could make up for that."""
+        if self.network.faulty:
+            return
         for token in [*self._image_builder.tokens]:
             if _now() - self._tokens.setdefault(token, _now()) > _TOKENS_KEPT:
                 del self._image_builder.tokens[token]
@@ -406,6 +412,13 @@ def _now() -> datetime:
 def _client(service: str) -> Any:  # noqa: ANN401 - which client it is, the caller knows
     """Return a client for the people. Making one takes longer than a history."""
     return boto3.client(cast("Any", service))
+
+
+def _fill_retry_quotas() -> None:
+    """Let botocore's clients try as often as new ones do: a history must not depend on those before it."""
+    for each in gc.get_objects():
+        if isinstance(each, RetryQuota):
+            vars(each)["_available_capacity"] = each.INITIAL_CAPACITY
 
 
 @cache

@@ -88,9 +88,12 @@ class Stub(ThreadingTCPServer):
             case "PutItem":
                 self._records[request["Item"]["id"]["S"]] = request["Item"]
             case "UpdateItem":
-                # As Powertools names them.
-                values = request["ExpressionAttributeValues"]
-                changed = {"data": values[":response_data"], "status": values[":status"]}
+                # As Powertools names them; not every variant writes values.
+                values, named = (
+                    request.get("ExpressionAttributeValues", {}),
+                    {"data": ":response_data", "status": ":status"},
+                )
+                changed = {key: values[name] for key, name in named.items() if name in values}
                 self._records[request["Key"]["id"]["S"]].update(changed)
             case _:
                 ((table, wanted),) = request["RequestItems"].items()

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler
+from itertools import count
 from socketserver import ThreadingTCPServer
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -44,6 +45,7 @@ class Stub(ThreadingTCPServer):
         self.calls: list[str] = []
         self._amis = {AMI if task == TASK else task.removeprefix("import-"): task for task in tasks}
         self._seconds = seconds
+        self._builds = count(1)
         self._records: dict[str, dict[str, Any]] = {}
 
     @property
@@ -64,7 +66,7 @@ class Stub(ThreadingTCPServer):
             case "DescribeImportImageTasks":
                 return self._tasks(form)
             case "ImportVmImage":
-                return json.dumps({"imageArn": f"{_ARN}/{self.calls.count(operation)}"})
+                return json.dumps({"imageArn": f"{_ARN}/{next(self._builds)}"})
             case "GetImage":
                 tags = {"vm-image-import:task-id": TASK}
                 return json.dumps({"image": {"state": {"status": "AVAILABLE"}, "tags": tags}})

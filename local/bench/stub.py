@@ -90,13 +90,12 @@ class Stub(ThreadingTCPServer):
             case "PutItem":
                 self._records[request["Item"]["id"]["S"]] = request["Item"]
             case "UpdateItem":
+                record = self._records[request["Key"]["id"]["S"]]
                 # As Powertools names them; not every variant writes values.
-                values, named = (
-                    request.get("ExpressionAttributeValues", {}),
-                    {"data": ":response_data", "status": ":status"},
-                )
-                changed = {key: values[name] for key, name in named.items() if name in values}
-                self._records[request["Key"]["id"]["S"]].update(changed)
+                values = request.get("ExpressionAttributeValues", {})
+                for key, name in (("data", ":response_data"), ("status", ":status")):
+                    if name in values:
+                        record[key] = values[name]
             case _:
                 ((table, wanted),) = request["RequestItems"].items()
                 keys = [key["id"]["S"] for key in wanted["Keys"]]

@@ -134,10 +134,8 @@ def test_calls_end_in_time() -> None:
 def test_what_botocore_tries_again_is_what_may_pass() -> None:
     """The codes are those of its `standard` retries: what they have tried in vain may pass later."""
     # Its types leave them out.
-    passing, throttled = (
-        cast("Any", standard.TransientRetryableChecker),
-        cast("Any", standard.ThrottledRetryableChecker),
-    )
+    passing: Any = standard.TransientRetryableChecker
+    throttled: Any = standard.ThrottledRetryableChecker
     assert {*passing._TRANSIENT_ERROR_CODES, *throttled._THROTTLED_ERROR_CODES} == _PASSING  # noqa: SLF001 - nowhere else
 
 

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -37,14 +37,29 @@ _NEVER_RUNS: Final = (
     # HTTP/2 that nobody switches on. It looks for a package's version, at every start; what is used lies beside it.
     "urllib3/http2/__init__.py",
 )
-_OF_BOTO3: Final = {
-    "boto3/__init__.py": "from botocore import __version__\n",
-    "boto3/compat.py": "import collections.abc as collections_abc\n",
-    "boto3/dynamodb/__init__.py": "",
+_ALL_OF: Final[Mapping[str, Mapping[str, str | None]]] = {
+    # Powertools' idempotency imports it only to make a client, but is given one, and for `boto3.dynamodb.types`.
+    "boto3": {
+        "__init__.py": "from botocore import __version__\n",
+        "compat.py": "import collections.abc as collections_abc\n",
+        "dynamodb/__init__.py": "",
+        "dynamodb/types.py": None,
+    },
+    # Writes the documentation of every method, for who asks a client for `help`. Here nobody does.
+    "botocore/docs": {
+        "__init__.py": "",
+        "docstring.py": (
+            "class ClientMethodDocstring(str):\n"
+            "    def __new__(cls, **of_method):\n"
+            "        return super().__new__(cls)\n\n\n"
+            "PaginatorDocstring = WaiterDocstring = ClientMethodDocstring\n"
+        ),
+        "utils.py": None,
+    },
 }
-"""Powertools' idempotency imports boto3 only to make a client, but is given one, and for `boto3.dynamodb.types`.
+"""All that stays of packages that are imported whole for next to nothing: as it is (None), or with this content.
 
-With no more of boto3 than that needs, a run imports 70 modules less.
+A registration imports close to 90 modules less for it.
 """
 
 
@@ -127,12 +142,13 @@ def _reduce(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-    types = (folder / "boto3/dynamodb/types.py").read_bytes()
-    shutil.rmtree(folder / "boto3")
-    (folder / "boto3/dynamodb").mkdir(parents=True)
-    (folder / "boto3/dynamodb/types.py").write_bytes(types)
-    for name, content in _OF_BOTO3.items():
-        (folder / name).write_text(content, encoding="utf-8")
+    for package, kept in _ALL_OF.items():
+        whole = (folder / package).rename(folder / "whole")
+        for name, content in kept.items():
+            target = folder / package / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text((whole / name).read_text("utf-8") if content is None else content, encoding="utf-8")
+        shutil.rmtree(whole)
     prune(folder / "botocore/data", OPERATIONS)
 
 

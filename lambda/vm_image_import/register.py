@@ -24,8 +24,8 @@ _VISIBLE_AFTER: Final = timedelta(minutes=1)
 _FAILED_AMI: Final = frozenset({"error", "failed", "invalid"})
 """States of an AMI that never becomes one (API reference, `DescribeImages`)."""
 _NOT_RECORDED: Final = (
-    "An earlier run registered the import and was ended before it could record the image, and the import reads"
-    " differently since then: look for the image in Image Builder."
+    "An earlier run registered the import with the client token {} and was ended before it could record the image, and"
+    " the import reads differently since then: look for the image in Image Builder."
 )
 
 
@@ -72,8 +72,9 @@ class Registrar:
         """Tell people of a registered image, unless that was done: the notice is owed where the topic refused it."""
         if registration.told:
             return
-        outcome = _registered(Outcome(Kind.REGISTERED, import_task_id), registration)
-        announce(Fact("told", about(import_task_id, number)), outcome, self.ledger, self.notices)
+        this = about(import_task_id, number)
+        outcome = _registered(Outcome(Kind.REGISTERED, import_task_id), registration, self._token(this))
+        announce(Fact("told", this), outcome, self.ledger, self.notices)
 
     def _left_alone(self, task: ImportTask) -> Outcome | None:
         missing = [key for key, value in self.settings.only_tasks_tagged.items() if task.tags.get(key) != value]
@@ -108,6 +109,9 @@ class Registrar:
         made = registrations(self.ledger, [import_task_id])[import_task_id]
         return next((number for number, each in enumerate(made) if each.run == run), len(made))
 
+    def _token(self, this: str) -> str:
+        return client_token(self.home.account, self.home.region, this)
+
     def _ami_of(self, task: ImportTask) -> Ami | None:
         if task.ended_without_ami:
             return None
@@ -119,7 +123,7 @@ class Registrar:
             return ready
         number = self._number(task.id, forced_by) if forced_by else 0
         this = about(task.id, number)
-        token = client_token(self.home.account, self.home.region, this)
+        token = self._token(this)
         next_version = partial(self._next_version_shown if asked.dry_run else self._next_version_once, this)
         outcome = Outcome(Kind.REJECTED, task.id, ami_id=ready.id)
 
@@ -141,7 +145,7 @@ class Registrar:
         except InProgressError as error:
             return replace(outcome, kind=Kind.IN_PROGRESS, reason=str(error))
         registration = Registration.of_record(once.value)
-        registered = _registered(outcome, registration)
+        registered = _registered(outcome, registration, token)
         if once.now and registration.arn:
             return registered
         if not once.now:
@@ -158,7 +162,8 @@ class Registrar:
         except PermanentError as error:
             raise RejectedError([str(error)]) from error
         registration = Registration(arn, ami_id, run=forced_by)
-        registered = _registered(Outcome(Kind.REGISTERED, request.import_task_id), registration)
+        outcome = Outcome(Kind.REGISTERED, request.import_task_id)
+        registered = _registered(outcome, registration, request.client_token)
         try:
             self.notices.publish(notices.of(registered))
         except (TransientError, PermanentError):
@@ -183,10 +188,11 @@ class Registrar:
         return self.ledger.known([fact]).get(fact) or self._next_version(name)
 
 
-def _registered(outcome: Outcome, registration: Registration) -> Outcome:
-    """Return the outcome as that of a registration."""
+def _registered(outcome: Outcome, registration: Registration, token: str) -> Outcome:
+    """Return the outcome as that of a registration, which was asked for with this client token."""
     arn, ami_id, *_ = registration
-    reason = None if arn else _NOT_RECORDED
+    # The token tells apart what was registered more than once.
+    reason = None if arn else _NOT_RECORDED.format(token)
     return replace(outcome, kind=Kind.REGISTERED, image_arn=arn or None, reason=reason, ami_id=ami_id)
 
 

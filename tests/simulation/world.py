@@ -4,7 +4,6 @@ While the faults last, events are lost, doubled, delayed and reordered, calls fa
 runs go on in the middle of other runs. Then come two quiet sweeps, and a week in which EC2 forgets everything.
 """
 
-import gc
 import importlib.util
 import io
 import logging
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from types import ModuleType, SimpleNamespace
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 from unittest import mock
 
 import boto3
@@ -124,7 +123,7 @@ class World:
     def live(self) -> "World":
         """Live through the history and return itself; `invariants` judges it."""
         logging.disable(logging.CRITICAL)
-        _fill_retry_quotas()
+        _Quota.fill_all()
         try:
             with (
                 mock.patch.dict(os.environ, _ENVIRONMENT),
@@ -134,6 +133,7 @@ class World:
                 mock.patch("botocore.endpoint.time.sleep", self._wait),
                 # moto looks for a service's operations anew at every call: an eighth of a history.
                 mock.patch("moto.core.responses.method_names_from_class", _method_names),
+                mock.patch("botocore.retries.quota.RetryQuota", _Quota),
                 # Between botocore and moto is the network.
                 mock.patch.object(BotocoreStubber, "__call__", self.network.send),
             ):
@@ -401,6 +401,21 @@ class World:
             yield
 
 
+class _Quota(RetryQuota):
+    """How often a client may try: as often as a new one at the start of each history, whatever was before it."""
+
+    _made: ClassVar[list[RetryQuota]] = []
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made.append(self)
+
+    @classmethod
+    def fill_all(cls) -> None:
+        for each in cls._made:
+            each.release(each.INITIAL_CAPACITY)
+
+
 _method_names: Final = cache(method_names_from_class)
 
 
@@ -412,13 +427,6 @@ def _now() -> datetime:
 def _client(service: str) -> Any:  # noqa: ANN401 - which client it is, the caller knows
     """Return a client for the people. Making one takes longer than a history."""
     return boto3.client(cast("Any", service))
-
-
-def _fill_retry_quotas() -> None:
-    """Let botocore's clients try as often as new ones do: a history must not depend on those before it."""
-    for each in gc.get_objects():
-        if isinstance(each, RetryQuota):
-            vars(each)["_available_capacity"] = each.INITIAL_CAPACITY
 
 
 @cache

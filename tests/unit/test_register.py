@@ -393,6 +393,23 @@ def test_a_token_that_was_used_means_registered_already() -> None:
     assert "look for the image in Image Builder" in notice.message
 
 
+def test_images_that_nobody_knows_are_told_apart() -> None:
+    """Two runs that were ended half way, one of them forced, made two images: one notice twice would hide the second.
+
+    It is the same notice whether the topic takes it at once or later.
+    """
+    aws = Aws(TASK, AMI, fails=TokenUsedError("mismatch"))
+    requests = [aws.on_event().request]
+    aws.mute = PermanentError("SNS")
+    requests.append(aws.by_hand(force=True).request)
+    aws.mute = None
+    aws.by_hand(force=True)
+    assert len(aws.told) == 2
+    for notice, request in zip(aws.told, requests, strict=True):
+        assert request
+        assert str(request["clientToken"]) in notice.message
+
+
 def test_force_makes_another_build_once() -> None:
     """A forced run has a token of its own, which repeats of that run have, too, even if they were ended half way."""
     aws = Aws(TASK, AMI)

@@ -31,7 +31,7 @@ _DOCS: Final = Path(__file__).resolve().parent.parent.parent / "docs"
 _BEGIN: Final = "<!-- make bench writes from here -->\n"
 _END: Final = "<!-- to here -->\n"
 _COLUMNS: Final = (
-    *("variant", "ms, median", "ms, least", "wall / naive", "Minstr", "instr / naive", "peak MiB", "zip MB"),
+    *("variant", "ms, median", "ms, least", "wall / naive", "Minstr", "instr / naive", "peak MB", "zip MB"),
     *("calls, no import", "calls, registration"),
 )
 _SWEEP_COLUMNS: Final = ("sweep", "registered", "images told available", "seconds", "AWS calls")
@@ -44,7 +44,7 @@ class Result:
 
     variant: Variant
     seconds: Sequence[float]
-    peak_mib: float | None
+    peak_mb: float | None
     instructions: int | None
     zip_bytes: int
     calls: tuple[int, int]
@@ -103,7 +103,7 @@ def _measure(folder: Path, stub: Stub, python: str, rounds: int, progress: Progr
         Result(
             variant,
             [run.seconds for run in runs[variant]],
-            max((run.peak_mib for run in runs[variant] if run.peak_mib), default=None),
+            max((run.peak_mb for run in runs[variant] if run.peak_mb), default=None),
             instructions[variant],
             measure.zip_bytes(variant.folder),
             calls[variant],
@@ -140,7 +140,7 @@ def _row(result: Result, naive: Result) -> tuple[str, ...]:
         f"{median(pairs):.2f}",
         f"{both[0] / 1e6:.0f}" if both[0] else _NOT_MEASURED,
         f"{both[0] / both[1]:.2f}" if both[0] and both[1] else _NOT_MEASURED,
-        f"{result.peak_mib:.0f}" if result.peak_mib else _NOT_MEASURED,
+        f"{result.peak_mb:.1f}" if result.peak_mb else _NOT_MEASURED,
         f"{result.zip_bytes / 1e6:.1f}",
         *map(str, result.calls),
     )

@@ -36,7 +36,7 @@ class Run:
     """One cold start; `peak` is None where the system does not tell."""
 
     seconds: float
-    peak_mib: float | None
+    peak_mb: float | None
     calls: tuple[str, ...]
 
 
@@ -126,4 +126,4 @@ def _peak(process_id: int) -> float | None:
         status = Path(f"/proc/{process_id}/status").read_text(encoding="utf-8")
     except OSError:
         return None
-    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in status.splitlines() if line.startswith("VmHWM:"))

@@ -33,7 +33,7 @@ _EVENT: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One cold start; `peak` is None where the system does not tell."""
+    """One cold start; `peak_mb` is None where the system does not tell."""
 
     seconds: float
     peak_mb: float | None

@@ -7,7 +7,7 @@ import os
 import zipfile
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 import boto3
 from moto.core.base_backend import BackendDict
@@ -30,6 +30,7 @@ class Cloud:
         self.lost: set[str] = set()
         """Names of AMIs whose events EventBridge loses."""
         self._server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+        self._clients: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         # EC2's public AMIs are thousands, and no import is among them.
@@ -57,14 +58,17 @@ class Cloud:
         return f"http://{host}:{port}"
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - which client it is, the caller knows
-        """Return a boto3 client of this cloud, with made-up credentials."""
-        return boto3.client(
-            service,
-            region_name=self.region,
-            endpoint_url=self.endpoint_url,
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",  # noqa: S106 - no secret
-        )
+        """Return the boto3 client of this cloud for a service, with made-up credentials."""
+        # One takes longer to make than most of what is asked of it.
+        if service not in self._clients:
+            self._clients[service] = boto3.client(
+                cast("Any", service),
+                region_name=self.region,
+                endpoint_url=self.endpoint_url,
+                aws_access_key_id="testing",
+                aws_secret_access_key="testing",  # noqa: S106 - no secret
+            )
+        return self._clients[service]
 
     def deploy(self, assembly: Path, stack: str) -> None:
         """Deploy one stack of a cloud assembly (`cdk.out`): upload its assets and create it.

@@ -95,8 +95,13 @@ def _holds(conditions: Mapping[str, Mapping[str, Any]], context: Mapping[str, st
 
 def _like(value: str, pattern: str) -> bool:
     """Return whether a value matches: `*` is any text, slashes and colons too, and `?` any character."""
+    return bool(_pattern(pattern).fullmatch(value))
+
+
+@functools.cache
+def _pattern(pattern: str) -> re.Pattern[str]:
     parts = {"*": ".*", "?": "."}
-    return bool(re.fullmatch("".join(parts.get(each, re.escape(each)) for each in pattern), value, re.DOTALL))
+    return re.compile("".join(parts.get(each, re.escape(each)) for each in pattern), re.DOTALL)
 
 
 def _list(value: Any) -> list[Any]:  # noqa: ANN401 - policies have one string or several

@@ -127,10 +127,13 @@ def metrics_of(logs: str) -> set[str]:
 
 def messages(cloud: Cloud, part: str) -> list[dict[str, Any]]:
     """Take the messages out of one of the stack's queues."""
-    answer = cloud.client("sqs").receive_message(
-        QueueUrl=resource(cloud, "AWS::SQS::Queue", part), MaxNumberOfMessages=10, MessageAttributeNames=["All"]
-    )
-    return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
+    sqs, url = cloud.client("sqs"), resource(cloud, "AWS::SQS::Queue", part)
+    taken = []
+    while found := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+        for message in found:
+            taken.append(json.loads(message["Body"]))
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return taken
 
 
 def golden(name: str, **changes: object) -> dict[str, Any]:

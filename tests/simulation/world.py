@@ -235,7 +235,8 @@ class World:
         elif (each.kind == "wrong tag" and (now_and_then or not self.network.faulty)) or (
             each.kind == "put right late" and self._late
         ):
-            _tag(each.task, "Version", "7.0")
+            if self._ec2.tags[each.task]["Version"] != "7.0":
+                _tag(each.task, "Version", "7.0")
         elif each.kind == "retagged" and now_and_then:
             _tag(each.task, "Team", str(self.chance.random()))
         elif each.kind == "deregistered" and task.answer["Status"] == "completed" and now_and_then:

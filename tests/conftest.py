@@ -26,8 +26,16 @@ from local import image_builder
 ROOT = Path(__file__).resolve().parent.parent
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
+BY_TIME = ("simulation", "e2e", "infra", "contract", "unit")
+"""The folders of the tests, those first whose files take longest."""
 PARTITIONS = {REGION: "aws", "cn-north-1": "aws-cn", "us-gov-west-1": "aws-us-gov"}
 """By one of their Regions."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that at the end no worker is alone with it; within a folder all is at random."""
+    items.sort(key=lambda item: BY_TIME.index(item.path.relative_to(ROOT / "tests").parts[0]))
 
 
 def client(service: str, region: str = REGION) -> Any:  # noqa: ANN401 tests make requests that a typed client refuses

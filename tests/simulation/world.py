@@ -235,8 +235,7 @@ class World:
         elif (each.kind == "wrong tag" and (now_and_then or not self.network.faulty)) or (
             each.kind == "put right late" and self._late
         ):
-            if self._ec2.tags[each.task]["Version"] != "7.0":
-                _tag(each.task, "Version", "7.0")
+            self._put_right(each.task)
         elif each.kind == "retagged" and now_and_then:
             _tag(each.task, "Team", str(self.chance.random()))
         elif each.kind == "deregistered" and task.answer["Status"] == "completed" and now_and_then:
@@ -256,6 +255,10 @@ class World:
             if self.chance.random() < 0.2:
                 self.counts["copies"] += 1
                 _client("ec2").copy_image(SourceImageId=image_id, SourceRegion=REGION, Name=each.task)
+
+    def _put_right(self, task: str) -> None:
+        if self._ec2.tags[task]["Version"] != "7.0":
+            _tag(task, "Version", "7.0")
 
     def _meddle_with_image(self, each: Import) -> None:
         """Cancel an image that is not there yet, or retire one that is."""

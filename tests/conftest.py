@@ -31,7 +31,10 @@ atexit.register(gc.freeze)
 ROOT = Path(__file__).resolve().parent.parent
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
-LONG = ("simulation", "races", "permissions", "command_line", "configuration", "healing", "pruned", "properties")
+LONG = (
+    *("simulation", "races", "permissions", "command_line", "local_image_builder", "local_vm_import"),
+    *("local_functions", "configuration", "healing", "pruned", "properties"),
+)
 """The files of tests that take longest."""
 PARTITIONS = {REGION: "aws", "cn-north-1": "aws-cn", "us-gov-west-1": "aws-us-gov"}
 """By one of their Regions."""

@@ -29,8 +29,8 @@ _NEVER_RUNS: Final = (
     *(
         f"aws_lambda_powertools/utilities/{part}"
         for part in (
-            *("batch", "circuit_breaker", "data_classes", "data_masking", "feature_flags", "kafka", "parameters"),
-            *("parser", "streaming"),
+            *("auth_alpha", "batch", "circuit_breaker", "data_classes", "data_masking", "feature_flags", "kafka"),
+            *("parameters", "parser", "streaming"),
         )
     ),
     *("dateutil/zoneinfo", "s3transfer", "urllib3/contrib/emscripten"),
@@ -56,6 +56,8 @@ _ALL_OF: Final[Mapping[str, Mapping[str, str | None]]] = {
         ),
         "utils.py": None,
     },
+    # What Powertools has of it is part of the function's Python.
+    "typing_extensions.py": {"": "from typing import NotRequired\nfrom warnings import deprecated\n"},
 }
 """All that stays of packages that are imported whole for next to nothing: as it is (None), or with this content.
 
@@ -138,18 +140,22 @@ def install(folder: Path) -> None:
 def _reduce(folder: Path) -> None:
     """Remove what the function never runs from its dependencies. Raises UnknownOperationError."""
     for path in [path for pattern in _NEVER_RUNS for path in folder.glob(pattern)]:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        _remove(path)
     for package, kept in _ALL_OF.items():
         whole = (folder / package).rename(folder / "whole")
         for name, content in kept.items():
             target = folder / package / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text((whole / name).read_text("utf-8") if content is None else content, encoding="utf-8")
-        shutil.rmtree(whole)
+        _remove(whole)
     prune(folder / "botocore/data", OPERATIONS)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def compile_all(folder: Path, root: Path, python: str, checked: str = "unchecked-hash") -> None:

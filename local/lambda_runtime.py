@@ -6,6 +6,7 @@ runtime client, the standard library and the variables that Lambda sets: nothing
 """
 
 import atexit
+import compileall
 import contextlib
 import functools
 import json
@@ -172,7 +173,11 @@ def _runtime_client() -> Path:
     for distribution in map(metadata.distribution, ["awslambdaric", *requirements]):
         for name in {file.parts[0] for file in distribution.files or ()}:
             if name not in {"..", "__pycache__"} and not name.endswith(".dist-info"):
-                (folder / name).symlink_to(str(distribution.locate_file(name)))
+                installed = Path(str(distribution.locate_file(name)))
+                (folder / name).symlink_to(installed)
+                # The process may keep no bytecode: without this it would compile the client at every start.
+                for module in [installed, *installed.rglob("*.py")]:
+                    compileall.compile_file(module, quiet=1)
     return folder
 
 

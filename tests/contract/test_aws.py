@@ -21,7 +21,7 @@ from vm_image_import.task import Ami, Disk, ImportTask
 
 # One try each: what is tested is how the last answer is told apart, not how often botocore asks.
 ONCE: Final = CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))
-# For a server that never answers: with it, one that only is slow would fail a test that is about something else.
+# Only for a server that never answers: a slow machine would fail the tests of everything else.
 IMPATIENT: Final = ONCE.merge(Config(read_timeout=0.2))
 REQUEST: Final = ImageRequest(
     name="web-server",

@@ -293,6 +293,7 @@ def test_a_burst_of_events(cloud: Cloud, tasks: VmImportBackend, notices: Notice
     ours = [start_import(cloud, f"exports/burst-{number}.0.ova") for number in range(5)]
     lose_events(cloud)
     others = [tasks.ec2.register_image(f"golden-{number}").id for number in range(495)]
+    # What other tests left there.
     messages(cloud, "Failures")
     for image_id in [*(ami_of(tasks, task) for task in ours), *others]:
         event_bus.deliver(ami_event(tasks, image_id))

@@ -61,6 +61,8 @@ _ALL_OF: Final[Mapping[str, Mapping[str, str | None]]] = {
 }
 """All that stays of packages that are imported whole for next to nothing: as it is (None), or with this content.
 
+A package of one file has one part, without a name of its own.
+
 A registration imports close to 90 modules less for it.
 """
 

@@ -105,6 +105,16 @@ class Cloud:
         event_bus.fire_schedules(ACCOUNT, self.region)
         functions.run_queued()
 
+    def take_messages(self, queue_url: str) -> list[Any]:
+        """Take all messages out of an SQS queue and return their bodies, read as JSON."""
+        sqs, bodies = self.client("sqs"), []
+        while found := sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10).get("Messages", []):
+            for message in found:
+                bodies.append(json.loads(message["Body"]))
+                # Only received, it would come again half a minute later.
+                sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
+        return bodies
+
     def _loses(self, event: vm_import.Event) -> bool:
         amis = vm_import.backends[ACCOUNT][self.region].ec2.amis.values()
         lost = {ami.id for ami in amis if ami.name in self.lost}

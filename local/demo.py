@@ -88,7 +88,7 @@ def main() -> int:
             cloud.sweep()
             cloud.step()
         answers = {**_answers(), **{task: _ask(cloud, task) for task, vm in tasks.items() if not vm.image}}
-        notices = _heard(cloud, listener)
+        notices = cloud.take_messages(listener)
         found = list(_images(cloud))
         images = {image["tags"]["vm-image-import:task-id"]: image for image in found}
         console.print(_table(tasks, answers, images))
@@ -133,14 +133,6 @@ def _subscribe(cloud: Cloud) -> str:
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     cloud.client("sns").subscribe(TopicArn=_output(cloud, "TopicArn"), Protocol="sqs", Endpoint=arn)
     return url
-
-
-def _heard(cloud: Cloud, url: str) -> list[dict[str, Any]]:
-    """Return the notices that came to a queue."""
-    sqs, heard = cloud.client("sqs"), []
-    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
-        heard += [json.loads(message["Body"]) for message in messages]
-    return heard
 
 
 def _output(cloud: Cloud, key: str) -> str:

@@ -37,10 +37,7 @@ def notices(cloud: Cloud) -> Iterator[Notices]:
     heard: list[dict[str, Any]] = []
 
     def listen(about: str) -> list[tuple[str, str, str]]:
-        while found := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
-            for message in found:
-                heard.append(json.loads(message["Body"]))
-                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        heard.extend(cloud.take_messages(url))
         return [
             (each["MessageAttributes"]["outcome"]["Value"], each["Subject"], each["Message"])
             for each in heard
@@ -127,13 +124,7 @@ def metrics_of(logs: str) -> set[str]:
 
 def messages(cloud: Cloud, part: str) -> list[dict[str, Any]]:
     """Take the messages out of one of the stack's queues."""
-    sqs, url = cloud.client("sqs"), resource(cloud, "AWS::SQS::Queue", part)
-    taken = []
-    while found := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
-        for message in found:
-            taken.append(json.loads(message["Body"]))
-            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-    return taken
+    return cloud.take_messages(resource(cloud, "AWS::SQS::Queue", part))
 
 
 def golden(name: str, **changes: object) -> dict[str, Any]:

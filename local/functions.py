@@ -280,6 +280,9 @@ class Function(models.LambdaFunction, CloudFormationModel):
             self.role, [iam.Need(f"logs:{action}", log_stream) for action in ("CreateLogStream", "PutLogEvents")]
         ):
             return
+        if "LogGroup" in self.logging_config and self.logs_group_name not in self.logs_backend.groups:
+            # It went with the stack, and to make it again takes a permission of its own.
+            return
         self.logs_backend.ensure_log_group(self.logs_group_name)
         self.logs_backend.ensure_log_stream(self.logs_group_name, stream)
         # The runtime puts carriage returns into one message, so this is not the place for splitlines().

@@ -291,6 +291,14 @@ def test_logs_have_the_format_of_the_template(aws: Aws) -> None:
     assert (logged["level"], logged["errorType"]) == ("ERROR", "ValueError")
 
 
+def test_a_log_group_that_was_deleted_stays_away(aws: Aws) -> None:
+    """A run that ends after its stack's log group is gone does not make it again, and its answer arrives."""
+    aws.deploy(template())
+    aws.logs.delete_log_group(logGroupName="group")
+    assert "FunctionError" in aws.invoke(do="raise")
+    assert aws.logs.describe_log_groups()["logGroups"] == []
+
+
 def test_without_logging_config_logs_are_text_in_the_default_group(aws: Aws) -> None:
     """Without LoggingConfig the log group is Lambda's own, and an error is one event although it has many lines."""
     plain = template()

@@ -22,9 +22,13 @@ sys.path.insert(0, str(_ROOT / "lambda"))
 
 from vm_image_import.derive import Derivation, derive  # noqa: E402 - as said above
 from vm_image_import.errors import RejectedError  # noqa: E402
-from vm_image_import.request import Overrides  # noqa: E402
+from vm_image_import.models import (  # noqa: E402
+    Ami,
+    Disk,
+    ImportTask,
+    Overrides,
+)
 from vm_image_import.settings import Settings  # noqa: E402
-from vm_image_import.task import Ami, Disk, ImportTask  # noqa: E402
 
 _TASK_ID: Final = "import-ami-0123456789abcdef0"
 
@@ -77,7 +81,7 @@ def _table(derivation: Derivation) -> Table:
         table.add_row(part, value, source)
     for key, value in derivation.request.tags.items():
         table.add_row("tag", f"{key}={value}", "")
-    for key in derivation.tags_left_out:
+    for key in derivation.dropped_tags:
         table.add_row("tag left out", key, "the API refuses it")
     return table
 

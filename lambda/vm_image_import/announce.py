@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from vm_image_import import notices
 from vm_image_import.errors import InProgressError
-from vm_image_import.outcome import Outcome
+from vm_image_import.models import Outcome
 from vm_image_import.ports import Fact, Ledger, Notices
 
 

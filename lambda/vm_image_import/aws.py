@@ -13,9 +13,8 @@ from botocore.exceptions import ConnectionError as NetworkError
 from vm_image_import.derive import names
 from vm_image_import.derive.tags import PREFIX
 from vm_image_import.errors import PermanentError, TokenUsedError, TransientError
+from vm_image_import.models import Ami, Disk, Image, ImageRequest, ImportTask
 from vm_image_import.notices import Notice
-from vm_image_import.request import ImageRequest
-from vm_image_import.task import Ami, Disk, Image, ImportTask
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -177,7 +176,7 @@ class ImageBuilder:
         pages = self._client.get_paginator("list_images").paginate(
             owner="Self",
             # The filter compares names as they were written, unlike the ARN (API reference, `Filter`).
-            filters=[{"name": "name", "values": sorted({name, names.in_arn(name)})}],
+            filters=[{"name": "name", "values": sorted({name, names.arn_name(name)})}],
             PaginationConfig={"PageSize": _PAGE, "MaxItems": _PAGE * _PAGES},
         )
         with told_apart():

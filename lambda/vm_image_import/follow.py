@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from vm_image_import.announce import announce
-from vm_image_import.outcome import Kind, Outcome
+from vm_image_import.models import Outcome, OutcomeKind
 from vm_image_import.ports import Fact, Images, Ledger, Notices
 from vm_image_import.telemetry import logger
 
 _ENDS: Final = {
-    "AVAILABLE": Kind.IMAGE_AVAILABLE,
-    "DEPRECATED": Kind.IMAGE_AVAILABLE,
-    "DISABLED": Kind.IMAGE_AVAILABLE,
-    "FAILED": Kind.IMAGE_FAILED,
-    "CANCELLED": Kind.IMAGE_FAILED,
+    "AVAILABLE": OutcomeKind.IMAGE_AVAILABLE,
+    "DEPRECATED": OutcomeKind.IMAGE_AVAILABLE,
+    "DISABLED": OutcomeKind.IMAGE_AVAILABLE,
+    "FAILED": OutcomeKind.IMAGE_FAILED,
+    "CANCELLED": OutcomeKind.IMAGE_FAILED,
 }
 _REASONS: Final = {
     "CANCELLED": "The image was cancelled in Image Builder.",
@@ -36,15 +36,15 @@ class Follower:
         image = self.images.find_image(arn)
         if image is None:
             # Deleted, or not shown yet: nothing is recorded, so that the next sweep looks again.
-            return Outcome(Kind.IGNORED, image_arn=arn, reason="Image Builder does not show this image.")
+            return Outcome(OutcomeKind.IGNORED, image_arn=arn, reason="Image Builder does not show this image.")
         if image.import_task_id is None:
-            return Outcome(Kind.IGNORED, image_arn=arn, reason="This system did not register the image.")
+            return Outcome(OutcomeKind.IGNORED, image_arn=arn, reason="This system did not register the image.")
         if image.status == "DELETED":
             self.ledger.once(Fact("ended", arn), lambda: image.status)
-            return Outcome(Kind.IGNORED, image.import_task_id, image_arn=arn, reason="The image was deleted.")
+            return Outcome(OutcomeKind.IGNORED, image.import_task_id, image_arn=arn, reason="The image was deleted.")
         if image.status not in _ENDS:
             not_yet = f"The image is {image.status}."
-            return Outcome(Kind.IN_PROGRESS, image.import_task_id, image_arn=arn, reason=not_yet)
+            return Outcome(OutcomeKind.IN_PROGRESS, image.import_task_id, image_arn=arn, reason=not_yet)
         logger.append_keys(importTaskId=image.import_task_id)
         reason = None if image.status == "AVAILABLE" else image.reason or _REASONS.get(image.status)
         outcome = Outcome(_ENDS[image.status], image.import_task_id, image_arn=arn, reason=reason, ami_id=image.ami_id)

@@ -9,8 +9,7 @@ from vm_image_import import triggers
 from vm_image_import.aws import Ec2, ImageBuilder, Topic, dynamodb
 from vm_image_import.deferred import deferred
 from vm_image_import.follow import Follower
-from vm_image_import.home import Home
-from vm_image_import.outcome import Kind, Outcome
+from vm_image_import.models import AwsEnvironment, Outcome, OutcomeKind
 from vm_image_import.register import Registrar
 from vm_image_import.settings import Settings
 from vm_image_import.sweep import Sweeper, Swept
@@ -50,7 +49,7 @@ def handler(event: object, context: "LambdaContext") -> dict[str, object]:
 
 def _route(trigger: Trigger, context: "LambdaContext") -> Outcome | Swept:
     ledger = deferred(lambda: _ledger_of_run(context))
-    home = Home.of_function(context.invoked_function_arn)
+    home = AwsEnvironment.of_function(context.invoked_function_arn)
     registrar = Registrar(_ec2, _image_builder, ledger, _topic, home, _settings)
     follower = Follower(_image_builder, ledger, _topic)
     if isinstance(trigger, Sweep):
@@ -62,7 +61,7 @@ def _route(trigger: Trigger, context: "LambdaContext") -> Outcome | Swept:
         return swept
     if isinstance(trigger, AmiAvailable):
         outcome = registrar.register_ami(trigger, datetime.now(UTC))
-        if outcome.kind is Kind.REGISTERED:
+        if outcome.kind is OutcomeKind.REGISTERED:
             event_age((datetime.now(UTC) - trigger.time).total_seconds())
     elif isinstance(trigger, ImageEnded):
         outcome = follower.follow(trigger.image_arn)

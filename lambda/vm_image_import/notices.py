@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from vm_image_import.outcome import Kind, Outcome
+from vm_image_import.models import Outcome, OutcomeKind
 
 _TROUBLESHOOTING: Final = "https://docs.aws.amazon.com/vm-import/latest/userguide/vmie_troubleshooting.html"
 _SUBJECT: Final = 99
@@ -65,27 +65,27 @@ def of(outcome: Outcome) -> Notice:
 
 
 _TITLES: Final = {
-    Kind.REGISTERED: "Image registered",
-    Kind.IMAGE_AVAILABLE: "Image available",
-    Kind.IMAGE_FAILED: "Image failed",
-    Kind.IMPORT_FAILED: "Import failed",
-    Kind.REJECTED: "Import not registered",
+    OutcomeKind.REGISTERED: "Image registered",
+    OutcomeKind.IMAGE_AVAILABLE: "Image available",
+    OutcomeKind.IMAGE_FAILED: "Image failed",
+    OutcomeKind.IMPORT_FAILED: "Import failed",
+    OutcomeKind.REJECTED: "Import not registered",
 }
 
 
 def _advice(outcome: Outcome) -> Iterator[str]:
     match outcome.kind:
-        case Kind.IMAGE_AVAILABLE if not outcome.reason:
+        case OutcomeKind.IMAGE_AVAILABLE if not outcome.reason:
             arn = outcome.image_arn or ""
             yield f"Use it in a recipe as parentImage: {arn}"
             yield f"The highest version of its name: {arn.rsplit('/', 2)[0]}/x.x.x"
-        case Kind.IMAGE_FAILED:
+        case OutcomeKind.IMAGE_FAILED:
             yield 'Put that right, and register the import once more by hand with "force": true.'
-        case Kind.IMPORT_FAILED:
+        case OutcomeKind.IMPORT_FAILED:
             yield remedy(outcome.reason or "")
-        case Kind.REJECTED:
+        case OutcomeKind.REJECTED:
             yield "Put that right, on the import task's tags or in the account: the next sweep registers the import."
-        case Kind.REGISTERED:
+        case OutcomeKind.REGISTERED:
             yield "Image Builder makes it AVAILABLE by itself."
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final, TypedDict, cast
 from aws_lambda_powertools.utilities.validation import SchemaValidationError, validate
 
 from vm_image_import.errors import InvalidTriggerError
-from vm_image_import.request import Platform
+from vm_image_import.models import Platform
 
 Schema = Mapping[str, Any]
 

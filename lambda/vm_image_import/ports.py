@@ -3,9 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
+from vm_image_import.models import Ami, Image, ImageRequest, ImportTask
 from vm_image_import.notices import Notice
-from vm_image_import.request import ImageRequest
-from vm_image_import.task import Ami, Image, ImportTask
 
 
 class Imports(Protocol):

@@ -9,13 +9,10 @@ from vm_image_import import notices
 from vm_image_import.announce import announce
 from vm_image_import.derive import client_token, derive, names, versions
 from vm_image_import.errors import InProgressError, PermanentError, RejectedError, TokenUsedError, TransientError
-from vm_image_import.home import Home
-from vm_image_import.outcome import Kind, Outcome
+from vm_image_import.models import Ami, AwsEnvironment, ImageRequest, ImportTask, Outcome, OutcomeKind
 from vm_image_import.ports import Fact, Images, Imports, Ledger, Notices
 from vm_image_import.registration import Registration, about, registrations
-from vm_image_import.request import ImageRequest
 from vm_image_import.settings import Settings
-from vm_image_import.task import Ami, ImportTask
 from vm_image_import.telemetry import logger
 from vm_image_import.triggers import AmiAvailable, ManualImport
 
@@ -40,7 +37,7 @@ class Registrar:
     images: Images
     ledger: Ledger
     notices: Notices
-    home: Home
+    environment: AwsEnvironment
     settings: Settings
 
     def register_ami(self, trigger: AmiAvailable, now: datetime) -> Outcome:
@@ -50,14 +47,14 @@ class Registrar:
             if now - trigger.time < _VISIBLE_AFTER:
                 not_yet = f"EC2 does not show {trigger.image_id} yet."
                 raise TransientError(not_yet)
-            return Outcome(Kind.IGNORED, reason=f"{trigger.image_id} is gone.")
+            return Outcome(OutcomeKind.IGNORED, reason=f"{trigger.image_id} is gone.")
         if ami.import_task_id is None:
-            return Outcome(Kind.IGNORED, reason=f"{ami.id} is not named like an import task: no import made it.")
+            return Outcome(OutcomeKind.IGNORED, reason=f"{ami.id} is not named like an import task: no import made it.")
         logger.append_keys(importTaskId=ami.import_task_id)
         task = self.imports.find_task(ami.import_task_id)
         if task is None:
             reason = f"EC2 lists no such import task here: {ami.id} is a copy, or its import ended 7 days ago."
-            return Outcome(Kind.IGNORED, ami.import_task_id, reason=reason)
+            return Outcome(OutcomeKind.IGNORED, ami.import_task_id, reason=reason)
         if ami.state == "pending":
             # EC2's read lags behind its own event, which will not come again.
             not_yet = f"EC2 shows {ami.id} as pending yet."
@@ -73,7 +70,7 @@ class Registrar:
         if registration.told:
             return
         this = about(import_task_id, number)
-        outcome = _registered(Outcome(Kind.REGISTERED, import_task_id), registration, self._token(this))
+        outcome = _registered(Outcome(OutcomeKind.REGISTERED, import_task_id), registration, self._token(this))
         announce(Fact("told", this), outcome, self.ledger, self.notices)
 
     def _left_alone(self, task: ImportTask) -> Outcome | None:
@@ -81,14 +78,14 @@ class Registrar:
         if not missing:
             return None
         reason = f"The import task is left alone: its tags {', '.join(missing)} are not as configured."
-        return Outcome(Kind.IGNORED, task.id, reason=reason)
+        return Outcome(OutcomeKind.IGNORED, task.id, reason=reason)
 
     def _register_by_itself(self, task: ImportTask, ami: Ami | None, *, dry_run: bool = False) -> Outcome:
         """Register without anybody asking for it, and with a notice of what went wrong."""
         outcome = self._register(ManualImport(task.id, dry_run=dry_run), task, ami, "")
-        if not dry_run and outcome.kind is Kind.REJECTED:
+        if not dry_run and outcome.kind is OutcomeKind.REJECTED:
             outcome = announce(Fact("rejected", f"{task.id} {outcome.reason}"), outcome, self.ledger, self.notices)
-        elif not dry_run and outcome.kind is Kind.IMPORT_FAILED:
+        elif not dry_run and outcome.kind is OutcomeKind.IMPORT_FAILED:
             outcome = announce(Fact("ended", task.id), outcome, self.ledger, self.notices)
         return outcome
 
@@ -101,7 +98,7 @@ class Registrar:
         task = self.imports.find_task(trigger.import_task_id)
         if task is None:
             reason = "EC2 lists no such import task in this Region. It forgets a task 7 days after its end."
-            return Outcome(Kind.NOT_FOUND, trigger.import_task_id, reason=reason)
+            return Outcome(OutcomeKind.NOT_FOUND, trigger.import_task_id, reason=reason)
         return self._register(trigger, task, self._ami_of(task), run if trigger.force else "")
 
     def _number(self, import_task_id: str, run: str) -> int:
@@ -110,7 +107,7 @@ class Registrar:
         return next((number for number, each in enumerate(made) if each.run == run), len(made))
 
     def _token(self, this: str) -> str:
-        return client_token(self.home.account, self.home.region, this)
+        return client_token(self.environment.account, self.environment.region, this)
 
     def _ami_of(self, task: ImportTask) -> Ami | None:
         if task.ended_without_ami:
@@ -125,25 +122,25 @@ class Registrar:
         this = about(task.id, number)
         token = self._token(this)
         next_version = partial(self._next_version_shown if asked.dry_run else self._next_version_once, this)
-        outcome = Outcome(Kind.REJECTED, task.id, ami_id=ready.id)
+        outcome = Outcome(OutcomeKind.REJECTED, task.id, ami_id=ready.id)
 
         def request() -> ImageRequest:
             nonlocal outcome
             derivation = derive(task, ready, asked.overrides, self.settings, token=token, next_version=next_version)
             outcome = replace(outcome, request=derivation.request.parameters())
-            logger.info("Derived the request", sources=derivation.sources, tags_left_out=derivation.tags_left_out)
+            logger.info("Derived the request", sources=derivation.sources, dropped_tags=derivation.dropped_tags)
             return derivation.request
 
         try:
             if asked.dry_run:
                 request()
-                return replace(outcome, kind=Kind.DRY_RUN)
+                return replace(outcome, kind=OutcomeKind.DRY_RUN)
             # Derived only where nothing is recorded: what became of the tags since then does not matter any more.
             once = self.ledger.once(Fact("registered", this), lambda: self._import(request(), ready.id, forced_by))
         except RejectedError as error:
             return replace(outcome, reason=str(error))
         except InProgressError as error:
-            return replace(outcome, kind=Kind.IN_PROGRESS, reason=str(error))
+            return replace(outcome, kind=OutcomeKind.IN_PROGRESS, reason=str(error))
         registration = Registration.of_record(once.value)
         registered = _registered(outcome, registration, token)
         if once.now and registration.arn:
@@ -151,7 +148,7 @@ class Registrar:
         if not once.now:
             self.tell_registered(task.id, number, registration)
         reason = 'The import was registered before. To register it once more write "force": true.'
-        return replace(registered, kind=Kind.ALREADY_REGISTERED, reason=reason)
+        return replace(registered, kind=OutcomeKind.ALREADY_REGISTERED, reason=reason)
 
     def _import(self, request: ImageRequest, ami_id: str, forced_by: str) -> str:
         """Register the image and tell about it; return the record of that."""
@@ -162,7 +159,7 @@ class Registrar:
         except PermanentError as error:
             raise RejectedError([str(error)]) from error
         registration = Registration(arn, ami_id, run=forced_by)
-        outcome = Outcome(Kind.REGISTERED, request.import_task_id)
+        outcome = Outcome(OutcomeKind.REGISTERED, request.import_task_id)
         registered = _registered(outcome, registration, request.client_token)
         try:
             self.notices.publish(notices.of(registered))
@@ -173,7 +170,7 @@ class Registrar:
         return registration.as_record()
 
     def _next_version(self, name: str) -> str:
-        existing = self.images.versions(self.home.image_arn(names.in_arn(name)), name)
+        existing = self.images.versions(self.environment.image_arn(names.arn_name(name)), name)
         if version := versions.after(existing):
             return version
         raise RejectedError(["The highest existing version cannot be incremented: state the version."])
@@ -193,32 +190,32 @@ def _registered(outcome: Outcome, registration: Registration, token: str) -> Out
     arn, ami_id, *_ = registration
     # The token tells apart what was registered more than once.
     reason = None if arn else _NOT_RECORDED.format(token)
-    return replace(outcome, kind=Kind.REGISTERED, image_arn=arn or None, reason=reason, ami_id=ami_id)
+    return replace(outcome, kind=OutcomeKind.REGISTERED, image_arn=arn or None, reason=reason, ami_id=ami_id)
 
 
 def _ready_ami(task: ImportTask, ami: Ami | None) -> Ami | Outcome:
     """Return the AMI when it can be registered, else the outcome that says why not."""
     if task.ended_without_ami:
-        kind = Kind.IMPORT_CANCELLED if task.cancelled else Kind.IMPORT_FAILED
+        kind = OutcomeKind.IMPORT_CANCELLED if task.cancelled else OutcomeKind.IMPORT_FAILED
         return Outcome(kind, task.id, reason=task.status_message or "EC2 gives no reason.")
     if task.status == "deleting":
         # Whether it failed or was cancelled it may not say yet.
-        return Outcome(Kind.IN_PROGRESS, task.id, reason="The import has ended and is being deleted.")
+        return Outcome(OutcomeKind.IN_PROGRESS, task.id, reason="The import has ended and is being deleted.")
     if ami is None and task.status == "completed":
         return Outcome(
-            Kind.IGNORED,
+            OutcomeKind.IGNORED,
             task.id,
             reason="The import completed, but EC2 does not show its AMI: it is gone, or ask again.",
         )
     if ami is None or ami.state == "pending":
         step = ", ".join(filter(None, (task.status_message, task.progress and f"{task.progress} %")))
         reason = f"The import is still running ({step or task.status or 'no status'})."
-        return Outcome(Kind.IN_PROGRESS, task.id, reason=reason)
+        return Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=reason)
     if ami.is_copy:
-        return Outcome(Kind.IGNORED, task.id, reason=f"{ami.id} is a copy of {ami.source_image_id}.")
+        return Outcome(OutcomeKind.IGNORED, task.id, reason=f"{ami.id} is a copy of {ami.source_image_id}.")
     if ami.state != "available":
-        kind = Kind.REJECTED if ami.state in _FAILED_AMI else Kind.IGNORED
+        kind = OutcomeKind.REJECTED if ami.state in _FAILED_AMI else OutcomeKind.IGNORED
         return Outcome(kind, task.id, reason=f"{ami.id} is {ami.state}, so it cannot be registered.", ami_id=ami.id)
     if task.image_id and task.image_id != ami.id:
-        return Outcome(Kind.IGNORED, task.id, reason=f"The import made {task.image_id}, not {ami.id}.")
+        return Outcome(OutcomeKind.IGNORED, task.id, reason=f"The import made {task.image_id}, not {ami.id}.")
     return ami

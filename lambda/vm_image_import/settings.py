@@ -44,7 +44,7 @@ class Settings:
         return cls(**values)
 
     @property
-    def carriers(self) -> frozenset[str]:
+    def directive_tags(self) -> frozenset[str]:
         """The tags of a task that carry a part of the request and are no tags of the image."""
         return frozenset({self.name_tag, self.version_tag, self.os_version_tag})
 

@@ -9,11 +9,10 @@ from typing import Final
 
 from vm_image_import.errors import SweepError
 from vm_image_import.follow import Follower
-from vm_image_import.outcome import Outcome
+from vm_image_import.models import ImportTask, Outcome
 from vm_image_import.ports import Fact, Imports, Ledger
 from vm_image_import.register import Registrar
 from vm_image_import.registration import Registration, about, registrations
-from vm_image_import.task import ImportTask
 from vm_image_import.telemetry import logger, tell
 
 _OUT_OF_TIME: Final = "Out of time: the next sweep goes on."

@@ -7,7 +7,7 @@ from typing import Final
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from vm_image_import.outcome import Kind, Outcome
+from vm_image_import.models import Outcome, OutcomeKind
 
 logger = Logger()
 metrics = Metrics()
@@ -17,13 +17,13 @@ logging.getLogger("botocore").setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", message="No application metrics to publish")
 
 _COUNTED: Final = {
-    Kind.REGISTERED: "ImagesRegistered",
-    Kind.IMPORT_FAILED: "ImportsFailed",
-    Kind.REJECTED: "ImportsRejected",
-    Kind.IMAGE_AVAILABLE: "ImagesAvailable",
-    Kind.IMAGE_FAILED: "ImagesFailed",
+    OutcomeKind.REGISTERED: "ImagesRegistered",
+    OutcomeKind.IMPORT_FAILED: "ImportsFailed",
+    OutcomeKind.REJECTED: "ImportsRejected",
+    OutcomeKind.IMAGE_AVAILABLE: "ImagesAvailable",
+    OutcomeKind.IMAGE_FAILED: "ImagesFailed",
 }
-_ASKS_FOR_SOMEBODY: Final = frozenset({Kind.IMPORT_FAILED, Kind.IMAGE_FAILED, Kind.REJECTED})
+_ASKS_FOR_SOMEBODY: Final = frozenset({OutcomeKind.IMPORT_FAILED, OutcomeKind.IMAGE_FAILED, OutcomeKind.REJECTED})
 
 
 def tell(outcome: Outcome, *, dry_run: bool) -> None:

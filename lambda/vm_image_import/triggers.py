@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from vm_image_import.errors import InvalidTriggerError
-from vm_image_import.request import Overrides
+from vm_image_import.models import Overrides
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,7 @@ from botocore.retries import standard
 from tests.conftest import REGION
 from vm_image_import.aws import _PASSING, CONFIG, CONNECT_TIMEOUT, READ_TIMEOUT, Ec2, ImageBuilder
 from vm_image_import.errors import PermanentError, TokenUsedError, TransientError
-from vm_image_import.request import ImageRequest
-from vm_image_import.task import Ami, Disk, ImportTask
+from vm_image_import.models import Ami, Disk, ImageRequest, ImportTask
 
 # One try each: what is tested is how the last answer is told apart, not how often botocore asks.
 ONCE: Final = CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))

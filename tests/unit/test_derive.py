@@ -8,9 +8,8 @@ import pytest
 
 from vm_image_import.derive import Derivation, client_token, derive, versions
 from vm_image_import.errors import RejectedError
-from vm_image_import.request import ImageRequest, Overrides
+from vm_image_import.models import Ami, Disk, ImageRequest, ImportTask, Overrides
 from vm_image_import.settings import Settings, VersionScheme
-from vm_image_import.task import Ami, Disk, ImportTask
 
 AMI = Ami(
     id="ami-0abcdef1234567890",
@@ -205,7 +204,7 @@ def test_only_the_import_makes_provenance() -> None:
 
 
 def test_tags_are_merged() -> None:
-    """Provenance, payload, the task's own, the configured: earlier wins; carriers and AWS's own are no image tags."""
+    """Provenance, payload, task, configuration: earlier wins. Directive tags and `aws:` tags are no image tags."""
     overrides = Overrides(tags={"Team": "post", "vm-image-import:ami-id": "forged"})
     settings = Settings(tags={"Team": "ops", "Cost": "7"})
     tags = derivation(FULL, AMI, overrides, settings).request.tags
@@ -222,8 +221,8 @@ def test_tags_that_the_api_refuses_are_left_out_and_told() -> None:
     derived = derivation(task)
     assert len(derived.request.tags) == 50
     assert derived.request.tags["short"] == "x" * 256
-    assert {"a&b", "k" * 129, "long", "t59"} <= set(derived.tags_left_out)
-    assert len(derived.tags_left_out) + 50 == 6 + 64
+    assert {"a&b", "k" * 129, "long", "t59"} <= set(derived.dropped_tags)
+    assert len(derived.dropped_tags) + 50 == 6 + 64
 
 
 def test_the_order_of_tags_does_not_matter() -> None:
@@ -299,7 +298,7 @@ def test_the_carriers_can_be_other_tags() -> None:
     made = derived.request
     assert (made.name, made.semantic_version, made.os_version) == ("mail gw", "3.0.0", "Debian 12")
     assert (made.tags["Name"], made.tags["Version"]) == ("xxxxx", "latest")
-    assert not set(settings.carriers) & set(made.tags)
+    assert not set(settings.directive_tags) & set(made.tags)
     assert derived.sources["name"] == "tag vm:name"
     with pytest.raises(RejectedError, match="tag vm:version 'latest'"):
         derivation(dataclasses.replace(TASK, tags={"vm:version": "latest"}), AMI, None, settings)

@@ -3,7 +3,7 @@
 import pytest
 
 from vm_image_import.derive import disks
-from vm_image_import.task import Disk
+from vm_image_import.models import Disk
 
 # key, name, version
 PATHS = [

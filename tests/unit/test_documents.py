@@ -16,7 +16,7 @@ from botocore.validate import ParamValidator
 
 from tests.conftest import ROOT
 from vm_image_import import notices, triggers
-from vm_image_import.outcome import Kind, Outcome
+from vm_image_import.models import Outcome, OutcomeKind
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -88,8 +88,8 @@ def test_every_outcome_is_in_operations() -> None:
         re.findall(r"^\| `([A-Z_]+)` \|", OPERATIONS.partition(title)[2].partition("\n## ")[0], re.MULTILINE)
         for title in ("## Notices", "## Other outcomes")
     )
-    assert sorted([*told, *others]) == sorted(kind.value for kind in Kind)
-    for kind in Kind:
+    assert sorted([*told, *others]) == sorted(kind.value for kind in OutcomeKind)
+    for kind in OutcomeKind:
         if kind.value in told:
             assert notices.of(Outcome(kind)).outcome == kind.value
         else:

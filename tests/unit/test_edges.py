@@ -8,9 +8,8 @@ import pytest
 from tests.unit.test_derive import AMI, BARE, BARE_AMI, TASK, derivation, request
 from vm_image_import.derive import derive, disks, names, versions
 from vm_image_import.errors import RejectedError
-from vm_image_import.request import Overrides
+from vm_image_import.models import Ami, Disk, ImportTask, Overrides
 from vm_image_import.settings import Settings, VersionScheme
-from vm_image_import.task import Ami, Disk, ImportTask
 
 
 def test_a_key_goes_before_a_url() -> None:
@@ -28,10 +27,12 @@ def test_only_the_plain_space_is_kept(text: str, name: str) -> None:
     assert names.normalise(text) == name
 
 
-@pytest.mark.parametrize(("name", "in_arn"), [("Web Server_1", "web-server-1"), ("a  b__c", "a--b--c"), ("a-b", "a-b")])
-def test_the_arn_has_hyphens_for_spaces_and_underscores(name: str, in_arn: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "arn_name"), [("Web Server_1", "web-server-1"), ("a  b__c", "a--b--c"), ("a-b", "a-b")]
+)
+def test_the_arn_has_hyphens_for_spaces_and_underscores(name: str, arn_name: str) -> None:
     """Each of them becomes one hyphen, as Image Builder writes it."""
-    assert names.in_arn(name) == in_arn
+    assert names.arn_name(name) == arn_name
 
 
 def test_the_second_is_taken_in_utc() -> None:
@@ -130,14 +131,14 @@ def test_a_key_that_the_api_refuses_is_left_out(key: str) -> None:
     """Whatever the source is."""
     derived = derivation(dataclasses.replace(TASK, tags={key: "x"}))
     assert key not in derived.request.tags
-    assert derived.tags_left_out == (key,)
+    assert derived.dropped_tags == (key,)
 
 
 def test_a_configured_tag_of_aws_is_left_out() -> None:
     """The prefix is AWS's own, wherever it comes from; a task's own is not even told."""
     derived = derivation(settings=Settings(tags={"aws:x": "y"}))
-    assert derived.tags_left_out == ("aws:x",)
-    assert derivation(dataclasses.replace(TASK, tags={"aws:x": "y"})).tags_left_out == ()
+    assert derived.dropped_tags == ("aws:x",)
+    assert derivation(dataclasses.replace(TASK, tags={"aws:x": "y"})).dropped_tags == ()
 
 
 def test_carriers_are_left_out_of_the_tasks_own_tags_only() -> None:

@@ -6,9 +6,8 @@ import pytest
 
 from tests.unit.test_register import ARN, TASK_ID, Aws
 from vm_image_import.follow import Follower
-from vm_image_import.outcome import Kind
+from vm_image_import.models import Image, OutcomeKind
 from vm_image_import.ports import Fact
-from vm_image_import.task import Image
 
 
 @dataclass
@@ -25,16 +24,16 @@ class Images(Aws):
 @pytest.mark.parametrize(
     ("status", "kind", "told"),
     [
-        ("PENDING", Kind.IN_PROGRESS, None),
-        ("AVAILABLE", Kind.IMAGE_AVAILABLE, "parentImage: "),
-        ("DEPRECATED", Kind.IMAGE_AVAILABLE, "deprecated the image since then"),
-        ("DISABLED", Kind.IMAGE_AVAILABLE, "disabled the image since then"),
-        ("FAILED", Kind.IMAGE_FAILED, "force"),
-        ("CANCELLED", Kind.IMAGE_FAILED, "was cancelled in Image Builder"),
-        ("DELETED", Kind.IGNORED, None),
+        ("PENDING", OutcomeKind.IN_PROGRESS, None),
+        ("AVAILABLE", OutcomeKind.IMAGE_AVAILABLE, "parentImage: "),
+        ("DEPRECATED", OutcomeKind.IMAGE_AVAILABLE, "deprecated the image since then"),
+        ("DISABLED", OutcomeKind.IMAGE_AVAILABLE, "disabled the image since then"),
+        ("FAILED", OutcomeKind.IMAGE_FAILED, "force"),
+        ("CANCELLED", OutcomeKind.IMAGE_FAILED, "was cancelled in Image Builder"),
+        ("DELETED", OutcomeKind.IGNORED, None),
     ],
 )
-def test_every_end_is_told_once_and_settled(status: str, kind: Kind, told: str | None) -> None:
+def test_every_end_is_told_once_and_settled(status: str, kind: OutcomeKind, told: str | None) -> None:
     """What is at its end is recorded, so that nobody asks again; people hear of what they can use or mend."""
     aws = Images(image=Image(ARN, status=status, import_task_id=TASK_ID))
     follower = Follower(aws, aws, aws)
@@ -42,7 +41,7 @@ def test_every_end_is_told_once_and_settled(status: str, kind: Kind, told: str |
     assert [outcome.kind for outcome in outcomes] == [kind] * 2
     # What was told before is not counted again.
     assert not told or [outcome.news for outcome in outcomes] == [True, False]
-    assert (Fact("ended", ARN) in aws.ledger) is (kind is not Kind.IN_PROGRESS)
+    assert (Fact("ended", ARN) in aws.ledger) is (kind is not OutcomeKind.IN_PROGRESS)
     assert [told in notice.message for notice in aws.told if told] == ([True] if told else [])
     assert len(aws.told) == (1 if told else 0)
     assert status == "AVAILABLE" or not any("parentImage" in notice.message for notice in aws.told)
@@ -52,6 +51,6 @@ def test_every_end_is_told_once_and_settled(status: str, kind: Kind, told: str |
 def test_an_image_that_is_not_shown_or_not_ours_is_left_alone(image: Image | None) -> None:
     """Only what this system registered is followed, and what is not shown may be yet."""
     aws = Images(image=image)
-    assert Follower(aws, aws, aws).follow(ARN).kind is Kind.IGNORED
+    assert Follower(aws, aws, aws).follow(ARN).kind is OutcomeKind.IGNORED
     assert not aws.told
     assert not aws.ledger

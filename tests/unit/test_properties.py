@@ -17,8 +17,8 @@ from local import constraints
 from vm_image_import import aws
 from vm_image_import.derive import Derivation, derive, versions
 from vm_image_import.errors import RejectedError
+from vm_image_import.models import Ami, ImportTask
 from vm_image_import.settings import Settings
-from vm_image_import.task import Ami, ImportTask
 from vm_image_import.triggers import ManualImport, parse
 
 # As many as the project asks for where nobody waits for the answer.
@@ -160,7 +160,7 @@ def test_a_request_is_within_every_limit_or_rejected_with_a_reason(case: Case) -
     parameters = derivation.request.parameters()
     assert constraints.check("imagebuilder", "ImportVmImage", parameters) == []
     assert not ParamValidator().validate(parameters, _REQUEST).has_errors()
-    assert set(derivation.tags_left_out).isdisjoint(parameters["tags"])
+    assert set(derivation.dropped_tags).isdisjoint(parameters["tags"])
 
 
 @many

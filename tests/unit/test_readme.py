@@ -8,9 +8,8 @@ import pytest
 from tests.conftest import ROOT
 from vm_image_import import triggers
 from vm_image_import.derive import disks
-from vm_image_import.outcome import Kind
+from vm_image_import.models import Disk, OutcomeKind
 from vm_image_import.payload import SCHEMA
-from vm_image_import.task import Disk
 from vm_image_import.triggers import ManualImport
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -39,7 +38,7 @@ def test_it_is_short() -> None:
 def test_every_outcome_is_explained() -> None:
     """No answer leaves its reader without a line to look it up."""
     rows = re.findall(r"^\| (`[A-Z_]+`(?:, `[A-Z_]+`)*) \|", README, re.MULTILINE)
-    assert set(re.findall(r"[A-Z_]+", " ".join(rows))) == {kind.value for kind in Kind}
+    assert set(re.findall(r"[A-Z_]+", " ".join(rows))) == {kind.value for kind in OutcomeKind}
 
 
 def test_the_payloads_are_the_ones_that_are_tried() -> None:

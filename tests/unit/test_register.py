@@ -7,14 +7,21 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from vm_image_import.errors import InProgressError, PermanentError, TokenUsedError, TransientError
-from vm_image_import.home import Home
+from vm_image_import.models import (
+    Ami,
+    AwsEnvironment,
+    Disk,
+    Image,
+    ImageRequest,
+    ImportTask,
+    Outcome,
+    OutcomeKind,
+    Overrides,
+)
 from vm_image_import.notices import Notice
-from vm_image_import.outcome import Kind, Outcome
 from vm_image_import.ports import Fact, Once
 from vm_image_import.register import Registrar
-from vm_image_import.request import ImageRequest, Overrides
 from vm_image_import.settings import Settings
-from vm_image_import.task import Ami, Disk, Image, ImportTask
 from vm_image_import.triggers import AmiAvailable, ManualImport
 
 TASK_ID = "import-ami-fg4d51t0"
@@ -106,14 +113,14 @@ class Aws:
 
     @property
     def _registrar(self) -> Registrar:
-        return Registrar(self, self, self, self, Home("aws", "us-east-1", "123456789012"), self.settings)
+        return Registrar(self, self, self, self, AwsEnvironment("aws", "us-east-1", "123456789012"), self.settings)
 
 
 def test_both_ways_make_the_same_request() -> None:
     """An event and a person lead to the same request with the same token, so a second one changes nothing."""
     ways = Aws(TASK, AMI), Aws(TASK, AMI), Aws(TASK, AMI)
     outcomes = [ways[0].on_event(), ways[1].by_hand(), ways[2].by_sweep()]
-    assert {outcome.kind for outcome in outcomes} == {Kind.REGISTERED}
+    assert {outcome.kind for outcome in outcomes} == {OutcomeKind.REGISTERED}
     assert {outcome.image_arn for outcome in outcomes} == {ARN}
     assert ways[0].registered == ways[1].registered == ways[2].registered
     assert outcomes[0].request == ways[0].registered[0].parameters()
@@ -125,7 +132,7 @@ def test_an_import_is_registered_once() -> None:
     aws.on_event()
     for again in (aws.on_event, aws.by_hand, aws.by_sweep):
         outcome = again()
-        assert (outcome.kind, outcome.image_arn) == (Kind.ALREADY_REGISTERED, ARN)
+        assert (outcome.kind, outcome.image_arn) == (OutcomeKind.ALREADY_REGISTERED, ARN)
     assert len(aws.registered) == 1
     assert [notice.outcome for notice in aws.told] == ["REGISTERED"]
 
@@ -133,28 +140,28 @@ def test_an_import_is_registered_once() -> None:
 def test_another_run_is_left_alone() -> None:
     """Two runs at once for one task make one image: the second one leaves it to the first."""
     aws = Aws(TASK, AMI, busy={Fact("registered", TASK_ID)})
-    assert aws.on_event().kind is Kind.IN_PROGRESS
+    assert aws.on_event().kind is OutcomeKind.IN_PROGRESS
     assert not aws.registered
 
 
 def test_a_failure_leaves_nothing_behind() -> None:
     """What was put right is registered by the next try."""
     aws = Aws(TASK, AMI, fails=PermanentError("not authorized"))
-    assert aws.on_event().kind is Kind.REJECTED
+    assert aws.on_event().kind is OutcomeKind.REJECTED
     aws.fails = None
-    assert aws.by_sweep().kind is Kind.REGISTERED
+    assert aws.by_sweep().kind is OutcomeKind.REGISTERED
 
 
 @pytest.mark.parametrize("refusal", [TransientError("SNS"), PermanentError("SNS")])
 def test_a_notice_that_cannot_be_sent_is_sent_later(refusal: Exception) -> None:
     """The image stands and is not asked for again; whoever comes later fails until people are told."""
     aws = Aws(TASK, AMI, mute=refusal)
-    assert aws.on_event().kind is Kind.REGISTERED
+    assert aws.on_event().kind is OutcomeKind.REGISTERED
     for attempt in (aws.on_event, aws.by_sweep, aws.by_hand):
         with pytest.raises(type(refusal)):
             attempt()
     aws.mute = None
-    assert [aws.by_sweep().kind, aws.by_hand().kind] == [Kind.ALREADY_REGISTERED] * 2
+    assert [aws.by_sweep().kind, aws.by_hand().kind] == [OutcomeKind.ALREADY_REGISTERED] * 2
     assert len(aws.registered) == 1
     assert [notice.outcome for notice in aws.told] == ["REGISTERED"]
 
@@ -162,15 +169,15 @@ def test_a_notice_that_cannot_be_sent_is_sent_later(refusal: Exception) -> None:
 def test_a_forced_import_is_registered_for_the_sweep_too() -> None:
     """Whoever forces an import that nobody has registered yet makes one image, not two."""
     aws = Aws(TASK, AMI)
-    assert aws.by_hand(force=True).kind is Kind.REGISTERED
-    assert aws.by_sweep().kind is Kind.ALREADY_REGISTERED
+    assert aws.by_hand(force=True).kind is OutcomeKind.REGISTERED
+    assert aws.by_sweep().kind is OutcomeKind.ALREADY_REGISTERED
     assert len(aws.registered) == 1
 
 
 def test_a_corrected_name_has_versions_of_its_own() -> None:
     """The version that was decided for another name does not follow the import."""
     aws = Aws(replace(TASK, disks=()), AMI, PermanentError("denied"), ("1.0.0",), Settings(version_scheme="increment"))
-    assert aws.by_hand(Overrides(name="web")).kind is Kind.REJECTED
+    assert aws.by_hand(Overrides(name="web")).kind is OutcomeKind.REJECTED
     aws.fails, aws.existing = None, ("5.0.0",)
     assert aws.by_hand(Overrides(name="data"), dry_run=True).request == aws.by_hand(Overrides(name="data")).request
     assert aws.registered[0].semantic_version == "5.0.1"
@@ -192,7 +199,7 @@ def test_a_tag_that_goes_wrong_afterwards_changes_nothing() -> None:
     aws.on_event()
     aws.task = replace(TASK, tags={"Version": "latest"})
     for again in (aws.on_event, aws.by_hand, aws.by_sweep):
-        assert (again().kind, again().image_arn) == (Kind.ALREADY_REGISTERED, ARN)
+        assert (again().kind, again().image_arn) == (OutcomeKind.ALREADY_REGISTERED, ARN)
     assert [notice.outcome for notice in aws.told] == ["REGISTERED"]
 
 
@@ -201,13 +208,13 @@ def test_a_rejection_is_told_once_and_can_be_put_right() -> None:
     aws = Aws(replace(TASK, tags={"Version": "latest"}), AMI)
     outcomes = [aws.on_event(), aws.by_sweep(), aws.by_sweep()]
     assert [(outcome.kind, outcome.news) for outcome in outcomes] == [
-        (Kind.REJECTED, True),
-        (Kind.REJECTED, False),
-        (Kind.REJECTED, False),
+        (OutcomeKind.REJECTED, True),
+        (OutcomeKind.REJECTED, False),
+        (OutcomeKind.REJECTED, False),
     ]
     assert [notice.outcome for notice in aws.told] == ["REJECTED"]
     aws.task = replace(TASK, tags={"Version": "2.0"})
-    assert aws.by_sweep().kind is Kind.REGISTERED
+    assert aws.by_sweep().kind is OutcomeKind.REGISTERED
     assert aws.registered[0].semantic_version == "2.0.0"
 
 
@@ -215,22 +222,22 @@ def test_a_failed_import_is_told_once() -> None:
     """With EC2's own words and what to do about them; a cancelled one is nobody's news."""
     aws = Aws(FAILED)
     outcomes = [aws.by_sweep(), aws.by_sweep()]
-    assert [outcome.kind for outcome in outcomes] == [Kind.IMPORT_FAILED] * 2
+    assert [outcome.kind for outcome in outcomes] == [OutcomeKind.IMPORT_FAILED] * 2
     assert [outcome.news for outcome in outcomes] == [True, False]
     (notice,) = aws.told
     assert "ClientError: Unsupported kernel version X" in notice.message
     assert "Install a kernel that VM Import supports" in notice.message
     cancelled = Aws(CANCELLED)
-    assert cancelled.by_sweep().kind is Kind.IMPORT_CANCELLED
+    assert cancelled.by_sweep().kind is OutcomeKind.IMPORT_CANCELLED
     assert not cancelled.told
 
 
 def test_a_dry_run_of_the_sweep_changes_nothing() -> None:
     """It shows what would be registered, and tells nobody."""
     aws = Aws(TASK, AMI)
-    assert aws.by_sweep(dry_run=True).kind is Kind.DRY_RUN
+    assert aws.by_sweep(dry_run=True).kind is OutcomeKind.DRY_RUN
     aws.task = FAILED
-    assert aws.by_sweep(dry_run=True).kind is Kind.IMPORT_FAILED
+    assert aws.by_sweep(dry_run=True).kind is OutcomeKind.IMPORT_FAILED
     assert not aws.registered
     assert not aws.told
     assert not aws.ledger
@@ -239,7 +246,7 @@ def test_a_dry_run_of_the_sweep_changes_nothing() -> None:
 def test_by_hand_the_ami_is_the_one_that_the_task_names() -> None:
     """Packer and others copy and rename AMIs: where the task names its AMI, the name does not matter."""
     aws = Aws(TASK, replace(AMI, name="renamed"))
-    assert aws.by_hand().kind is Kind.REGISTERED
+    assert aws.by_hand().kind is OutcomeKind.REGISTERED
     assert aws.calls == ["find_task", "find_ami", "import_vm_image"]
 
 
@@ -254,7 +261,7 @@ def test_an_event_costs_three_calls() -> None:
 def test_an_ami_that_is_no_import_is_ignored_after_one_call(name: str | None) -> None:
     """Every AMI of the account wakes the function; nearly none is an import."""
     aws = Aws(TASK, replace(AMI, name=name))
-    assert aws.on_event().kind is Kind.IGNORED
+    assert aws.on_event().kind is OutcomeKind.IGNORED
     assert aws.calls == ["find_ami"]
 
 
@@ -275,7 +282,7 @@ def test_an_ami_that_ec2_still_shows_as_pending_is_asked_for_again() -> None:
 def test_an_ami_that_is_gone_is_ignored() -> None:
     """After a minute an AMI that EC2 does not show was deregistered: no retry brings it back."""
     outcome = Aws(TASK).on_event(age=timedelta(minutes=1))
-    assert outcome.kind is Kind.IGNORED
+    assert outcome.kind is OutcomeKind.IGNORED
     assert AMI.id in (outcome.reason or "")
 
 
@@ -294,7 +301,7 @@ def test_an_ami_that_only_looks_like_an_import_is_ignored(task: ImportTask | Non
     """A copy keeps the name of the import's AMI, and old AMIs send the same event again."""
     aws = Aws(task, ami)
     outcome = aws.on_event()
-    assert outcome.kind is Kind.IGNORED
+    assert outcome.kind is OutcomeKind.IGNORED
     assert outcome.import_task_id == TASK_ID
     assert outcome.reason
     assert not aws.registered
@@ -305,24 +312,24 @@ def test_an_ami_that_only_looks_like_an_import_is_ignored(task: ImportTask | Non
 def test_an_available_ami_is_registered_whatever_the_task_says(status: str | None, image_id: str | None) -> None:
     """Image Builder takes an import before its task is completed; the task may not name its AMI yet."""
     task = replace(TASK, status=status, image_id=image_id)
-    assert Aws(task, AMI).on_event().kind is Kind.REGISTERED
-    assert Aws(task, AMI).by_hand().kind is Kind.REGISTERED
+    assert Aws(task, AMI).on_event().kind is OutcomeKind.REGISTERED
+    assert Aws(task, AMI).by_hand().kind is OutcomeKind.REGISTERED
 
 
 @pytest.mark.parametrize(
     ("task", "ami", "kind", "reason"),
     [
-        (None, None, Kind.NOT_FOUND, "7 days"),
-        (RUNNING, None, Kind.IN_PROGRESS, "converting, 39 %"),
-        (ImportTask(TASK_ID), None, Kind.IN_PROGRESS, "still running"),
-        (TASK, replace(AMI, state="pending"), Kind.IN_PROGRESS, "still running"),
-        (TASK, replace(AMI, state="failed"), Kind.REJECTED, "is failed"),
-        (TASK, None, Kind.IGNORED, "gone, or ask again"),
-        (replace(TASK, image_id=None), None, Kind.IGNORED, "gone, or ask again"),
-        (FAILED, None, Kind.IMPORT_FAILED, "ClientError: Unsupported kernel version X"),
-        (replace(FAILED, status_message=None), None, Kind.IMPORT_FAILED, "no reason"),
-        (replace(CANCELLED, status="deleting", status_message=None), None, Kind.IN_PROGRESS, "being deleted"),
-        (CANCELLED, None, Kind.IMPORT_CANCELLED, "Cancelled by user"),
+        (None, None, OutcomeKind.NOT_FOUND, "7 days"),
+        (RUNNING, None, OutcomeKind.IN_PROGRESS, "converting, 39 %"),
+        (ImportTask(TASK_ID), None, OutcomeKind.IN_PROGRESS, "still running"),
+        (TASK, replace(AMI, state="pending"), OutcomeKind.IN_PROGRESS, "still running"),
+        (TASK, replace(AMI, state="failed"), OutcomeKind.REJECTED, "is failed"),
+        (TASK, None, OutcomeKind.IGNORED, "gone, or ask again"),
+        (replace(TASK, image_id=None), None, OutcomeKind.IGNORED, "gone, or ask again"),
+        (FAILED, None, OutcomeKind.IMPORT_FAILED, "ClientError: Unsupported kernel version X"),
+        (replace(FAILED, status_message=None), None, OutcomeKind.IMPORT_FAILED, "no reason"),
+        (replace(CANCELLED, status="deleting", status_message=None), None, OutcomeKind.IN_PROGRESS, "being deleted"),
+        (CANCELLED, None, OutcomeKind.IMPORT_CANCELLED, "Cancelled by user"),
     ],
     ids=[
         "unknown",
@@ -339,7 +346,7 @@ def test_an_available_ami_is_registered_whatever_the_task_says(status: str | Non
     ],
 )
 def test_a_task_without_an_available_ami_is_told_about(
-    task: ImportTask | None, ami: Ami | None, kind: Kind, reason: str
+    task: ImportTask | None, ami: Ami | None, kind: OutcomeKind, reason: str
 ) -> None:
     """A person who asks for an import learns how it stands, in EC2's own words."""
     aws = Aws(task, ami)
@@ -354,7 +361,7 @@ def test_a_dry_run_shows_the_request_and_changes_nothing() -> None:
     """What it answers is exactly what the real run then sends."""
     aws = Aws(TASK, AMI)
     outcome = aws.by_hand(Overrides(name="post office"), dry_run=True)
-    assert outcome.kind is Kind.DRY_RUN
+    assert outcome.kind is OutcomeKind.DRY_RUN
     assert "import_vm_image" not in aws.calls
     assert not aws.ledger
     assert aws.by_hand(Overrides(name="post office")).request == outcome.request
@@ -365,7 +372,7 @@ def test_what_was_stated_and_cannot_be_used_is_rejected() -> None:
     """Nothing is registered under a version that nobody asked for."""
     aws = Aws(replace(TASK, tags={"Version": "latest"}), AMI)
     outcome = aws.on_event()
-    assert outcome.kind is Kind.REJECTED
+    assert outcome.kind is OutcomeKind.REJECTED
     assert "'latest'" in (outcome.reason or "")
     assert "import_vm_image" not in aws.calls
 
@@ -373,7 +380,7 @@ def test_what_was_stated_and_cannot_be_used_is_rejected() -> None:
 def test_a_refusal_is_an_outcome() -> None:
     """What Image Builder will refuse again is told with the request and its own words, and not tried again."""
     outcome = Aws(TASK, AMI, fails=PermanentError("not authorized")).on_event()
-    assert (outcome.kind, outcome.reason) == (Kind.REJECTED, "not authorized")
+    assert (outcome.kind, outcome.reason) == (OutcomeKind.REJECTED, "not authorized")
     assert outcome.request
 
 
@@ -384,10 +391,10 @@ def test_a_token_that_was_used_means_registered_already() -> None:
     """
     aws = Aws(TASK, AMI, fails=TokenUsedError("mismatch"))
     outcome = aws.on_event()
-    assert outcome.kind is Kind.ALREADY_REGISTERED
+    assert outcome.kind is OutcomeKind.ALREADY_REGISTERED
     assert outcome.request
     assert '"force": true' in (outcome.reason or "")
-    assert aws.by_sweep().kind is Kind.ALREADY_REGISTERED
+    assert aws.by_sweep().kind is OutcomeKind.ALREADY_REGISTERED
     (notice,) = aws.told
     assert (notice.outcome, notice.subject) == ("REGISTERED", f"Image registered: {TASK_ID}")
     assert "look for the image in Image Builder" in notice.message
@@ -419,7 +426,7 @@ def test_force_makes_another_build_once() -> None:
         aws.by_hand(force=True)
     aws.fails = None
     outcomes = [aws.by_hand(run=run, force=True).kind for run in ("run-2", "run-2", "run-3")]
-    assert outcomes == [Kind.REGISTERED, Kind.ALREADY_REGISTERED, Kind.REGISTERED]
+    assert outcomes == [OutcomeKind.REGISTERED, OutcomeKind.ALREADY_REGISTERED, OutcomeKind.REGISTERED]
     tokens = [request.client_token for request in aws.registered]
     assert len(set(tokens)) == 3
     assert {len(token) for token in tokens} == {36}
@@ -431,21 +438,21 @@ FILTER = Settings(only_tasks_tagged={"Images": "yes", "Stage": "prod"})
 @pytest.mark.parametrize(
     ("tags", "kind"),
     [
-        ({"Images": "yes", "Stage": "prod", "Team": "web"}, Kind.REGISTERED),
-        ({"Images": "yes"}, Kind.IGNORED),
-        ({"Images": "yes", "Stage": "test"}, Kind.IGNORED),
-        ({}, Kind.IGNORED),
+        ({"Images": "yes", "Stage": "prod", "Team": "web"}, OutcomeKind.REGISTERED),
+        ({"Images": "yes"}, OutcomeKind.IGNORED),
+        ({"Images": "yes", "Stage": "test"}, OutcomeKind.IGNORED),
+        ({}, OutcomeKind.IGNORED),
     ],
     ids=["all", "one missing", "another value", "none"],
 )
-def test_tasks_without_the_configured_tags_are_left_alone(tags: dict[str, str], kind: Kind) -> None:
+def test_tasks_without_the_configured_tags_are_left_alone(tags: dict[str, str], kind: OutcomeKind) -> None:
     """What somebody else registers is not registered twice; what a person names is, whatever its tags."""
     aws = Aws(replace(TASK, tags=tags), AMI, settings=FILTER)
     outcome = aws.on_event()
     assert outcome.kind is kind
     assert outcome.import_task_id == TASK_ID
-    assert aws.by_sweep().kind is (Kind.ALREADY_REGISTERED if kind is Kind.REGISTERED else kind)
-    assert aws.by_hand(force=True).kind is Kind.REGISTERED
+    assert aws.by_sweep().kind is (OutcomeKind.ALREADY_REGISTERED if kind is OutcomeKind.REGISTERED else kind)
+    assert aws.by_hand(force=True).kind is OutcomeKind.REGISTERED
 
 
 def test_increment_asks_for_the_versions_of_the_name() -> None:
@@ -483,8 +490,8 @@ def test_what_may_pass_is_raised() -> None:
 
 def test_an_answer_leaves_out_what_does_not_apply() -> None:
     """Tools read the keys of the contract and meet no null."""
-    assert Outcome(Kind.IGNORED, reason="r").as_answer() == {"outcome": "IGNORED", "reason": "r"}
-    assert Outcome(Kind.REGISTERED, "t", "a", {"name": "n"}).as_answer() == {
+    assert Outcome(OutcomeKind.IGNORED, reason="r").as_answer() == {"outcome": "IGNORED", "reason": "r"}
+    assert Outcome(OutcomeKind.REGISTERED, "t", "a", {"name": "n"}).as_answer() == {
         "outcome": "REGISTERED",
         "importTaskId": "t",
         "imageArn": "a",

@@ -10,11 +10,10 @@ import pytest
 
 from vm_image_import import telemetry
 from vm_image_import.errors import PermanentError, SweepError, TransientError
-from vm_image_import.outcome import Kind, Outcome
+from vm_image_import.models import ImportTask, Outcome, OutcomeKind
 from vm_image_import.ports import Fact, Once
 from vm_image_import.registration import Registration
 from vm_image_import.sweep import Sweeper, Swept
-from vm_image_import.task import ImportTask
 
 RECORD = Registration("arn", "ami").as_record()
 
@@ -66,14 +65,14 @@ class Everything:
         if task.id in self.broken:
             message = "throttled"
             raise TransientError(message)
-        return Outcome(Kind.REGISTERED, task.id)
+        return Outcome(OutcomeKind.REGISTERED, task.id)
 
     def tell_registered(self, import_task_id: str, number: int, registration: Registration) -> None:
         self.asked.append(f"tell {import_task_id} {number} {registration.arn}")
 
     def follow(self, arn: str) -> Outcome:
         self.asked.append(f"follow {arn}")
-        return Outcome(Kind.IMAGE_AVAILABLE, image_arn=arn)
+        return Outcome(OutcomeKind.IMAGE_AVAILABLE, image_arn=arn)
 
     def sweep(self, in_time: int = 10_000) -> Swept:
         use_case, before = cast("Any", self), len(self.asked)

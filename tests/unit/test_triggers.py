@@ -8,8 +8,8 @@ import pytest
 
 from vm_image_import import triggers
 from vm_image_import.errors import InvalidTriggerError
+from vm_image_import.models import Overrides
 from vm_image_import.payload import SCHEMA
-from vm_image_import.request import Overrides
 from vm_image_import.triggers import AmiAvailable, ImageEnded, ManualImport, Sweep
 
 EVENTS = Path(__file__).parent.parent / "events"

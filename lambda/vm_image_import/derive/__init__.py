@@ -12,9 +12,8 @@ from uuid import UUID, uuid5
 
 from vm_image_import.derive import disks, names, tags, versions
 from vm_image_import.errors import RejectedError
-from vm_image_import.request import ImageRequest, Overrides, Platform
+from vm_image_import.models import Ami, ImageRequest, ImportTask, Overrides, Platform
 from vm_image_import.settings import Settings
-from vm_image_import.task import Ami, ImportTask
 
 _MAX_DESCRIPTION: Final = 1024
 """The limit of the parameter `description` (API reference, `ImportVmImage`)."""
@@ -31,7 +30,7 @@ NextVersion = Callable[[str], str]
 """Returns the semantic version after all those of the images with a name. Asked only where `increment` decides."""
 
 
-class Sourced(NamedTuple):
+class DerivedValue(NamedTuple):
     """A derived value and, for a person, where it comes from."""
 
     value: str
@@ -44,7 +43,7 @@ class Derivation:
 
     request: ImageRequest
     sources: dict[str, str]
-    tags_left_out: tuple[str, ...]
+    dropped_tags: tuple[str, ...]
 
 
 def derive(
@@ -84,7 +83,7 @@ def derive(
         "osVersion": os_version,
         "description": description,
     }
-    return Derivation(request, {key: part.source for key, part in parts.items() if part}, merged.left_out)
+    return Derivation(request, {key: part.source for key, part in parts.items() if part}, merged.dropped)
 
 
 def client_token(account: str, region: str, registration: str) -> str:
@@ -105,7 +104,7 @@ def _problems(task: ImportTask, overrides: Overrides, settings: Settings) -> Ite
         yield f"{where} '{version}' is no version: write it like {versions.FORMS}."
 
 
-def _name(task: ImportTask, overrides: Overrides, settings: Settings, from_path: str | None) -> Sourced:
+def _name(task: ImportTask, overrides: Overrides, settings: Settings, from_path: str | None) -> DerivedValue:
     candidates = (
         (overrides.name, "payload"),
         (task.tags.get(settings.name_tag), f"tag {settings.name_tag}"),
@@ -114,11 +113,11 @@ def _name(task: ImportTask, overrides: Overrides, settings: Settings, from_path:
     )
     for text, source in candidates:
         if name := names.normalise(text or ""):
-            return Sourced(name, source)
-    return Sourced(task.id, "task id")
+            return DerivedValue(name, source)
+    return DerivedValue(task.id, "task id")
 
 
-def _version(task: ImportTask, overrides: Overrides, settings: Settings, from_path: str | None) -> Sourced | None:
+def _version(task: ImportTask, overrides: Overrides, settings: Settings, from_path: str | None) -> DerivedValue | None:
     candidates = (
         (overrides.semantic_version, "payload"),
         (task.tags.get(settings.version_tag), f"tag {settings.version_tag}"),
@@ -126,41 +125,41 @@ def _version(task: ImportTask, overrides: Overrides, settings: Settings, from_pa
     )
     for text, source in candidates:
         if version := versions.parse(text or ""):
-            return Sourced(version, source)
+            return DerivedValue(version, source)
     return None
 
 
-def _by_scheme(settings: Settings, ami: Ami, next_version: Callable[[], str]) -> Sourced:
+def _by_scheme(settings: Settings, ami: Ami, next_version: Callable[[], str]) -> DerivedValue:
     if settings.version_scheme == "date":
-        return Sourced(versions.of_day(ami.created), "AMI's creation day")
+        return DerivedValue(versions.of_day(ami.created), "AMI's creation day")
     if settings.version_scheme == "timestamp":
-        return Sourced(versions.of_second(ami.created), "AMI's creation time")
-    return Sourced(next_version(), "highest existing version")
+        return DerivedValue(versions.of_second(ami.created), "AMI's creation time")
+    return DerivedValue(next_version(), "highest existing version")
 
 
-def _platform(task: ImportTask, ami: Ami, overrides: Overrides) -> Sourced:
+def _platform(task: ImportTask, ami: Ami, overrides: Overrides) -> DerivedValue:
     candidates = ((overrides.platform, "payload"), (task.platform, "task"), (ami.platform, "AMI"))
     for text, source in candidates:
         if text and text.lower() in _PLATFORMS:
-            return Sourced(_PLATFORMS[text.lower()], source)
-    return Sourced("Linux", "AMI")
+            return DerivedValue(_PLATFORMS[text.lower()], source)
+    return DerivedValue("Linux", "AMI")
 
 
-def _os_version(task: ImportTask, ami: Ami, overrides: Overrides, settings: Settings) -> Sourced | None:
+def _os_version(task: ImportTask, ami: Ami, overrides: Overrides, settings: Settings) -> DerivedValue | None:
     match = _AMI_DESCRIPTION.fullmatch(ami.description or "")
     candidates = (
         (overrides.os_version, "payload"),
         (task.tags.get(settings.os_version_tag), f"tag {settings.os_version_tag}"),
         (match["release"] if match else None, "AMI description"),
     )
-    return next((Sourced(text.strip(), source) for text, source in candidates if text and text.strip()), None)
+    return next((DerivedValue(text.strip(), source) for text, source in candidates if text and text.strip()), None)
 
 
-def _description(task: ImportTask, overrides: Overrides) -> Sourced:
+def _description(task: ImportTask, overrides: Overrides) -> DerivedValue:
     origin = f" from {task.first_disk.source}" if task.first_disk.source else ""
     candidates = (
         (overrides.description, "payload"),
         (task.description, "task description"),
         (f"Imported{origin} by {task.id}", "import"),
     )
-    return next(Sourced(text[:_MAX_DESCRIPTION], source) for text, source in candidates if text and text.strip())
+    return next(DerivedValue(text[:_MAX_DESCRIPTION], source) for text, source in candidates if text and text.strip())

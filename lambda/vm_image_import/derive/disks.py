@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from vm_image_import.derive import names, versions
-from vm_image_import.task import Disk
+from vm_image_import.models import Disk
 
 _EXTENSIONS: Final = re.compile(r"(?:\.(?:ova|ovf|vmdk|vhdx?|raw|img|qcow2|gz|tar|zip))+$", re.IGNORECASE)
 _DISK_SUFFIX: Final = re.compile(r"(?:[-_. ]disk[-_ ]?\d+|[-_. ]flat)+$", re.IGNORECASE)
@@ -33,7 +33,7 @@ def read(disk: Disk) -> FromPath:
         stem, found = versions.split_suffix(_DISK_SUFFIX.sub("", _EXTENSIONS.sub("", segment)))
         version = version or found
         if not _GENERIC.fullmatch(stem):
-            name = names.fold(stem) or None
+            name = names.sanitize(stem) or None
             break
     return FromPath(name, version)
 

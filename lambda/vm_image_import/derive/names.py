@@ -17,11 +17,11 @@ _NOT_DECOMPOSED: Final = str.maketrans(
 
 def normalise(text: str) -> str | None:
     """Return `text` as an image name of 3 to 128 characters, or None where it leaves less."""
-    name = fold(text)
+    name = sanitize(text)
     return name if len(name) >= _MIN_LENGTH else None
 
 
-def fold(text: str) -> str:
+def sanitize(text: str) -> str:
     """Return at most 128 characters of `[-_A-Za-z0-9 ]`, perhaps none; folding them again changes nothing.
 
     Letters lose their accents, other characters become `-`, and no separator is left at either end.
@@ -32,7 +32,7 @@ def fold(text: str) -> str:
     return name.strip("-_ ")[:_MAX_LENGTH].rstrip("-_ ")
 
 
-def in_arn(name: str) -> str:
+def arn_name(name: str) -> str:
     """Return a name as the image's ARN has it: names that differ in case, spaces or underscores only are one.
 
     Image Builder converts it to lower case, with hyphens for spaces and underscores (API reference, `Filter`).

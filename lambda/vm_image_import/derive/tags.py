@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from vm_image_import.models import Ami, ImportTask
 from vm_image_import.settings import Settings
-from vm_image_import.task import Ami, ImportTask
 
 PREFIX: Final = "vm-image-import:"
 """Of the tags that tell where an image came from."""
@@ -20,7 +20,7 @@ class Merged(NamedTuple):
     """The tags of the image, and the keys of those that were left out."""
 
     tags: dict[str, str]
-    left_out: tuple[str, ...]
+    dropped: tuple[str, ...]
 
 
 def merge(task: ImportTask, ami: Ami, payload: Mapping[str, str], settings: Settings) -> Merged:
@@ -31,7 +31,7 @@ def merge(task: ImportTask, ami: Ami, payload: Mapping[str, str], settings: Sett
     What the API refuses, and what is beyond its 50 tags, is left out.
     """
     merged = _provenance(task, ami)
-    for source in (payload, _own(task, settings.carriers), settings.tags):
+    for source in (payload, _own(task, settings.directive_tags), settings.tags):
         # Sorted: the order in which they came must not decide which of too many are taken.
         merged |= {key: source[key] for key in sorted(source) if key not in merged and not key.startswith(PREFIX)}
     accepted = [key for key, value in merged.items() if _KEY.fullmatch(key) and len(value) <= _MAX_VALUE][:_MAX_TAGS]
@@ -50,5 +50,5 @@ def _provenance(task: ImportTask, ami: Ami) -> dict[str, str]:
     return {PREFIX + key: value for key, value in known.items() if value}
 
 
-def _own(task: ImportTask, carriers: frozenset[str]) -> dict[str, str]:
-    return {key: value for key, value in task.tags.items() if key not in carriers and not key.startswith("aws:")}
+def _own(task: ImportTask, directive_tags: frozenset[str]) -> dict[str, str]:
+    return {key: value for key, value in task.tags.items() if key not in directive_tags and not key.startswith("aws:")}

@@ -1,7 +1,7 @@
 """What the use cases work with: what EC2 and Image Builder say, the request, and the outcome."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -31,6 +31,17 @@ class AwsEnvironment:
         return f"arn:{self.partition}:imagebuilder:{self.region}:{self.account}:image/{name}/x.x.x"
 
 
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One invocation of the function, as Lambda's context describes it."""
+
+    environment: AwsEnvironment
+    request_id: str
+    """The same for Lambda's retries of one event."""
+    remaining_ms: Callable[[], int]
+    """Returns the time until Lambda ends the invocation, in milliseconds."""
+
+
 _IMPORT_AMI_NAME: Final = re.compile(r"import-ami-[0-9a-z]{8,}")
 """An import's AMI is named like its import task (observed output; ids of 8 and of 17 characters were seen)."""
 
@@ -57,7 +68,7 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class ImportTask:
-    """An import task. EC2 leaves out every field but the id when it has nothing to tell."""
+    """An import task. EC2 leaves out any field but the id (observed output)."""
 
     id: str
     status: str | None = None
@@ -101,7 +112,7 @@ class Image:
     reason: str | None = None
     ami_id: str | None = None
     import_task_id: str | None = None
-    """From its tag, which only this system sets."""
+    """From the tag that this system sets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +147,7 @@ Platform = Literal["Windows", "Linux", "macOS"]
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What the payload states instead of what would be derived; None where it states nothing."""
+    """What a payload states instead of what would be derived. None where it states nothing."""
 
     name: str | None = None
     semantic_version: str | None = None
@@ -179,7 +190,7 @@ class ImageRequest:
 
 
 class OutcomeKind(StrEnum):
-    """The outcomes that a caller can rely on."""
+    """The outcomes of the contract: docs and answers name them so."""
 
     REGISTERED = "REGISTERED"
     DRY_RUN = "DRY_RUN"
@@ -196,7 +207,7 @@ class OutcomeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One outcome; what does not apply is None."""
+    """What became of one trigger. A field that does not apply is None."""
 
     kind: OutcomeKind
     import_task_id: str | None = None
@@ -205,19 +216,16 @@ class Outcome:
     request: Mapping[str, object] | None = None
     """The `ImportVmImage` request, in the API's own shape."""
     reason: str | None = None
-    """For a person: what happened and what to do."""
+    """What happened and what to do, as text for a person."""
     ami_id: str | None = None
-    """For the notice; no part of the answer."""
-    news: bool = True
-    """Whether people do not know it yet; no part of the answer."""
+    is_new: bool = True
+    """Whether it was not reported before."""
 
-    def as_answer(self) -> dict[str, object]:
-        """Return the function's answer; keys that do not apply are left out."""
-        answer: dict[str, object | None] = {
-            "outcome": self.kind.value,
-            "importTaskId": self.import_task_id,
-            "imageArn": self.image_arn,
-            "request": self.request,
-            "reason": self.reason,
-        }
-        return {key: value for key, value in answer.items() if value is not None}
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    """What a sweep did. Tasks with nothing left to do are not in it."""
+
+    outcomes: Sequence[Outcome]
+    reason: str | None = None
+    """Why the sweep did not process all tasks; None where it did."""

@@ -2,220 +2,281 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from vm_image_import import notices
-from vm_image_import.announce import announce
-from vm_image_import.derive import client_token, derive, names, versions
-from vm_image_import.errors import InProgressError, PermanentError, RejectedError, TokenUsedError, TransientError
-from vm_image_import.models import Ami, AwsEnvironment, ImageRequest, ImportTask, Outcome, OutcomeKind
-from vm_image_import.ports import Fact, Images, Imports, Ledger, Notices
-from vm_image_import.registration import Registration, about, registrations
-from vm_image_import.settings import Settings
-from vm_image_import.telemetry import logger
-from vm_image_import.triggers import AmiAvailable, ManualImport
+from vm_image_import.clients import Clients
+from vm_image_import.derive import (
+    Derivation,
+    DerivedValue,
+    Identity,
+    derive,
+    identify,
+    make_client_token,
+    names,
+    versions,
+)
+from vm_image_import.errors import (
+    ClientTokenReusedError,
+    InProgressError,
+    PermanentError,
+    RejectedError,
+    TransientError,
+)
+from vm_image_import.events import AmiAvailable, ManualImport
+from vm_image_import.idempotency.records import IdempotencyKey, Registration, RegistrationId
+from vm_image_import.models import Ami, ImportTask, Invocation, Outcome, OutcomeKind, Overrides
+from vm_image_import.notifications import notify_once, publish
+from vm_image_import.observability import log_context, logger
 
+if TYPE_CHECKING:
+    from vm_image_import.idempotency.store import Claim
+
+_ALREADY_REGISTERED: Final = 'The import was registered before. To register it once more write "force": true.'
 _VISIBLE_AFTER: Final = timedelta(minutes=1)
-"""EC2's reads lag for moments. Lambda's first retry comes after a minute: what EC2 does not show by then is gone."""
-_FAILED_AMI: Final = frozenset({"error", "failed", "invalid"})
-"""States of an AMI that never becomes one (API reference, `DescribeImages`)."""
-_NOT_RECORDED: Final = (
-    "An earlier run registered the import with the client token {} and was ended before it could record the image, and"
-    " the import reads differently since then: look for the image in Image Builder."
+"""EC2's reads are eventually consistent for moments. Lambda's first retry comes after a minute."""
+_FAILED_AMI_STATES: Final = frozenset({"error", "failed", "invalid"})
+"""States of an AMI that never becomes available (API reference, `DescribeImages`)."""
+_NO_OVERRIDES: Final = Overrides()
+_ARN_NOT_RECORDED: Final = (
+    "An earlier invocation registered the import with the client token {} and was ended before it could record the"
+    " image. Since then the values of the import have changed. Look for the image in Image Builder."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Registrar:
-    """Registers the imports of its home, each once.
+    """Registers the import tasks of this account and Region, each once.
 
-    Whatever AWS answers in passing (TransientError) and whatever keeps it from reading (PermanentError) is raised.
+    Every method raises TransientError where AWS may answer a later attempt, and PermanentError where it refuses a read.
     """
 
-    imports: Imports
-    images: Images
-    ledger: Ledger
-    notices: Notices
-    environment: AwsEnvironment
-    settings: Settings
+    clients: Clients
+    invocation: Invocation
 
-    def register_ami(self, trigger: AmiAvailable, now: datetime) -> Outcome:
+    def register_ami(self, event: AmiAvailable, now: datetime) -> Outcome:
         """Register the AMI of an event, if an import task of this account and Region made it."""
-        ami = self.imports.find_ami(trigger.image_id)
-        if ami is None:
-            if now - trigger.time < _VISIBLE_AFTER:
-                not_yet = f"EC2 does not show {trigger.image_id} yet."
+        with log_context(amiId=event.image_id):
+            ami = self.clients.ec2.find_ami(event.image_id)
+            if ami is None and now - event.time < _VISIBLE_AFTER:
+                not_yet = f"EC2 does not show {event.image_id} yet."
                 raise TransientError(not_yet)
-            return Outcome(OutcomeKind.IGNORED, reason=f"{trigger.image_id} is gone.")
+        if ami is None:
+            return Outcome(OutcomeKind.IGNORED, reason=f"EC2 does not show {event.image_id} any more.")
         if ami.import_task_id is None:
-            return Outcome(OutcomeKind.IGNORED, reason=f"{ami.id} is not named like an import task: no import made it.")
-        logger.append_keys(importTaskId=ami.import_task_id)
-        task = self.imports.find_task(ami.import_task_id)
+            reason = f"{ami.id} is not named like an import task, so no import made it."
+            return Outcome(OutcomeKind.IGNORED, reason=reason)
+        with log_context(importTaskId=ami.import_task_id):
+            task = self.clients.ec2.find_task(ami.import_task_id)
+            if task is None:
+                reason = f"EC2 does not list this import task: {ami.id} is a copy, or the import ended over 7 days ago."
+                return Outcome(OutcomeKind.IGNORED, ami.import_task_id, reason=reason)
+            if ami.state == "pending":
+                # EC2's read is older than its event, and the event is sent once.
+                not_yet = f"EC2 still shows {ami.id} as pending."
+                raise TransientError(not_yet)
+            return self._register_automatically(task, ami)
+
+    def register_ended(self, task: ImportTask, *, dry_run: bool) -> Outcome:
+        """Register a task that EC2 lists as ended, or report its failure."""
+        return self._register_automatically(task, self._find_ami(task), dry_run=dry_run)
+
+    def register_manually(self, trigger: ManualImport) -> Outcome:
+        """Register the task that a payload names, with the payload's overrides and whatever its tags are."""
+        task = self.clients.ec2.find_task(trigger.import_task_id)
         if task is None:
-            reason = f"EC2 lists no such import task here: {ami.id} is a copy, or its import ended 7 days ago."
-            return Outcome(OutcomeKind.IGNORED, ami.import_task_id, reason=reason)
-        if ami.state == "pending":
-            # EC2's read lags behind its own event, which will not come again.
-            not_yet = f"EC2 shows {ami.id} as pending yet."
-            raise TransientError(not_yet)
-        return self._left_alone(task) or self._register_by_itself(task, ami)
+            reason = "EC2 lists no such import task in this Region. It lists a task for 7 days after its end."
+            return Outcome(OutcomeKind.NOT_FOUND, trigger.import_task_id, reason=reason)
+        ami = self._find_ami(task)
+        return self._register(task, ami, trigger.overrides, dry_run=trigger.dry_run, force=trigger.force)
 
-    def register_finished(self, task: ImportTask, *, dry_run: bool) -> Outcome:
-        """Register a task that EC2 lists as finished."""
-        return self._left_alone(task) or self._register_by_itself(task, self._ami_of(task), dry_run=dry_run)
-
-    def tell_registered(self, import_task_id: str, number: int, registration: Registration) -> None:
-        """Tell people of a registered image, unless that was done: the notice is owed where the topic refused it."""
-        if registration.told:
+    def send_pending_notification(self, id_: RegistrationId, registration: Registration) -> None:
+        """Send the notification of a registration with this id, where SNS refused it when the image was made."""
+        if registration.notified:
             return
-        this = about(import_task_id, number)
-        outcome = _registered(Outcome(OutcomeKind.REGISTERED, import_task_id), registration, self._token(this))
-        announce(Fact("told", this), outcome, self.ledger, self.notices)
+        outcome = _registered(id_.import_task_id, registration, self._client_token(id_))
+        notify_once(IdempotencyKey("notified", str(id_)), outcome, self.clients, self.invocation)
 
-    def _left_alone(self, task: ImportTask) -> Outcome | None:
-        missing = [key for key, value in self.settings.only_tasks_tagged.items() if task.tags.get(key) != value]
-        if not missing:
-            return None
-        reason = f"The import task is left alone: its tags {', '.join(missing)} are not as configured."
-        return Outcome(OutcomeKind.IGNORED, task.id, reason=reason)
-
-    def _register_by_itself(self, task: ImportTask, ami: Ami | None, *, dry_run: bool = False) -> Outcome:
-        """Register without anybody asking for it, and with a notice of what went wrong."""
-        outcome = self._register(ManualImport(task.id, dry_run=dry_run), task, ami, "")
-        if not dry_run and outcome.kind is OutcomeKind.REJECTED:
-            outcome = announce(Fact("rejected", f"{task.id} {outcome.reason}"), outcome, self.ledger, self.notices)
-        elif not dry_run and outcome.kind is OutcomeKind.IMPORT_FAILED:
-            outcome = announce(Fact("ended", task.id), outcome, self.ledger, self.notices)
+    def _register_automatically(self, task: ImportTask, ami: Ami | None, *, dry_run: bool = False) -> Outcome:
+        """Register a task that the configuration does not exclude, and send a notification when that fails."""
+        if excluded := self._excluded_by_filter(task):
+            return excluded
+        outcome = self._register(task, ami, dry_run=dry_run)
+        if dry_run:
+            return outcome
+        if outcome.kind is OutcomeKind.REJECTED:
+            key = IdempotencyKey("rejected", f"{task.id} {outcome.reason}")
+            return notify_once(key, outcome, self.clients, self.invocation)
+        if outcome.kind is OutcomeKind.IMPORT_FAILED:
+            return notify_once(IdempotencyKey("terminal", task.id), outcome, self.clients, self.invocation)
         return outcome
 
-    def register_task(self, trigger: ManualImport, run: str) -> Outcome:
-        """Register the import that a person names, as they overrule it, whatever tags the configuration asks for.
+    def _excluded_by_filter(self, task: ImportTask) -> Outcome | None:
+        wanted = self.clients.settings.only_tasks_tagged
+        missing = [key for key, value in wanted.items() if task.tags.get(key) != value]
+        if not missing:
+            return None
+        reason = f"onlyTasksTagged excludes the import task: its tags {', '.join(missing)} are not as configured."
+        return Outcome(OutcomeKind.IGNORED, task.id, reason=reason)
 
-        `run` is the id of this run and its repeats: one that is forced makes one image.
-        """
-        logger.append_keys(importTaskId=trigger.import_task_id)
-        task = self.imports.find_task(trigger.import_task_id)
-        if task is None:
-            reason = "EC2 lists no such import task in this Region. It forgets a task 7 days after its end."
-            return Outcome(OutcomeKind.NOT_FOUND, trigger.import_task_id, reason=reason)
-        return self._register(trigger, task, self._ami_of(task), run if trigger.force else "")
-
-    def _number(self, import_task_id: str, run: str) -> int:
-        """Return which registration a forced run makes: its own, where it is repeated, else the next."""
-        made = registrations(self.ledger, [import_task_id])[import_task_id]
-        return next((number for number, each in enumerate(made) if each.run == run), len(made))
-
-    def _token(self, this: str) -> str:
-        return client_token(self.environment.account, self.environment.region, this)
-
-    def _ami_of(self, task: ImportTask) -> Ami | None:
+    def _find_ami(self, task: ImportTask) -> Ami | None:
         if task.ended_without_ami:
             return None
-        return self.imports.find_ami(task.image_id) if task.image_id else self.imports.find_ami_named(task.id)
+        return self.clients.ec2.find_ami(task.image_id) if task.image_id else self.clients.ec2.find_ami_named(task.id)
 
-    def _register(self, asked: ManualImport, task: ImportTask, ami: Ami | None, forced_by: str) -> Outcome:
-        ready = _ready_ami(task, ami)
-        if isinstance(ready, Outcome):
-            return ready
-        number = self._number(task.id, forced_by) if forced_by else 0
-        this = about(task.id, number)
-        token = self._token(this)
-        next_version = partial(self._next_version_shown if asked.dry_run else self._next_version_once, this)
-        outcome = Outcome(OutcomeKind.REJECTED, task.id, ami_id=ready.id)
+    def _register(
+        self,
+        task: ImportTask,
+        ami: Ami | None,
+        overrides: Overrides = _NO_OVERRIDES,
+        *,
+        dry_run: bool = False,
+        force: bool = False,
+    ) -> Outcome:
+        if ended := _ended_without_ami(task):
+            return ended
+        if ami is None:
+            return _without_ami(task)
+        if unusable := _unusable_ami(task, ami):
+            return unusable
 
-        def request() -> ImageRequest:
-            nonlocal outcome
-            derivation = derive(task, ready, asked.overrides, self.settings, token=token, next_version=next_version)
-            outcome = replace(outcome, request=derivation.request.parameters())
-            logger.info("Derived the request", sources=derivation.sources, dropped_tags=derivation.dropped_tags)
-            return derivation.request
-
+        forced_by = self.invocation.request_id if force else ""
+        id_ = RegistrationId(task.id, self._registration_number(task.id, forced_by) if force else 0)
+        if dry_run:
+            return self._show_request(task, ami, overrides, id_)
         try:
-            if asked.dry_run:
-                request()
-                return replace(outcome, kind=OutcomeKind.DRY_RUN)
-            # Derived only where nothing is recorded: what became of the tags since then does not matter any more.
-            once = self.ledger.once(Fact("registered", this), lambda: self._import(request(), ready.id, forced_by))
-        except RejectedError as error:
-            return replace(outcome, reason=str(error))
+            with self.clients.idempotency_store.claim(IdempotencyKey("registered", str(id_)), self.invocation) as claim:
+                if claim.completed is None:
+                    return self._import(claim, task, ami, overrides, id_, forced_by)
         except InProgressError as error:
-            return replace(outcome, kind=OutcomeKind.IN_PROGRESS, reason=str(error))
-        registration = Registration.of_record(once.value)
-        registered = _registered(outcome, registration, token)
-        if once.now and registration.arn:
-            return registered
-        if not once.now:
-            self.tell_registered(task.id, number, registration)
-        reason = 'The import was registered before. To register it once more write "force": true.'
-        return replace(registered, kind=OutcomeKind.ALREADY_REGISTERED, reason=reason)
+            return Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=str(error))
 
-    def _import(self, request: ImageRequest, ami_id: str, forced_by: str) -> str:
-        """Register the image and tell about it; return the record of that."""
+        registration = Registration.from_json(claim.completed)
+        self.send_pending_notification(id_, registration)
+        outcome = _registered(task.id, registration, self._client_token(id_))
+        return replace(outcome, kind=OutcomeKind.ALREADY_REGISTERED, reason=_ALREADY_REGISTERED)
+
+    def _registration_number(self, import_task_id: str, forced_by: str) -> int:
+        """Return which registration a forced invocation makes: its own where Lambda retries it, else the next one."""
+        made = self.clients.idempotency_store.get_registrations([import_task_id])[import_task_id]
+        return next((number for number, each in enumerate(made) if each.request_id == forced_by), len(made))
+
+    def _client_token(self, id_: RegistrationId) -> str:
+        return make_client_token(self.invocation.environment, str(id_))
+
+    def _show_request(self, task: ImportTask, ami: Ami, overrides: Overrides, id_: RegistrationId) -> Outcome:
         try:
-            arn = self.images.import_vm_image(request)
-        except TokenUsedError:
+            derivation = self._derive(task, ami, overrides, id_, dry_run=True)
+        except RejectedError as error:
+            return Outcome(OutcomeKind.REJECTED, task.id, reason=str(error), ami_id=ami.id)
+        return Outcome(OutcomeKind.DRY_RUN, task.id, request=derivation.request.parameters(), ami_id=ami.id)
+
+    def _import(
+        self, claim: "Claim", task: ImportTask, ami: Ami, overrides: Overrides, id_: RegistrationId, forced_by: str
+    ) -> Outcome:
+        """Request the image, send the notification, and complete the claim with the record of both."""
+        # The request is derived only now: what becomes of the tags of a registered import does not matter.
+        try:
+            request = self._derive(task, ami, overrides, id_).request
+        except RejectedError as error:
+            return Outcome(OutcomeKind.REJECTED, task.id, reason=str(error), ami_id=ami.id)
+        parameters = request.parameters()
+        try:
+            arn = self.clients.image_builder.import_vm_image(request)
+        except ClientTokenReusedError:
             arn = ""
         except PermanentError as error:
-            raise RejectedError([str(error)]) from error
-        registration = Registration(arn, ami_id, run=forced_by)
-        outcome = Outcome(OutcomeKind.REGISTERED, request.import_task_id)
-        registered = _registered(outcome, registration, request.client_token)
-        try:
-            self.notices.publish(notices.of(registered))
-        except (TransientError, PermanentError):
-            # The image stands: asked for again, it would be made again once Image Builder has forgotten the token.
-            logger.exception("Registered, but not told")
-            registration = registration._replace(told=False)
-        return registration.as_record()
+            return Outcome(OutcomeKind.REJECTED, task.id, request=parameters, reason=str(error), ami_id=ami.id)
+        registration = Registration(arn, ami.id, request_id=forced_by)
+        outcome = replace(_registered(task.id, registration, request.client_token), request=parameters)
+        claim.complete(registration._replace(notified=self._try_publish(outcome)).to_json())
+        if arn:
+            return outcome
+        return replace(outcome, kind=OutcomeKind.ALREADY_REGISTERED, reason=_ALREADY_REGISTERED)
 
-    def _next_version(self, name: str) -> str:
-        existing = self.images.versions(self.environment.image_arn(names.arn_name(name)), name)
-        if version := versions.after(existing):
+    def _try_publish(self, outcome: Outcome) -> bool:
+        """Return whether SNS accepts the notification. The image exists either way: the next sweep sends it."""
+        try:
+            publish(outcome, self.clients)
+        except (TransientError, PermanentError):
+            logger.exception("Registered, but the notification could not be sent")
+            return False
+        return True
+
+    def _derive(
+        self, task: ImportTask, ami: Ami, overrides: Overrides, id_: RegistrationId, *, dry_run: bool = False
+    ) -> Derivation:
+        settings = self.clients.settings
+        name, version = identify(task, ami, overrides, settings)
+        if version is None:
+            number = self._show_next_version(id_, name.value) if dry_run else self._claim_next_version(id_, name.value)
+            version = DerivedValue(number, "highest existing version")
+        derivation = derive(task, ami, overrides, settings, Identity(name, version), self._client_token(id_))
+        logger.info("Derived the request", sources=derivation.sources, dropped_tags=derivation.dropped_tags)
+        return derivation
+
+    def _claim_next_version(self, id_: RegistrationId, name: str) -> str:
+        """Return the same version to every retry, although an earlier attempt may have made an image of it."""
+        with self.clients.idempotency_store.claim(IdempotencyKey("version", f"{id_} {name}"), self.invocation) as claim:
+            if claim.completed is not None:
+                return claim.completed
+            version = self._find_next_version(name)
+            claim.complete(version)
+            return version
+
+    def _show_next_version(self, id_: RegistrationId, name: str) -> str:
+        """Return the version that `_claim_next_version` would return, and record nothing."""
+        key = IdempotencyKey("version", f"{id_} {name}")
+        return self.clients.idempotency_store.get_completed([key]).get(key) or self._find_next_version(name)
+
+    def _find_next_version(self, name: str) -> str:
+        arn = self.invocation.environment.image_arn(names.arn_name(name))
+        if version := versions.after(self.clients.image_builder.list_versions(arn, name)):
             return version
         raise RejectedError(["The highest existing version cannot be incremented: state the version."])
 
-    def _next_version_once(self, this: str, name: str) -> str:
-        """Return the same version to every repeat, although the first one may have made an image of it."""
-        return self.ledger.once(Fact("version", f"{this} {name}"), partial(self._next_version, name)).value
 
-    def _next_version_shown(self, this: str, name: str) -> str:
-        """Return the version that would be asked for, and record nothing."""
-        fact = Fact("version", f"{this} {name}")
-        return self.ledger.known([fact]).get(fact) or self._next_version(name)
-
-
-def _registered(outcome: Outcome, registration: Registration, token: str) -> Outcome:
-    """Return the outcome as that of a registration, which was asked for with this client token."""
-    arn, ami_id, *_ = registration
-    # The token tells apart what was registered more than once.
-    reason = None if arn else _NOT_RECORDED.format(token)
-    return replace(outcome, kind=OutcomeKind.REGISTERED, image_arn=arn or None, reason=reason, ami_id=ami_id)
+def _registered(import_task_id: str, registration: Registration, client_token: str) -> Outcome:
+    return Outcome(
+        OutcomeKind.REGISTERED,
+        import_task_id,
+        image_arn=registration.arn or None,
+        # The client token distinguishes the registrations of one task.
+        reason=None if registration.arn else _ARN_NOT_RECORDED.format(client_token),
+        ami_id=registration.ami_id,
+    )
 
 
-def _ready_ami(task: ImportTask, ami: Ami | None) -> Ami | Outcome:
-    """Return the AMI when it can be registered, else the outcome that says why not."""
+def _ended_without_ami(task: ImportTask) -> Outcome | None:
     if task.ended_without_ami:
         kind = OutcomeKind.IMPORT_CANCELLED if task.cancelled else OutcomeKind.IMPORT_FAILED
         return Outcome(kind, task.id, reason=task.status_message or "EC2 gives no reason.")
     if task.status == "deleting":
-        # Whether it failed or was cancelled it may not say yet.
+        # The status message may not say yet whether it failed or was cancelled.
         return Outcome(OutcomeKind.IN_PROGRESS, task.id, reason="The import has ended and is being deleted.")
-    if ami is None and task.status == "completed":
-        return Outcome(
-            OutcomeKind.IGNORED,
-            task.id,
-            reason="The import completed, but EC2 does not show its AMI: it is gone, or ask again.",
-        )
-    if ami is None or ami.state == "pending":
-        step = ", ".join(filter(None, (task.status_message, task.progress and f"{task.progress} %")))
-        reason = f"The import is still running ({step or task.status or 'no status'})."
-        return Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=reason)
+    return None
+
+
+def _without_ami(task: ImportTask) -> Outcome:
+    if task.status == "completed":
+        reason = "The import completed, but EC2 does not show its AMI: it is gone, or ask again."
+        return Outcome(OutcomeKind.IGNORED, task.id, reason=reason)
+    return _running(task)
+
+
+def _running(task: ImportTask) -> Outcome:
+    step = ", ".join(filter(None, (task.status_message, task.progress and f"{task.progress} %")))
+    reason = f"The import is still running ({step or task.status or 'no status'})."
+    return Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=reason)
+
+
+def _unusable_ami(task: ImportTask, ami: Ami) -> Outcome | None:
+    if ami.state == "pending":
+        return _running(task)
     if ami.is_copy:
         return Outcome(OutcomeKind.IGNORED, task.id, reason=f"{ami.id} is a copy of {ami.source_image_id}.")
     if ami.state != "available":
-        kind = OutcomeKind.REJECTED if ami.state in _FAILED_AMI else OutcomeKind.IGNORED
+        kind = OutcomeKind.REJECTED if ami.state in _FAILED_AMI_STATES else OutcomeKind.IGNORED
         return Outcome(kind, task.id, reason=f"{ami.id} is {ami.state}, so it cannot be registered.", ami_id=ami.id)
     if task.image_id and task.image_id != ami.id:
         return Outcome(OutcomeKind.IGNORED, task.id, reason=f"The import made {task.image_id}, not {ami.id}.")
-    return ami
+    return None

@@ -45,7 +45,7 @@ def found(name: str = "web-server") -> tuple[set[str], Counter[str]]:
     calls: Counter[str] = Counter()
     image_builder = boto3.client("imagebuilder", config=CONFIG)
     image_builder.meta.events.register("before-call.imagebuilder.*", lambda model, **_: calls.update([model.name]))
-    return set(ImageBuilder(image_builder).versions(ARN, name)), calls
+    return set(ImageBuilder(image_builder).list_versions(ARN, name)), calls
 
 
 def test_an_unknown_name_has_no_versions(task: str) -> None:

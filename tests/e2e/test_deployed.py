@@ -22,7 +22,8 @@ from tests.e2e.conftest import (
     resource,
     start_import,
 )
-from vm_image_import.derive import client_token
+from vm_image_import.derive import make_client_token
+from vm_image_import.models import AwsEnvironment
 
 
 def test_a_completed_import_becomes_an_image(cloud: Cloud) -> None:
@@ -31,7 +32,7 @@ def test_a_completed_import_becomes_an_image(cloud: Cloud) -> None:
     let_time_pass(cloud)
     run = event_run(task)
     sent = json.loads(run.result.payload)["request"]["clientToken"]
-    assert sent == client_token(ACCOUNT, "us-east-1", task)
+    assert sent == make_client_token(AwsEnvironment("aws", "us-east-1", ACCOUNT), task)
     (image,) = builds(cloud, "web-server")
     assert image["arn"] == f"arn:aws:imagebuilder:us-east-1:{ACCOUNT}:image/web-server/1.4.2/1"
     assert image["state"]["status"] == "AVAILABLE"

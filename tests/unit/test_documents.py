@@ -15,7 +15,7 @@ from awscli.clidriver import CLIOperationCaller, create_clidriver  # type: ignor
 from botocore.validate import ParamValidator
 
 from tests.conftest import ROOT
-from vm_image_import import notices, triggers
+from vm_image_import import events, notifications
 from vm_image_import.models import Outcome, OutcomeKind
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -91,10 +91,10 @@ def test_every_outcome_is_in_operations() -> None:
     assert sorted([*told, *others]) == sorted(kind.value for kind in OutcomeKind)
     for kind in OutcomeKind:
         if kind.value in told:
-            assert notices.of(Outcome(kind)).outcome == kind.value
+            assert notifications.notification_of(Outcome(kind)).outcome == kind.value
         else:
             with pytest.raises(KeyError):
-                notices.of(Outcome(kind))
+                notifications.notification_of(Outcome(kind))
 
 
 def test_the_costs_are_calculated_correctly() -> None:
@@ -115,7 +115,7 @@ def test_the_payloads_of_operations_are_taken() -> None:
     payloads = re.findall(r"--payload '(.+?)'", OPERATIONS)
     assert len(payloads) == 3
     for payload in payloads:
-        assert isinstance(triggers.parse(json.loads(payload)), triggers.ManualImport | triggers.Sweep)
+        assert isinstance(events.parse(json.loads(payload)), events.ManualImport | events.Sweep)
 
 
 def test_actions_are_pinned_by_commit() -> None:

@@ -6,11 +6,10 @@ import re
 import pytest
 
 from tests.conftest import ROOT
-from vm_image_import import triggers
+from vm_image_import import events
 from vm_image_import.derive import disks
+from vm_image_import.events import ManualImport
 from vm_image_import.models import Disk, OutcomeKind
-from vm_image_import.payload import SCHEMA
-from vm_image_import.triggers import ManualImport
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| `(?P<path>\S[^`]*\.\w+)` \| `(?P<name>[^`]+)` \| (?P<version>[^|]+) \|$", re.MULTILINE)
@@ -48,13 +47,13 @@ def test_the_payloads_are_the_ones_that_are_tried() -> None:
     assert sorted(shown, key=str) == sorted(files, key=str)
     assert len(shown) == 3
     for payload in shown:
-        assert isinstance(triggers.parse(payload), ManualImport)
+        assert isinstance(events.parse(payload), ManualImport)
 
 
 def test_every_key_of_the_payload_is_explained() -> None:
     """The table and the schema name the same keys."""
     rows = re.findall(r"^\| (`[a-z]\w+`(?:, `\w+`)*) \| [^|]+ \|$", README, re.MULTILINE)
-    assert set(re.findall(r"\w+", " ".join(rows))) == set(SCHEMA["properties"])
+    assert set(re.findall(r"\w+", " ".join(rows))) == set(events.read_schema("payload")["properties"])
 
 
 def test_every_configuration_key_is_explained() -> None:

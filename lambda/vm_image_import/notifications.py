@@ -1,11 +1,14 @@
-"""What people are told, and what they can do about it."""
+"""The notifications: what they say, and that each is sent once."""
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from vm_image_import.models import Outcome, OutcomeKind
+from vm_image_import.clients import Clients
+from vm_image_import.errors import InProgressError
+from vm_image_import.idempotency.records import IdempotencyKey
+from vm_image_import.models import Invocation, Outcome, OutcomeKind
 
 _TROUBLESHOOTING: Final = "https://docs.aws.amazon.com/vm-import/latest/userguide/vmie_troubleshooting.html"
 _SUBJECT: Final = 99
@@ -30,26 +33,26 @@ _REMEDIES: Final = (
         r"FirstBootFailure",
         "Let the VM get its address by DHCP, allow Remote Desktop, remove third-party agents; export again.",
     ),
-    (r"[Cc]ould not read fstab", "Mend /etc/fstab so that every device in it exists, and export again."),
+    (r"[Cc]ould not read fstab", "Correct /etc/fstab so that every device in it exists, and export again."),
     (r"service role vmimport", "Create the role vmimport with the policy of the VM Import guide, and import again."),
     (r"unable to detect default kernel", "Set the default kernel with grubby, and export again."),
 )
-"""What to do about EC2's messages (observed, and from its troubleshooting page)."""
+"""What to do about EC2's messages (observed output, and its troubleshooting page)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
-    """One message to the topic. `outcome` lets a subscription choose."""
+class Notification:
+    """One message to the topic. A subscription filters by the message attribute `outcome`."""
 
     subject: str
     message: str
     outcome: str
 
 
-def of(outcome: Outcome) -> Notice:
-    """Return the notice of an outcome that people are told about."""
-    about = outcome.image_arn or outcome.import_task_id or ""
-    subject = f"{_TITLES[outcome.kind]}: {about.rpartition('image/')[2]}"
+def notification_of(outcome: Outcome) -> Notification:
+    """Return the notification of an outcome."""
+    resource = outcome.image_arn or outcome.import_task_id or ""
+    subject = f"{_TITLES[outcome.kind]}: {resource.rpartition('image/')[2]}"
     lines = [
         f"{_TITLES[outcome.kind]}.",
         outcome.reason,
@@ -61,7 +64,7 @@ def of(outcome: Outcome) -> Notice:
     ]
     message = "\n".join(line for line in lines if line is not None)
     subject = "".join(character if " " <= character <= "~" else "?" for character in subject)
-    return Notice(subject[:_SUBJECT], message, outcome.kind.value)
+    return Notification(subject[:_SUBJECT], message, outcome.kind.value)
 
 
 _TITLES: Final = {
@@ -80,16 +83,39 @@ def _advice(outcome: Outcome) -> Iterator[str]:
             yield f"Use it in a recipe as parentImage: {arn}"
             yield f"The highest version of its name: {arn.rsplit('/', 2)[0]}/x.x.x"
         case OutcomeKind.IMAGE_FAILED:
-            yield 'Put that right, and register the import once more by hand with "force": true.'
+            yield 'Fix the cause, then invoke the function manually with "force": true.'
         case OutcomeKind.IMPORT_FAILED:
-            yield remedy(outcome.reason or "")
+            yield remedy_for(outcome.reason or "")
         case OutcomeKind.REJECTED:
-            yield "Put that right, on the import task's tags or in the account: the next sweep registers the import."
+            yield "Fix the import task's tags or the account. The next sweep registers the import."
         case OutcomeKind.REGISTERED:
-            yield "Image Builder makes it AVAILABLE by itself."
+            yield "Image Builder makes it AVAILABLE. Another notification follows."
 
 
-def remedy(status_message: str) -> str:
+def remedy_for(status_message: str) -> str:
     """Return what to do about a failed import, from EC2's status message."""
     found = next((remedy for pattern, remedy in _REMEDIES if re.search(pattern, status_message)), None)
     return found or f"See {_TROUBLESHOOTING}"
+
+
+def notify_once(key: IdempotencyKey, outcome: Outcome, clients: Clients, invocation: Invocation) -> Outcome:
+    """Send the notification of an outcome, unless it was sent before. Return the outcome, with `is_new` set.
+
+    Raises TransientError or PermanentError where it cannot be sent or recorded.
+    """
+    try:
+        with clients.idempotency_store.claim(key, invocation) as claim:
+            if claim.completed is not None:
+                return replace(outcome, is_new=False)
+            publish(outcome, clients)
+            claim.complete(outcome.kind.value)
+            return outcome
+    except InProgressError:
+        # The other invocation sends it.
+        return replace(outcome, is_new=False)
+
+
+def publish(outcome: Outcome, clients: Clients) -> None:
+    """Send the notification of an outcome. Raises TransientError or PermanentError."""
+    notification = notification_of(outcome)
+    clients.topic.publish(notification.subject, notification.message, notification.outcome)

@@ -1,14 +1,14 @@
-"""What people are told."""
+"""What the notifications say."""
 
 import pytest
 
-from vm_image_import import notices
+from vm_image_import import notifications
 from vm_image_import.models import Outcome, OutcomeKind
 
 ARN = "arn:aws:imagebuilder:us-east-1:123456789012:image/web-server/1.4.2/1"
 TASK = "import-ami-fg4d51t0"
 
-# Every message that was seen or is documented, and a word of its remedy.
+# Status messages (observed, or documented), and a word of their remedy.
 MESSAGES = [
     ("ClientError: Unsupported kernel version 4.15.0-1021-aws", "kernel that VM Import supports"),
     ("ClientError: Multiple different grub/menu.lst files found.", "one grub"),
@@ -38,42 +38,44 @@ MESSAGES = [
 
 
 @pytest.mark.parametrize(("message", "word"), MESSAGES)
-def test_a_failed_import_is_told_with_a_remedy(message: str, word: str) -> None:
-    """EC2's words as they are, then what to do; for the unknown, where AWS explains."""
-    notice = notices.of(Outcome(OutcomeKind.IMPORT_FAILED, TASK, reason=message))
-    assert message in notice.message
-    assert word in notice.message
-    assert TASK in notice.message
-    assert notice.outcome == "IMPORT_FAILED"
+def test_a_failed_import_is_reported_with_a_remedy(message: str, word: str) -> None:
+    """The notification of a failed import has EC2's status message, and its remedy or the link to AWS's page."""
+    notification = notifications.notification_of(Outcome(OutcomeKind.IMPORT_FAILED, TASK, reason=message))
+    assert message in notification.message
+    assert word in notification.message
+    assert TASK in notification.message
+    assert notification.outcome == "IMPORT_FAILED"
 
 
 @pytest.mark.parametrize(
     ("kind", "subject", "word"),
     [
-        (OutcomeKind.REGISTERED, "Image registered: web-server/1.4.2/1", "AVAILABLE by itself"),
+        (OutcomeKind.REGISTERED, "Image registered: web-server/1.4.2/1", "AVAILABLE"),
         (OutcomeKind.IMAGE_FAILED, "Image failed: web-server/1.4.2/1", '"force": true'),
-        (OutcomeKind.REJECTED, "Import not registered: web-server/1.4.2/1", "the next sweep"),
+        (OutcomeKind.REJECTED, "Import not registered: web-server/1.4.2/1", "The next sweep"),
     ],
 )
-def test_a_notice_says_what_happened_and_what_to_do(kind: OutcomeKind, subject: str, word: str) -> None:
-    """With the task, the image and the AMI to look for."""
-    notice = notices.of(Outcome(kind, TASK, ARN, reason="Why.", ami_id="ami-0abcdef1234567890"))
-    assert notice.subject == subject
+def test_a_notification_says_what_happened_and_what_to_do(kind: OutcomeKind, subject: str, word: str) -> None:
+    """A notification has the reason, the action, the task, the image and the AMI."""
+    notification = notifications.notification_of(
+        Outcome(kind, TASK, ARN, reason="Why.", ami_id="ami-0abcdef1234567890")
+    )
+    assert notification.subject == subject
     for part in (word, "Why.", TASK, ARN, "ami-0abcdef1234567890"):
-        assert part in notice.message
+        assert part in notification.message
 
 
-def test_an_available_image_is_told_with_what_to_write() -> None:
-    """Another version of that name may be higher: the line for recipes names this one, and a second one the highest."""
-    message = notices.of(Outcome(OutcomeKind.IMAGE_AVAILABLE, TASK, ARN)).message
+def test_an_available_image_is_reported_with_its_parent_image_lines() -> None:
+    """The notification has the ARN of this version, and the ARN of the highest version of the name."""
+    message = notifications.notification_of(Outcome(OutcomeKind.IMAGE_AVAILABLE, TASK, ARN)).message
     assert f"parentImage: {ARN}\n" in message
     assert f"highest version of its name: {ARN.removesuffix('1.4.2/1')}x.x.x\n" in message
 
 
-def test_a_subject_is_one_that_sns_takes() -> None:
-    """Less than 100 ASCII characters, without line breaks."""
-    long = notices.of(Outcome(OutcomeKind.IMAGE_AVAILABLE, TASK, f"arn:x:image/{'n' * 200}/1.0.0/1"))
-    odd = notices.of(Outcome(OutcomeKind.IMPORT_FAILED, "import-ami-é\n"))
+def test_sns_accepts_every_subject() -> None:
+    """A subject has less than 100 ASCII characters and no line break."""
+    long = notifications.notification_of(Outcome(OutcomeKind.IMAGE_AVAILABLE, TASK, f"arn:x:image/{'n' * 200}/1.0.0/1"))
+    odd = notifications.notification_of(Outcome(OutcomeKind.IMPORT_FAILED, "import-ami-é\n"))
     assert len(long.subject) == 99
     assert odd.subject.isascii()
     assert "\n" not in odd.subject

@@ -63,7 +63,8 @@ def _tags(text: str) -> dict[str, str]:
 
 def _derive(key: str, tags: Mapping[str, str], description: str | None) -> Derivation:
     context = json.loads((_ROOT / "cdk.json").read_text(encoding="utf-8"))["context"].get(CONTEXT_KEY)
-    settings = Settings.from_environment(Configuration.from_context(context).function_environment())
+    configured = Configuration.from_context(context).function_environment()
+    settings = Settings.from_environment({**configured, "TABLE_NAME": "TABLE", "TOPIC_ARN": "TOPIC"})
     disk = Disk(url=key) if "://" in key else Disk(bucket="BUCKET", key=key)
     task = ImportTask(_TASK_ID, description=description or None, disks=(disk,), tags=tags)
     ami = Ami("ami-0123456789abcdef0", created=datetime.now(UTC))

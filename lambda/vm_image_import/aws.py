@@ -9,11 +9,12 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NetworkError
+from botocore.parsers import ResponseParserError
 
 from vm_image_import.derive import names
 from vm_image_import.derive.tags import PREFIX
 from vm_image_import.errors import ClientTokenReusedError, PermanentError, TransientError
-from vm_image_import.models import Ami, Disk, Image, ImageRequest, ImportTask
+from vm_image_import.models import Ami, Disk, Image, ImageRequest, ImportBuild, ImportTask
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
@@ -153,7 +154,7 @@ class ImageBuilder:
             status=state.get("status", ""),
             reason=state.get("reason"),
             ami_id=next((ami.get("image") for ami in answer.get("outputResources", {}).get("amis", [])), None),
-            import_task_id=answer.get("tags", {}).get(f"{PREFIX}task-id"),
+            tagged_task_id=answer.get("tags", {}).get(f"{PREFIX}task-id"),
         )
 
     def list_versions(self, arn: str, name: str) -> list[str]:
@@ -178,6 +179,27 @@ class ImageBuilder:
                 return found
         # 1.4.2/1: the build is no part of the semantic version.
         return [*found, image["version"].partition("/")[0]]
+
+    def list_import_builds(self) -> dict[str, list[ImportBuild]]:
+        """Return all builds of this account that carry the tag of an import task, by the task's id, oldest first.
+
+        It takes one call for 25 builds of the account. Builds of the last two minutes may be missing. Raises
+        TransientError or PermanentError.
+        """
+        found: dict[str, list[ImportBuild]] = {}
+        pages = self._client.get_paginator("list_image_build_versions").paginate(
+            PaginationConfig={"PageSize": _PAGE_SIZE}
+        )
+        with translate_errors():
+            summaries = [summary for page in pages for summary in page["imageSummaryList"]]
+        for summary in sorted(summaries, key=lambda summary: summary.get("dateCreated", "")):
+            tags = summary.get("tags", {})
+            task_id, ami_id = tags.get(f"{PREFIX}task-id"), tags.get(f"{PREFIX}ami-id")
+            amis = [ami.get("image") for ami in summary.get("outputResources", {}).get("amis", [])]
+            # Tags can be copied to other images. Only an import adopts the AMI of the task.
+            if task_id and ami_id and summary.get("buildType") == "IMPORT" and amis in ([], [ami_id]):
+                found.setdefault(task_id, []).append(ImportBuild(summary["arn"], ami_id))
+        return found
 
 
 class Topic:
@@ -212,8 +234,9 @@ def translate_errors() -> Iterator[None]:
         code, status = _code(error), error.response["ResponseMetadata"]["HTTPStatusCode"]
         if code in RETRYABLE_ERROR_CODES or status == _TOO_MANY_REQUESTS or status >= _SERVER_ERROR:
             raise TransientError(str(error)) from error
-        raise (ClientTokenReusedError if code == _CLIENT_TOKEN_REUSED else PermanentError)(str(error)) from error
-    except (HTTPClientError, NetworkError) as error:
+        kind = ClientTokenReusedError if code == _CLIENT_TOKEN_REUSED else PermanentError
+        raise kind(str(error), code, certain=not error.response["ResponseMetadata"].get("RetryAttempts")) from error
+    except (HTTPClientError, NetworkError, ResponseParserError) as error:
         raise TransientError(str(error)) from error
     except BotoCoreError as error:
         raise PermanentError(str(error)) from error
@@ -250,12 +273,20 @@ def import_task(answer: "ImportImageTaskTypeDef") -> ImportTask:
     )
 
 
+def _parse_time(text: str | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+
+
 def ami(answer: "ImageTypeDef") -> Ami:
     """Return the AMI that EC2 describes."""
     return Ami(
         id=answer["ImageId"],
-        created=datetime.fromisoformat(answer["CreationDate"]),
+        created=_parse_time(answer.get("CreationDate")),
         state=answer["State"],
+        owner_id=answer.get("OwnerId"),
         name=answer.get("Name"),
         description=answer.get("Description"),
         platform=answer.get("Platform"),

@@ -1,6 +1,6 @@
 """The ways in which an invocation can fail, by what has to be done about it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class TransientError(Exception):
@@ -10,13 +10,24 @@ class TransientError(Exception):
 class PermanentError(Exception):
     """AWS refuses the request, and will refuse it until something is changed."""
 
+    def __init__(self, message: str, code: str = "", *, certain: bool = True) -> None:
+        super().__init__(message)
+        self.code = code
+        """The service's error code; empty where the request did not leave the function."""
+        self.certain = certain
+        """Whether nothing was done: an earlier attempt of the same call, without an answer, may have succeeded."""
+
+
+class ClientTokenReusedError(PermanentError):
+    """The client token came with other values before: an image of this import exists."""
+
 
 class InProgressError(Exception):
     """Another invocation of the function is processing the same thing."""
 
 
-class ClientTokenReusedError(PermanentError):
-    """The client token came with other values before: an image of this import exists."""
+class InvalidRecordError(PermanentError):
+    """A record of the idempotency table cannot be read."""
 
 
 class _ProblemsError(Exception):
@@ -36,8 +47,14 @@ class InvalidSettingsError(_ProblemsError):
 
 
 class SweepError(_ProblemsError):
-    """Some tasks of a sweep could not be processed; all others were."""
+    """The import tasks could not be listed. Those that were listed are processed."""
 
 
 class RejectedError(_ProblemsError):
-    """A name or a version that is stated for the image cannot be used."""
+    """The import cannot be registered as it is stated."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        """Create it. `problems` maps what is wrong, for example `tag Version`, to its text."""
+        super().__init__(problems.values())
+        self.kind = ", ".join(problems)
+        """What is wrong, without the values that are."""

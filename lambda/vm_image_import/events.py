@@ -1,14 +1,16 @@
 """What starts the function: events of EventBridge, and payloads of manual invocations."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from vm_image_import.errors import InvalidTriggerError
 from vm_image_import.models import Overrides
+from vm_image_import.text import one_line, quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,16 @@ class Sweep:
 
 Trigger = AmiAvailable | ImageStateChanged | ManualImport | Sweep
 
-_MAX_LISTED_KEYS: Final = 10
-"""An error message lists this many unknown keys and counts the others."""
+_AMI_ID: Final = re.compile(r"ami-[0-9a-z]{1,64}")
+_BUILD_ARN: Final = re.compile(
+    r"arn:[a-z-]+:imagebuilder:[a-z0-9-]+:\d{12}:image/[a-z0-9-_]+/\d+\.\d+\.\d+/\d+", re.ASCII
+)
+"""Of one image build version: no wildcard (API reference, `ImageBuildVersionArn`)."""
+_MAX_LISTED: Final = 10
+"""An error lists this many keys or entries and counts the others."""
+_MAX_KEY: Final = 40
+_MAX_MESSAGE: Final = 200
+"""Characters of a key, and of a message of the validator, which has keys in it."""
 
 
 def parse(event: object) -> Trigger:
@@ -58,6 +68,12 @@ def parse(event: object) -> Trigger:
     """
     if not isinstance(event, dict):
         raise InvalidTriggerError(['The payload is no object: write {"importTaskId": "import-ami-…"}.'])
+    try:
+        json.dumps(event, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        # It could be neither sent to AWS, nor logged, nor answered.
+        problem = "The input has an unpaired surrogate, like \\ud800: write whole characters."
+        raise InvalidTriggerError([problem]) from None
     if "detail-type" in event:
         return _parse_event(event)
     return _parse_payload(event)
@@ -69,39 +85,38 @@ def _parse_event(event: Mapping[str, object]) -> Trigger:
             return _parse_ami_event(event)
         case {"source": "aws.imagebuilder", "detail-type": "EC2 Image Builder Image State Change"}:
             return _parse_image_event(event)
-    source, detail_type = event.get("source"), event["detail-type"]
-    problem = f"No rule of this function sends {detail_type!r} events of {source!r}: remove it from the other rule."
+    source, detail_type = quote(event.get("source")), quote(event["detail-type"])
+    problem = f"No rule of this function sends {detail_type} events of {source}: remove it from the other rule."
     raise InvalidTriggerError([problem])
 
 
 def _parse_ami_event(event: Mapping[str, object]) -> AmiAvailable:
     match event:
-        case {"detail": {"ImageId": str(image_id)}, "time": str(time)} if image_id.startswith("ami-"):
-            try:
-                moment = datetime.fromisoformat(time)
-            except ValueError:
-                pass
-            else:
-                if moment.tzinfo:
-                    return AmiAvailable(image_id, moment)
+        case {"detail": {"ImageId": str(image_id)}, "time": str(text)} if _AMI_ID.fullmatch(image_id):
+            if time := _parse_time(text):
+                return AmiAvailable(image_id, time)
     problem = "An EC2 AMI State Change event needs detail.ImageId and an ISO 8601 time with a zone: send it whole."
     raise InvalidTriggerError([problem])
 
 
+def _parse_time(text: str) -> datetime | None:
+    """Return the time in UTC, or None where the text is none with a time zone."""
+    try:
+        time = datetime.fromisoformat(text)
+        return time.astimezone(UTC) if time.tzinfo else None
+    except (OverflowError, ValueError):
+        return None
+
+
 def _parse_image_event(event: Mapping[str, object]) -> ImageStateChanged:
     match event:
-        case {"resources": [str(arn), *_]} if ":imagebuilder:" in arn:
+        case {"resources": [str(arn), *_]} if _BUILD_ARN.fullmatch(arn):
             return ImageStateChanged(arn)
-    raise InvalidTriggerError(["An EC2 Image Builder Image State Change event needs the image's ARN in resources."])
+    problem = "An EC2 Image Builder Image State Change event needs the ARN of an image build version in resources."
+    raise InvalidTriggerError([problem])
 
 
 def _parse_payload(payload: Mapping[str, Any]) -> ManualImport | Sweep:
-    try:
-        json.dumps(payload, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        # It could be neither logged nor answered.
-        problem = "The payload has an unpaired surrogate, like \\ud800: write whole characters."
-        raise InvalidTriggerError([problem]) from None
     schema = read_schema("sweep" if "action" in payload else "payload")
     if problems := list(_problems(payload, schema)):
         raise InvalidTriggerError(problems)
@@ -135,7 +150,8 @@ def _problems(payload: Mapping[str, object], schema: Mapping[str, Any]) -> Itera
         if key not in payload:
             yield f"{key} is missing: write {properties[key]['description']}."
     if unknown := [key for key in payload if key not in properties]:
-        yield f"{_list_keys(unknown)} unknown: write some of {', '.join(properties)}."
+        verb = "is" if len(unknown) == 1 else "are"
+        yield f"{_list(unknown)} {verb} unknown: write some of {', '.join(properties)}."
     for key, value in payload.items():
         if key in properties:
             for problem in _violations(key, value, properties[key]):
@@ -143,9 +159,10 @@ def _problems(payload: Mapping[str, object], schema: Mapping[str, Any]) -> Itera
 
 
 def _violations(key: str, value: object, schema: Mapping[str, Any]) -> Iterable[str]:
-    # The validator stops at the first problem of a value: a map is checked entry by entry, and once as a whole.
+    # The validator stops at the first problem of a value: a map is checked as a whole, and entry by entry.
     entries = [{name: item} for name, item in value.items()] if isinstance(value, dict) else []
-    return dict.fromkeys(problem for part in (*entries, value) if (problem := _violation(key, part, schema)))
+    parts = (value, *entries[: schema.get("maxProperties", 0) + _MAX_LISTED])
+    return dict.fromkeys(problem for part in parts if (problem := _violation(key, part, schema)))
 
 
 def _violation(key: str, value: object, schema: Mapping[str, Any]) -> str | None:
@@ -156,12 +173,12 @@ def _violation(key: str, value: object, schema: Mapping[str, Any]) -> str | None
         validate({key: value}, {"properties": {key: schema}})
     except SchemaValidationError as error:
         if error.rule == "propertyNames" and isinstance(value, dict):
-            return f"{key} cannot have {json.dumps(next(iter(value)))}" if len(value) == 1 else None
-        return str(error.validation_message).removeprefix("data.")
+            return f"{key} cannot have {_list([*value])}" if len(value) == 1 else None
+        return one_line(str(error.validation_message).removeprefix("data."), _MAX_MESSAGE)
     return None
 
 
-def _list_keys(keys: Sequence[str]) -> str:
-    listed = ", ".join(json.dumps(key) for key in keys[:_MAX_LISTED_KEYS])
-    more = len(keys) - _MAX_LISTED_KEYS
-    return f"{listed} and {more} more are" if more > 0 else f"{listed} {'is' if len(keys) == 1 else 'are'}"
+def _list(keys: Sequence[str]) -> str:
+    listed = ", ".join(json.dumps(one_line(key, _MAX_KEY), ensure_ascii=False) for key in keys[:_MAX_LISTED])
+    more = len(keys) - _MAX_LISTED
+    return f"{listed} and {more} more" if more > 0 else listed

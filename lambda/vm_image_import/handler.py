@@ -11,7 +11,6 @@ from vm_image_import.clients import Clients
 from vm_image_import.events import AmiAvailable, ImageStateChanged, ManualImport, Sweep
 from vm_image_import.models import AwsEnvironment, Invocation, Outcome, OutcomeKind
 from vm_image_import.observability import (
-    count_completed_sweep,
     log_and_count,
     log_context,
     logger,
@@ -55,10 +54,7 @@ def invoke(event: object, context: "LambdaContext", clients: Clients) -> dict[st
         context.get_remaining_time_in_millis,
     )
     if isinstance(trigger, Sweep):
-        result = Sweeper(clients, invocation).sweep(dry_run=trigger.dry_run)
-        if result.reason is None and not trigger.dry_run:
-            count_completed_sweep()
-        return answer_of_sweep(result)
+        return answer_of_sweep(Sweeper(clients, invocation, datetime.now(UTC)).sweep(dry_run=trigger.dry_run))
     outcome = _handle_one(trigger, clients, invocation)
     log_and_count(outcome, dry_run=isinstance(trigger, ManualImport) and trigger.dry_run)
     return answer_of(outcome)
@@ -67,14 +63,14 @@ def invoke(event: object, context: "LambdaContext", clients: Clients) -> dict[st
 def _handle_one(
     trigger: AmiAvailable | ImageStateChanged | ManualImport, clients: Clients, invocation: Invocation
 ) -> Outcome:
-    registrar = Registrar(clients, invocation)
+    registrar = Registrar(clients, invocation, datetime.now(UTC))
     if isinstance(trigger, AmiAvailable):
-        outcome = registrar.register_ami(trigger, datetime.now(UTC))
+        outcome = registrar.register_ami(trigger)
         if outcome.kind is OutcomeKind.REGISTERED:
             record_event_age((datetime.now(UTC) - trigger.time).total_seconds())
         return outcome
     if isinstance(trigger, ImageStateChanged):
         with log_context(imageArn=trigger.image_arn):
-            return ImageTracker(clients, invocation).check(trigger.image_arn)
+            return ImageTracker(clients, invocation).check_event(trigger.image_arn)
     with log_context(importTaskId=trigger.import_task_id):
         return registrar.register_manually(trigger)

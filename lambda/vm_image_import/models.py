@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal, Self
-from urllib.parse import urlparse
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from types_boto3_imagebuilder.type_defs import ImportVmImageRequestTypeDef
@@ -42,8 +42,11 @@ class Invocation:
     """Returns the time until Lambda ends the invocation, in milliseconds."""
 
 
-_IMPORT_AMI_NAME: Final = re.compile(r"import-ami-[0-9a-z]{8,}")
-"""An import's AMI is named like its import task (observed output; ids of 8 and of 17 characters were seen)."""
+IMPORT_TASK_ID: Final = re.compile(r"import-ami-[0-9a-z]{8,64}")
+"""An import task's id, which is also the name of its AMI (observed output; ids of 8 and of 17 characters were seen)."""
+
+
+_HOST: Final = re.compile(r"[A-Za-z0-9.-]+(?::\d+)?|\[[0-9a-fA-F:.]+\](?::\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +63,15 @@ class Disk:
         if self.bucket and self.key:
             return f"s3://{self.bucket}/{self.key}"
         try:
-            scheme, host, path, *_ = urlparse(self.url or "")
+            parts = urlsplit(self.url or "")
         except ValueError:
             return None
-        return f"{scheme}://{host.rpartition('@')[2]}{path}" if host else None
+        host = parts.netloc.rpartition("@")[2]
+        # Where a user's password has a slash, a part of it looks like a port or a path.
+        if not _HOST.fullmatch(host) or "@" in parts.path:
+            return None
+        path = "/".join(segment.partition(";")[0] for segment in parts.path.split("/"))
+        return f"{parts.scheme}://{host}{path}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +119,34 @@ class Image:
     status: str
     reason: str | None = None
     ami_id: str | None = None
-    import_task_id: str | None = None
-    """From the tag that this system sets."""
+    tagged_task_id: str | None = None
+    """The value of the tag `vm-image-import:task-id`, which anybody may set."""
+
+    @property
+    def import_task_id(self) -> str | None:
+        """The import task that the tag names, or None where its value is no id of an import task."""
+        task_id = self.tagged_task_id
+        return task_id if task_id and IMPORT_TASK_ID.fullmatch(task_id) else None
+
+
+@dataclass(frozen=True, slots=True)
+class ImportBuild:
+    """A build of an image that was imported from an import task's AMI, as its tags say."""
+
+    arn: str
+    ami_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ami:
-    """An AMI of this account and Region."""
+    """An AMI, of this account or of another one that shares it."""
 
     id: str
-    created: datetime
-    """When it was made, with a time zone."""
+    created: datetime | None
+    """When it was made, with a time zone. EC2 may leave it out."""
     state: str = "available"
+    owner_id: str | None = None
+    """The account that owns it."""
     name: str | None = None
     description: str | None = None
     platform: str | None = None
@@ -133,7 +157,7 @@ class Ami:
     @property
     def import_task_id(self) -> str | None:
         """The id of the import task that made this AMI, or None where its name tells that none did."""
-        return self.name if self.name and _IMPORT_AMI_NAME.fullmatch(self.name) else None
+        return self.name if self.name and IMPORT_TASK_ID.fullmatch(self.name) else None
 
     @property
     def is_copy(self) -> bool:
@@ -197,6 +221,7 @@ class OutcomeKind(StrEnum):
     IMPORT_FAILED = "IMPORT_FAILED"
     IMPORT_CANCELLED = "IMPORT_CANCELLED"
     REJECTED = "REJECTED"
+    IMAGE_NOT_FOUND = "IMAGE_NOT_FOUND"
     IGNORED = "IGNORED"
     IN_PROGRESS = "IN_PROGRESS"
     NOT_FOUND = "NOT_FOUND"
@@ -218,6 +243,8 @@ class Outcome:
     reason: str | None = None
     """What happened and what to do, as text for a person."""
     ami_id: str | None = None
+    problem: str = ""
+    """The kind of the problem, without the values and the words that vary: an error code, or what is stated wrongly."""
     is_new: bool = True
     """Whether it was not reported before."""
 
@@ -227,5 +254,7 @@ class SweepResult:
     """What a sweep did. Tasks with nothing left to do are not in it."""
 
     outcomes: Sequence[Outcome]
+    problems: Sequence[str] = ()
+    """Each with the id of its task."""
     reason: str | None = None
     """Why the sweep did not process all tasks; None where it did."""

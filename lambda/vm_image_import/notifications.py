@@ -9,6 +9,7 @@ from vm_image_import.clients import Clients
 from vm_image_import.errors import InProgressError
 from vm_image_import.idempotency.records import IdempotencyKey
 from vm_image_import.models import Invocation, Outcome, OutcomeKind
+from vm_image_import.text import one_line
 
 _TROUBLESHOOTING: Final = "https://docs.aws.amazon.com/vm-import/latest/userguide/vmie_troubleshooting.html"
 _SUBJECT: Final = 99
@@ -40,6 +41,10 @@ _REMEDIES: Final = (
 """What to do about EC2's messages (observed output, and its troubleshooting page)."""
 
 
+_MAX_LINE: Final = 4_000
+"""Characters. What EC2 and Image Builder say is text of others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Notification:
     """One message to the topic. A subscription filters by the message attribute `outcome`."""
@@ -62,7 +67,7 @@ def notification_of(outcome: Outcome) -> Notification:
         outcome.image_arn and f"Image: {outcome.image_arn}",
         outcome.ami_id and f"AMI: {outcome.ami_id}",
     ]
-    message = "\n".join(line for line in lines if line is not None)
+    message = "\n".join(one_line(line, _MAX_LINE) for line in lines if line is not None)
     subject = "".join(character if " " <= character <= "~" else "?" for character in subject)
     return Notification(subject[:_SUBJECT], message, outcome.kind.value)
 
@@ -73,6 +78,7 @@ _TITLES: Final = {
     OutcomeKind.IMAGE_FAILED: "Image failed",
     OutcomeKind.IMPORT_FAILED: "Import failed",
     OutcomeKind.REJECTED: "Import not registered",
+    OutcomeKind.IMAGE_NOT_FOUND: "Image not found",
 }
 
 
@@ -99,16 +105,22 @@ def remedy_for(status_message: str) -> str:
 
 
 def notify_once(key: IdempotencyKey, outcome: Outcome, clients: Clients, invocation: Invocation) -> Outcome:
-    """Send the notification of an outcome, unless it was sent before. Return the outcome, with `is_new` set.
+    """Send the notification of an outcome, unless it was the last one of its key. Return the outcome with `is_new`.
 
-    Raises TransientError or PermanentError where it cannot be sent or recorded.
+    Outcomes of one kind with one problem are the same notification, whatever their text is. Raises TransientError or
+    PermanentError where it cannot be sent or recorded.
     """
+    result = f"{outcome.kind.value} {outcome.problem}".rstrip()
+    store = clients.idempotency_store
+    last = store.get_completed([key]).get(key) if outcome.problem else None
+    if last not in {None, result}:
+        store.release(key, str(last))
     try:
-        with clients.idempotency_store.claim(key, invocation) as claim:
+        with store.claim(key, invocation) as claim:
             if claim.completed is not None:
                 return replace(outcome, is_new=False)
             publish(outcome, clients)
-            claim.complete(outcome.kind.value)
+            claim.complete(result)
             return outcome
     except InProgressError:
         # The other invocation sends it.

@@ -9,8 +9,8 @@ from typing import Final
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from vm_image_import.answers import answer_of
-from vm_image_import.models import Outcome, OutcomeKind
+from vm_image_import.answers import answer_of, counts_of
+from vm_image_import.models import Outcome, OutcomeKind, SweepResult
 
 logger = Logger()
 metrics = Metrics()
@@ -25,8 +25,13 @@ _METRICS: Final = {
     OutcomeKind.REJECTED: "ImportsRejected",
     OutcomeKind.IMAGE_AVAILABLE: "ImagesAvailable",
     OutcomeKind.IMAGE_FAILED: "ImagesFailed",
+    OutcomeKind.IMAGE_NOT_FOUND: "ImagesNotFound",
 }
-_ACTION_REQUIRED: Final = frozenset({OutcomeKind.IMPORT_FAILED, OutcomeKind.IMAGE_FAILED, OutcomeKind.REJECTED})
+_ACTION_REQUIRED: Final = frozenset(
+    {OutcomeKind.IMPORT_FAILED, OutcomeKind.IMAGE_FAILED, OutcomeKind.IMAGE_NOT_FOUND, OutcomeKind.REJECTED}
+)
+_MAX_EVENT_AGE: Final = 2 * 24 * 60 * 60
+"""Seconds. EventBridge delivers for one day and Lambda tries for 6 hours: an older time is not that of the event."""
 
 
 @contextmanager
@@ -55,10 +60,21 @@ def log_and_count(outcome: Outcome, *, dry_run: bool) -> None:
 
 
 def record_event_age(seconds: float) -> None:
-    """Record the time from an event to the registration of its image."""
-    metrics.add_metric("EventAge", MetricUnit.Seconds, seconds)
+    """Record the time from an event to the registration of its image, unless the time of the event is absurd."""
+    if 0 <= seconds <= _MAX_EVENT_AGE:
+        metrics.add_metric("EventAge", MetricUnit.Seconds, seconds)
 
 
-def count_completed_sweep() -> None:
-    """Count a sweep that processed all tasks."""
-    metrics.add_metric("SweepsCompleted", MetricUnit.Count, 1)
+def log_and_count_sweep(result: SweepResult, *, dry_run: bool, listed: bool) -> None:
+    """Log what a sweep did, and count its problems, and whether it processed all tasks.
+
+    `listed` says whether EC2 listed all tasks. A dry run is not counted.
+    """
+    log = logger.info if result.reason is None else logger.warning
+    log("Swept", extra={"counts": counts_of(result), "problems": len(result.problems), "reason": result.reason})
+    if dry_run:
+        return
+    if result.problems:
+        metrics.add_metric("SweepProblems", MetricUnit.Count, len(result.problems))
+    if listed and result.reason is None:
+        metrics.add_metric("SweepsCompleted", MetricUnit.Count, 1)

@@ -1,15 +1,16 @@
 """Looks at every ended import task, and does what events did not lead to."""
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from vm_image_import.clients import Clients
 from vm_image_import.errors import SweepError
 from vm_image_import.idempotency.records import IdempotencyKey, Registration, RegistrationId
 from vm_image_import.models import ImportTask, Invocation, Outcome, SweepResult
-from vm_image_import.observability import log_and_count, log_context, logger
+from vm_image_import.observability import log_and_count, log_and_count_sweep, log_context, logger
 from vm_image_import.register import Registrar
 from vm_image_import.track import ImageTracker
 
@@ -48,77 +49,101 @@ class PendingTask(NamedTuple):
     actions: Sequence[Action]
 
 
+@dataclass(slots=True)
+class _Listing:
+    """The tasks with something left to do, as far as they could be listed."""
+
+    pending: list[PendingTask] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    complete: bool = True
+    """Whether there was time for all pages."""
+    error: str | None = None
+    """Why EC2 did not list all tasks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sweeper:
     """Processes all ended import tasks. An error of one task does not stop the others."""
 
     clients: Clients
     invocation: Invocation
+    now: datetime
 
     def sweep(self, *, dry_run: bool) -> SweepResult:
         """Process all ended tasks, until the time is over.
 
-        Raises SweepError at the end, with every problem; what could be processed was.
+        Raises SweepError where the tasks could not be listed to the end; those that were listed are processed first.
         """
-        problems: list[str] = []
+        listing = self._list_pending(dry_run=dry_run)
         outcomes: list[Outcome] = []
-        pending, complete = self._list_pending(problems, dry_run=dry_run)
-        # A sweep that runs out of time must not leave the same tasks to the next one again and again.
-        random.shuffle(pending)
-        for import_task_id, actions in pending:
+        problems = [*listing.problems]
+        complete = listing.complete
+        registrar = Registrar(self.clients, self.invocation, self.now)
+        for import_task_id, actions in listing.pending:
             if self._out_of_time():
                 complete = False
                 break
             for action in actions:
                 try:
                     with log_context(importTaskId=import_task_id, **_log_keys(action)):
-                        outcome = self._perform(action, dry_run=dry_run)
-                except Exception as error:  # noqa: BLE001 - raised at the end, with the others
+                        outcome = self._perform(action, registrar, dry_run=dry_run)
+                except Exception as error:  # noqa: BLE001 - one bad task is one problem
                     problems.append(f"{import_task_id}: {error}")
                     continue
                 if outcome:
                     log_and_count(outcome, dry_run=dry_run)
                     outcomes.append(outcome)
-        if not complete:
-            logger.warning(_OUT_OF_TIME)
-        if problems:
-            raise SweepError(problems if complete else [*problems, _OUT_OF_TIME])
-        return SweepResult(outcomes, None if complete else _OUT_OF_TIME)
+        result = SweepResult(outcomes, problems, None if complete else _OUT_OF_TIME)
+        log_and_count_sweep(result, dry_run=dry_run, listed=listing.error is None)
+        if listing.error:
+            raise SweepError([listing.error])
+        return result
 
     def _out_of_time(self) -> bool:
         return self.invocation.remaining_ms() < _MARGIN_MS
 
-    def _list_pending(self, problems: list[str], *, dry_run: bool) -> tuple[list[PendingTask], bool]:
-        """Return the tasks with something left to do, and whether all pages were read. Add to `problems`."""
-        pending: list[PendingTask] = []
+    def _list_pending(self, *, dry_run: bool) -> _Listing:
+        """Return the tasks with something left to do, in random order."""
+        listing = _Listing()
         next_token = None
         while True:
             try:
                 with log_context():
                     page, next_token = self.clients.ec2.list_ended_tasks(next_token)
-            except Exception as error:  # noqa: BLE001 - raised at the end, with the others
-                problems.append(f"The import tasks could not be listed to the end: {error}")
-                return pending, True
+            except Exception as error:  # noqa: BLE001 - raised when the listed tasks are processed
+                listing.error = f"The import tasks could not be listed to the end: {error}"
+                break
             try:
                 with log_context():
-                    pending += self._pending_tasks(page, dry_run=dry_run)
-            except Exception as error:  # noqa: BLE001 - raised at the end, with the others
-                problems.append(f"{page[0].id} and {len(page) - 1} more: {error}")
+                    self._add_pending(listing, page, dry_run=dry_run)
+            except Exception as error:  # noqa: BLE001 - one bad page is one problem
+                listing.problems.append(f"{page[0].id} and {len(page) - 1} more: {error}")
             if next_token is None:
-                return pending, True
+                break
             if self._out_of_time():
-                return pending, False
+                listing.complete = False
+                break
+        # A sweep that runs out of time must not leave the same tasks to the next one again and again.
+        random.shuffle(listing.pending)
+        return listing
 
-    def _pending_tasks(self, page: Sequence[ImportTask], *, dry_run: bool) -> list[PendingTask]:
+    def _add_pending(self, listing: _Listing, page: Sequence[ImportTask], *, dry_run: bool) -> None:
         store = self.clients.idempotency_store
         registrations = store.get_registrations([task.id for task in page])
-        actions = {task.id: _actions(task, registrations[task.id], dry_run=dry_run) for task in page}
+        for task_id, error in registrations.unreadable.items():
+            logger.error("Failed", importTaskId=task_id, reason=str(error))
+            listing.problems.append(f"{task_id}: {error}")
+        actions = {
+            task.id: _actions(task, registrations.by_task[task.id], dry_run=dry_run)
+            for task in page
+            if task.id not in registrations.unreadable
+        }
         done = store.get_completed({_completed_by(action) for each in actions.values() for action in each})
-        left = {id_: [each for each in listed if _completed_by(each) not in done] for id_, listed in actions.items()}
-        return [PendingTask(import_task_id, listed) for import_task_id, listed in left.items() if listed]
+        for import_task_id, listed in actions.items():
+            if left := [action for action in listed if _completed_by(action) not in done]:
+                listing.pending.append(PendingTask(import_task_id, left))
 
-    def _perform(self, action: Action, *, dry_run: bool) -> Outcome | None:
-        registrar = Registrar(self.clients, self.invocation)
+    def _perform(self, action: Action, registrar: Registrar, *, dry_run: bool) -> Outcome | None:
         match action:
             case RegisterTask(task):
                 return registrar.register_ended(task, dry_run=dry_run)
@@ -129,7 +154,7 @@ class Sweeper:
                 return ImageTracker(self.clients, self.invocation).check(arn)
 
 
-def _actions(task: ImportTask, registrations: Sequence[Registration], *, dry_run: bool) -> list[Action]:
+def _actions(task: ImportTask, registrations: Mapping[int, Registration], *, dry_run: bool) -> list[Action]:
     """Return what has to be done for a task in the course of time, whether or not it is done yet."""
     actions: list[Action] = []
     if (task.ended_without_ami and not task.cancelled) or not (task.ended_without_ami or registrations):
@@ -137,11 +162,10 @@ def _actions(task: ImportTask, registrations: Sequence[Registration], *, dry_run
     if dry_run:
         return actions
     # Also where the task failed after its image was registered: the image fails with it.
-    for number, registration in enumerate(registrations):
+    for number, registration in registrations.items():
         if not registration.notified:
             actions.append(NotifyRegistered(RegistrationId(task.id, number), registration))
-        if registration.arn:
-            actions.append(CheckImage(registration.arn))
+        actions.append(CheckImage(registration.arn))
     return actions
 
 

@@ -279,6 +279,7 @@ def test_every_field_of_an_ami_is_read(stub: StubServer) -> None:
         id="ami-0abcdef1234567890",
         created=datetime(2026, 11, 23, 10, 15, tzinfo=UTC),
         state="available",
+        owner_id="123456789012",
         name="import-ami-fg4d51t0",
         description="AWS-VMImport service: Linux - Ubuntu 20.04.3 LTS",
         platform="windows",

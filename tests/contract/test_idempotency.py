@@ -78,7 +78,7 @@ def test_claims_can_be_nested(store: IdempotencyStore) -> None:
 def test_an_error_releases_the_claim(store: IdempotencyStore) -> None:
     """After an error nothing is recorded, and the next invocation may perform the operation."""
     with pytest.raises(PermanentError), store.claim(KEY, invocation()):
-        raise PermanentError
+        raise PermanentError(TASK_ID)
     assert client("dynamodb").scan(TableName=TABLE)["Items"] == []
     assert run_once(store, KEY, "arn") is None
 
@@ -157,7 +157,8 @@ def test_every_registration_of_a_task_is_read(store: IdempotencyStore) -> None:
     for subject in (TASK_ID, f"{TASK_ID} 1", "import-ami-00000001"):
         run_once(store, IdempotencyKey("registered", subject), Registration(subject, "ami").to_json())
     found = store.get_registrations([TASK_ID, "import-ami-00000001", "import-ami-00000002"])
-    assert {task_id: [each.arn for each in listed] for task_id, listed in found.items()} == {
+    assert not found.unreadable
+    assert {task_id: [each.arn for each in listed.values()] for task_id, listed in found.by_task.items()} == {
         TASK_ID: [TASK_ID, f"{TASK_ID} 1"],
         "import-ami-00000001": ["import-ami-00000001"],
         "import-ami-00000002": [],

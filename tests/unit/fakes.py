@@ -1,6 +1,6 @@
 """AWS in memory, for the tests of the use cases. It contains only what a test puts there, and fails on demand."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -8,16 +8,23 @@ from typing import NamedTuple
 
 from vm_image_import.aws import Ec2, ImageBuilder, TaskPage, Topic
 from vm_image_import.clients import Clients
-from vm_image_import.errors import InProgressError
+from vm_image_import.errors import InProgressError, InvalidRecordError
 from vm_image_import.events import AmiAvailable, ManualImport
-from vm_image_import.idempotency.records import IdempotencyKey
-from vm_image_import.idempotency.store import Claim, IdempotencyStore
+from vm_image_import.idempotency.records import (
+    MAX_REGISTRATIONS,
+    IdempotencyKey,
+    Registration,
+    RegistrationId,
+    parse_registration,
+)
+from vm_image_import.idempotency.store import Claim, IdempotencyStore, Registrations
 from vm_image_import.models import (
     Ami,
     AwsEnvironment,
     Disk,
     Image,
     ImageRequest,
+    ImportBuild,
     ImportTask,
     Invocation,
     Outcome,
@@ -58,6 +65,10 @@ class InMemoryAws:
     image: Image | None = None
     pages: list[Sequence[ImportTask] | Exception] | None = None
     """What EC2 lists as ended; by default the task."""
+    builds: dict[str, list[ImportBuild]] = field(default_factory=dict)
+    """What Image Builder lists of imports, by task."""
+    age: timedelta = timedelta(0)
+    """The time since the AMI was created, for sweeps and manual invocations."""
     versions: tuple[str, ...] = ()
     import_error: Exception | None = None
     publish_error: Exception | None = None
@@ -77,7 +88,7 @@ class InMemoryAws:
 
     def on_event(self, age: timedelta = timedelta(seconds=1), image_id: str = AMI.id) -> Outcome:
         """Handle the event of an AMI of that age."""
-        return self._registrar().register_ami(AmiAvailable(image_id, NOW), NOW + age)
+        return self._registrar(age=age).register_ami(AmiAvailable(image_id, NOW))
 
     def manually(
         self,
@@ -89,22 +100,25 @@ class InMemoryAws:
     ) -> Outcome:
         """Handle a manual invocation."""
         trigger = ManualImport(TASK_ID, overrides or Overrides(), dry_run=dry_run, force=force)
-        return self._registrar(request_id).register_manually(trigger)
+        return self._registrar(request_id, self.age).register_manually(trigger)
 
     def by_sweep(self, *, dry_run: bool = False) -> Outcome:
         """Handle the task as a sweep does that finds it without a record."""
         assert self.task
-        return self._registrar().register_ended(self.task, dry_run=dry_run)
+        return self._registrar(age=self.age).register_ended(self.task, dry_run=dry_run)
 
     def sweep(self, *, dry_run: bool = False) -> SweepResult:
         """Handle a sweep."""
-        calls = len(self.calls)
-        remaining_ms = Remaining(self, calls)
-        return Sweeper(self.clients(), Invocation(ENVIRONMENT, "sweep", remaining_ms)).sweep(dry_run=dry_run)
+        invocation = Invocation(ENVIRONMENT, "sweep", Remaining(self, len(self.calls)))
+        return Sweeper(self.clients(), invocation, NOW + self.age).sweep(dry_run=dry_run)
 
     def check(self, arn: str = ARN) -> Outcome:
-        """Handle the event of an image."""
+        """Check a registered image."""
         return ImageTracker(self.clients(), self.invocation()).check(arn)
+
+    def on_image_event(self, arn: str = ARN) -> Outcome:
+        """Handle the event of an image."""
+        return ImageTracker(self.clients(), self.invocation()).check_event(arn)
 
     def outcomes_published(self) -> list[str]:
         """Return the outcomes of the notifications."""
@@ -119,12 +133,12 @@ class InMemoryAws:
         clients.idempotency_store = InMemoryStore(self)
         return clients
 
-    def invocation(self, request_id: str = "request-1") -> Invocation:
+    def invocation(self, request_id: str = "event") -> Invocation:
         """Return an invocation with much time."""
         return Invocation(ENVIRONMENT, request_id, lambda: 300_000)
 
-    def _registrar(self, request_id: str = "request-1") -> Registrar:
-        return Registrar(self.clients(), self.invocation(request_id))
+    def _registrar(self, request_id: str = "event", age: timedelta = timedelta(0)) -> Registrar:
+        return Registrar(self.clients(), self.invocation(request_id), NOW + age)
 
     def called(self, name: str, argument: str) -> None:
         """Note a call, and fail on demand."""
@@ -189,6 +203,10 @@ class InMemoryImageBuilder(ImageBuilder):
         self._aws.requests.append(request)
         return ARN
 
+    def list_import_builds(self) -> dict[str, list[ImportBuild]]:
+        self._aws.calls.append("list_import_builds")
+        return self._aws.builds
+
     def find_image(self, arn: str) -> Image | None:
         self._aws.called("find_image", arn)
         return self._aws.image
@@ -221,6 +239,22 @@ class InMemoryStore(IdempotencyStore):
         yield claim
         if claim.result is not None:
             self._aws.records[key] = claim.result
+
+    def release(self, key: IdempotencyKey, result: str) -> None:
+        if self._aws.records.get(key) == result:
+            del self._aws.records[key]
+
+    def get_registrations(self, import_task_ids: Collection[str]) -> Registrations:
+        self._aws.reads += 1
+        by_task: dict[str, dict[int, Registration]] = {task_id: {} for task_id in import_task_ids}
+        unreadable: dict[str, InvalidRecordError] = {}
+        for id_ in (RegistrationId(task_id, number) for task_id in by_task for number in range(MAX_REGISTRATIONS)):
+            try:
+                if id_.key in self._aws.records:
+                    by_task[id_.import_task_id][id_.number] = parse_registration(id_, self._aws.records[id_.key])
+            except InvalidRecordError as error:
+                unreadable[id_.import_task_id] = error
+        return Registrations(by_task, unreadable)
 
     def get_completed(self, keys: Iterable[IdempotencyKey]) -> dict[IdempotencyKey, str]:
         self._aws.reads += 1

@@ -12,7 +12,7 @@ LAYERS = [
     {"handler"},
     {"sweep"},
     {"register", "track"},
-    {"notifications"},
+    {"notifications", "readiness", "version_claims"},
     {"clients"},
     {"idempotency.store"},
     {"aws"},
@@ -22,7 +22,7 @@ LAYERS = [
     {"derive.disks", "derive.tags"},
     {"derive.names", "derive.versions"},
     {"idempotency.records", "models", "settings"},
-    {"errors"},
+    {"errors", "text"},
     {"idempotency", ""},
 ]
 """From top to bottom: a module imports modules of lower layers only."""

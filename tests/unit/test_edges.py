@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from tests.unit.test_derive import AMI, BARE, BARE_AMI, TASK, derivation, request
+from tests.unit.test_settings import REQUIRED
 from vm_image_import.derive import disks, identify, names, versions
 from vm_image_import.errors import RejectedError
 from vm_image_import.models import Ami, Disk, ImportTask, Overrides
@@ -156,7 +157,7 @@ def test_the_task_is_asked_before_the_ami(of_task: str | None, of_ami: str | Non
 @pytest.mark.parametrize("scheme", ["date", "timestamp", "increment"])
 def test_every_scheme_can_be_configured(scheme: str) -> None:
     """The three of the contract."""
-    assert Settings.from_environment({"VERSION_SCHEME": scheme}).version_scheme == scheme
+    assert Settings.from_environment({"VERSION_SCHEME": scheme, **REQUIRED}).version_scheme == scheme
 
 
 @pytest.mark.parametrize(

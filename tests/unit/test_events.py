@@ -27,10 +27,22 @@ def test_an_image_event_names_the_image() -> None:
     assert events.parse(golden("image-available")) == ImageStateChanged(arn)
 
 
-@pytest.mark.parametrize("resources", [None, [], [7], ["arn:aws:ec2:us-east-1::image/ami-0abcdef1234567890"]])
+@pytest.mark.parametrize(
+    "resources",
+    [
+        None,
+        [],
+        [7],
+        ["arn:aws:ec2:us-east-1::image/ami-0abcdef1234567890"],
+        ["arn:aws:imagebuilder:us-west-2:111122223333:image/web-server/x.x.x"],
+        ["arn:aws:imagebuilder:us-west-2:111122223333:image/web-server/1.4.2"],
+        ["arn:aws:imagebuilder:us-west-2:111122223333:image/web-server/1.4.2/*"],
+        ["arn:aws:imagebuilder:us-west-2:111122223333:image/web-server/1.4.2/1\n"],
+    ],
+)
 def test_an_image_event_without_an_image_is_refused(resources: object) -> None:
     """An image event without the ARN of an image is refused."""
-    with pytest.raises(InvalidTriggerError, match="image's ARN"):
+    with pytest.raises(InvalidTriggerError, match="ARN of an image build version"):
         events.parse(golden("image-available") | {"resources": resources})
 
 
@@ -163,7 +175,14 @@ def test_a_thousand_unknown_keys_are_one_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    "payload", [{"importTaskId": TASK_ID, "description": "x\ud800y"}, {"x\ud800": 1}], ids=["value", "key"]
+    "payload",
+    [
+        {"importTaskId": TASK_ID, "description": "x\ud800y"},
+        {"x\ud800": 1},
+        {"detail-type": "\ud800"},
+        golden("ami-available") | {"detail": {"ImageId": "ami-\ud800"}},
+    ],
+    ids=["value", "key", "event", "AMI"],
 )
 def test_an_unpaired_surrogate_is_refused(payload: object) -> None:
     """An unpaired surrogate in a payload is refused, and the error itself can be encoded."""
@@ -177,6 +196,42 @@ def test_a_payload_that_is_no_object_is_refused(payload: object) -> None:
     """The error for a payload that is no JSON object shows what a payload looks like."""
     with pytest.raises(InvalidTriggerError, match=r'write \{"importTaskId"'):
         events.parse(payload)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"detail-type": []},
+        {"detail-type": "EC2 AMI State Change", "source": ["aws.ec2"]},
+        {"detail-type": {"a": 1}, "source": None},
+        {"detail-type": "x" * 1_000_000, "source": "y\n" * 1_000_000},
+    ],
+    ids=["list", "list as source", "object", "long"],
+)
+def test_an_event_of_any_form_is_refused_shortly(event: object) -> None:
+    """An event with a source or a detail type of another form or length is refused with a short error on one line."""
+    with pytest.raises(InvalidTriggerError, match="No rule of this function") as caught:
+        events.parse(event)
+    assert len(str(caught.value)) < 400
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"importTaskId": TASK_ID, "x" * 1_000_000: 1},
+        {"importTaskId": TASK_ID, "tags": {f"k{number}": 7 for number in range(20_000)}},
+        {"importTaskId": TASK_ID, "tags": {"k\n" * 100_000: 7}},
+        {"importTaskId": TASK_ID, "name": "n" * 1_000_000},
+    ],
+    ids=["unknown key", "tags", "key of a tag", "name"],
+)
+def test_a_large_payload_is_refused_shortly(payload: object) -> None:
+    """The error for a large payload is short and has no line break."""
+    with pytest.raises(InvalidTriggerError) as caught:
+        events.parse(payload)
+    assert all(len(problem) < 600 and problem.isprintable() for problem in caught.value.problems)
+    assert len(caught.value.problems) < 60
 
 
 @pytest.mark.parametrize("name", ["instance-state-change", "ami-available-other-source"])
@@ -197,6 +252,9 @@ def test_an_event_of_another_kind_is_refused(name: str) -> None:
         {"time": None},
         {"time": "today"},
         {"time": "2026-11-23T10:15:00"},
+        {"time": "0001-01-01T00:00:00+14:00"},
+        {"detail": {"ImageId": "ami-0abcdef1234567890\n"}},
+        {"detail": {"ImageId": "ami-*"}},
     ],
     ids=json.dumps,
 )

@@ -1,20 +1,28 @@
 """The use case: what becomes of an import in every state in which EC2 may show it."""
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.unit.fakes import AMI, ARN, REGISTERED, TASK, TASK_ID, InMemoryAws
 from vm_image_import.answers import answer_of
 from vm_image_import.errors import ClientTokenReusedError, PermanentError, TransientError
-from vm_image_import.models import Ami, ImportTask, Outcome, OutcomeKind, Overrides
+from vm_image_import.models import Ami, ImportBuild, ImportTask, Outcome, OutcomeKind, Overrides
 from vm_image_import.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 RUNNING = replace(TASK, image_id=None, status="active", progress="39", status_message="converting")
 FAILED = replace(TASK, image_id=None, status="deleted", status_message="ClientError: Unsupported kernel version X")
 INCREMENT = Settings(version_scheme="increment")
 CANCELLED = replace(FAILED, status_message="Cancelled by user")
+FILTER = Settings(only_tasks_tagged={"Images": "yes", "Stage": "prod"})
+BUILDS = {TASK_ID: [ImportBuild(ARN, AMI.id)]}
 
 
 def test_every_trigger_makes_the_same_request() -> None:
@@ -75,27 +83,35 @@ def test_a_forced_import_is_registered_for_the_sweep_too() -> None:
     assert len(aws.requests) == 1
 
 
-def test_a_corrected_name_has_versions_of_its_own() -> None:
-    """A version that was claimed for one name is not used for another name."""
-    aws = InMemoryAws(
-        replace(TASK, disks=()), AMI, INCREMENT, versions=("1.0.0",), import_error=PermanentError("denied")
-    )
+def test_a_refused_import_gives_its_version_back() -> None:
+    """A version that was claimed for a refused request is free, and the corrected import gets the next one of then."""
+    aws = InMemoryAws(replace(TASK, disks=()), AMI, INCREMENT, versions=("1.0.0",))
+    aws.import_error = PermanentError("denied", "AccessDeniedException")
     assert aws.manually(Overrides(name="web")).kind is OutcomeKind.REJECTED
+    assert not aws.records
     aws.import_error, aws.versions = None, ("5.0.0",)
-    assert aws.manually(Overrides(name="data"), dry_run=True).request == aws.manually(Overrides(name="data")).request
+    assert aws.manually(Overrides(name="web")).kind is OutcomeKind.REGISTERED
     assert aws.requests[0].semantic_version == "5.0.1"
 
 
-def test_a_dry_run_shows_the_claimed_version() -> None:
-    """A dry run shows the version that an earlier invocation claimed for the import."""
-    aws = InMemoryAws(
-        replace(TASK, disks=()), AMI, INCREMENT, versions=("1.0.0",), import_error=PermanentError("ended")
-    )
-    aws.manually(Overrides(name="web"))
-    aws.versions = ("1.0.1",)
-    request = aws.manually(Overrides(name="web"), dry_run=True).request
-    assert request
-    assert request["semanticVersion"] == "1.0.1"
+@pytest.mark.parametrize("error", [PermanentError("denied", certain=False), TransientError("no answer")])
+def test_a_request_that_may_have_arrived_keeps_its_version(error: Exception) -> None:
+    """A refusal after an attempt without an answer, and a transient error, keep the version for the next attempt."""
+    aws = InMemoryAws(replace(TASK, disks=()), AMI, INCREMENT, versions=("1.0.0",), import_error=error)
+    with suppress(TransientError):
+        aws.by_sweep()
+    aws.import_error = None
+    aws.by_sweep()
+    assert [request.semantic_version for request in aws.requests] == ["1.0.1"]
+
+
+def test_a_dry_run_shows_the_version_of_the_next_invocation() -> None:
+    """A dry run claims no version, and shows the one that the next invocation sends."""
+    aws = InMemoryAws(replace(TASK, disks=()), AMI, INCREMENT, versions=("1.0.0",))
+    shown = aws.manually(Overrides(name="data"), dry_run=True).request
+    assert not aws.records
+    assert aws.manually(Overrides(name="data")).request == shown
+    assert aws.requests[0].semantic_version == "1.0.1"
 
 
 def test_an_invalid_tag_does_not_matter_after_the_registration() -> None:
@@ -212,13 +228,92 @@ def test_an_ami_that_only_looks_like_an_import_is_ignored(task: ImportTask | Non
     assert not aws.requests
 
 
-@pytest.mark.parametrize("status", ["active", "converting", "completed", None])
-@pytest.mark.parametrize("image_id", [AMI.id, None])
-def test_an_available_ami_is_registered_whatever_the_task_says(status: str | None, image_id: str | None) -> None:
-    """An available AMI is registered while the task is still active, and while the task does not name its AMI."""
+@pytest.mark.parametrize(
+    ("status", "image_id", "kind"),
+    [
+        ("active", AMI.id, OutcomeKind.REGISTERED),
+        ("converting", AMI.id, OutcomeKind.REGISTERED),
+        (None, AMI.id, OutcomeKind.REGISTERED),
+        ("completed", AMI.id, OutcomeKind.REGISTERED),
+        ("completed", None, OutcomeKind.REGISTERED),
+        (None, None, OutcomeKind.REGISTERED),
+        ("active", None, OutcomeKind.IN_PROGRESS),
+        ("converting", None, OutcomeKind.IN_PROGRESS),
+    ],
+)
+def test_the_ami_of_a_running_task_is_the_one_that_it_names(
+    status: str | None, image_id: str | None, kind: OutcomeKind
+) -> None:
+    """An available AMI is registered before its task is completed only where the task names it."""
     task = replace(TASK, status=status, image_id=image_id)
-    assert InMemoryAws(task, AMI).on_event().kind is OutcomeKind.REGISTERED
-    assert InMemoryAws(task, AMI).manually().kind is OutcomeKind.REGISTERED
+    assert InMemoryAws(task, AMI).on_event().kind is kind
+    assert InMemoryAws(task, AMI).manually().kind is kind
+
+
+def test_an_ami_of_another_account_is_ignored() -> None:
+    """An AMI that another account shares is ignored, although it has the name of an import task."""
+    aws = InMemoryAws(TASK, replace(AMI, owner_id="210987654321"))
+    assert aws.on_event().kind is OutcomeKind.IGNORED
+    assert not aws.requests
+
+
+@pytest.mark.parametrize("age", [timedelta(days=-30), timedelta(days=40_000), timedelta(minutes=-2)])
+def test_the_time_of_a_forged_event_changes_nothing(age: timedelta) -> None:
+    """An AMI that EC2 does not show is ignored where the time of its event is far from now."""
+    assert InMemoryAws(TASK).on_event(age=age).kind is OutcomeKind.IGNORED
+
+
+def test_a_filtered_ami_is_ignored_before_it_is_available() -> None:
+    """OnlyTasksTagged excludes a task whose AMI EC2 still shows as pending, without an error."""
+    aws = InMemoryAws(TASK, replace(AMI, state="pending"), FILTER)
+    assert aws.on_event().kind is OutcomeKind.IGNORED
+
+
+def test_rejections_differ_by_their_kind() -> None:
+    """A new kind of rejection is reported, the same one is not, and an earlier one that comes back is."""
+    aws = InMemoryAws(TASK, AMI)
+    codes = ("AccessDenied", "AccessDenied", "ServiceQuotaExceeded", "AccessDenied")
+    new = []
+    for number, code in enumerate(codes):
+        aws.import_error = PermanentError(f"refused (request {number})", code)
+        new.append(aws.by_sweep().is_new)
+    assert new == [True, False, True, True]
+    assert aws.outcomes_published() == ["REJECTED"] * 3
+
+
+def test_a_failed_import_is_reported_once_whoever_asks() -> None:
+    """A manual invocation for a failed import reports it once, and the sweep and later invocations do not again."""
+    aws = InMemoryAws(FAILED)
+    assert [aws.manually().is_new, aws.manually().is_new, aws.by_sweep().is_new] == [True, False, False]
+    assert aws.outcomes_published() == ["IMPORT_FAILED"]
+
+
+def test_an_unreadable_record_is_rejected() -> None:
+    """An import whose record cannot be read is not registered, and the reason says what to delete."""
+    aws = InMemoryAws(TASK, AMI, records={REGISTERED: "?"})
+    for outcome in (aws.on_event(), aws.manually(), aws.manually(force=True)):
+        assert outcome.kind is OutcomeKind.REJECTED
+        assert REGISTERED.record_id in (outcome.reason or "")
+    assert not aws.requests
+
+
+def test_an_import_is_registered_at_most_fifty_times() -> None:
+    """From 50 registrations on, `force` is refused with what to do instead."""
+    aws = InMemoryAws(TASK, AMI)
+    for number in range(50):
+        assert aws.manually(request_id=f"request-{number}", force=True).kind is OutcomeKind.REGISTERED
+    outcome = aws.manually(request_id="request-50", force=True)
+    assert outcome.kind is OutcomeKind.REJECTED
+    assert "Import the VM again" in (outcome.reason or "")
+    assert len(aws.requests) == 50
+
+
+def test_an_ami_without_a_creation_date_needs_a_stated_version() -> None:
+    """Where EC2 shows no creation date, the version schemes of the date reject the import."""
+    aws = InMemoryAws(replace(TASK, disks=()), replace(AMI, created=None))
+    assert aws.by_sweep().kind is OutcomeKind.REJECTED
+    aws.task = replace(TASK, tags={"Version": "1.0"})
+    assert aws.by_sweep().kind is OutcomeKind.REGISTERED
 
 
 @pytest.mark.parametrize(
@@ -289,37 +384,84 @@ def test_a_refusal_is_an_outcome() -> None:
     assert outcome.request
 
 
-def test_a_reused_client_token_means_already_registered() -> None:
-    """A request whose client token came with other values before makes no second image, and is reported once."""
-    aws = InMemoryAws(TASK, AMI, import_error=ClientTokenReusedError("mismatch"))
+def test_a_reused_client_token_finds_the_image() -> None:
+    """An image of an invocation that was ended before it could record it is found by its tags, and is REGISTERED."""
+    aws = InMemoryAws(TASK, AMI, import_error=ClientTokenReusedError("mismatch"), builds=BUILDS)
     outcome = aws.on_event()
-    assert outcome.kind is OutcomeKind.ALREADY_REGISTERED
-    assert outcome.request
-    assert '"force": true' in (outcome.reason or "")
+    assert (outcome.kind, outcome.image_arn) == (OutcomeKind.REGISTERED, ARN)
     assert aws.by_sweep().kind is OutcomeKind.ALREADY_REGISTERED
+    assert aws.outcomes_published() == ["REGISTERED"]
+
+
+def test_a_reused_client_token_finds_the_image_of_its_own_registration() -> None:
+    """A forced invocation finds the image that no other registration of the task has recorded."""
+    aws = InMemoryAws(TASK, AMI)
+    aws.on_event()
+    aws.import_error = ClientTokenReusedError("mismatch")
+    aws.builds = {TASK_ID: [ImportBuild(ARN, AMI.id), ImportBuild(f"{ARN[:-1]}2", AMI.id)]}
+    outcome = aws.manually(force=True)
+    assert (outcome.kind, outcome.image_arn) == (OutcomeKind.REGISTERED, f"{ARN[:-1]}2")
+
+
+def test_an_image_that_is_not_found_asks_for_action() -> None:
+    """Where no image has the tag of an import that Image Builder knows, this is one notification, without "force"."""
+    aws = InMemoryAws(TASK, AMI, import_error=ClientTokenReusedError("mismatch"), age=timedelta(hours=1))
+    outcomes = [aws.by_sweep(), aws.by_sweep(), aws.manually()]
+    assert [outcome.kind for outcome in outcomes] == [OutcomeKind.IMAGE_NOT_FOUND] * 3
+    assert [outcome.is_new for outcome in outcomes] == [True, False, False]
     (notification,) = aws.published
-    assert (notification.outcome, notification.subject) == ("REGISTERED", f"Image registered: {TASK_ID}")
-    assert "Look for the image in Image Builder" in notification.message
+    assert notification.outcome == "IMAGE_NOT_FOUND"
+    assert 'Do not write "force"' in notification.message
+    aws.builds = BUILDS
+    assert aws.by_sweep().image_arn == ARN
 
 
-def test_images_of_unknown_arn_have_different_notifications() -> None:
-    """Two registrations whose ARN was not recorded are two notifications, whenever SNS accepts them."""
+def test_an_image_that_is_not_listed_yet_is_in_progress() -> None:
+    """Image Builder's lists are up to two minutes old: within 15 minutes a missing image is looked for again."""
     aws = InMemoryAws(TASK, AMI, import_error=ClientTokenReusedError("mismatch"))
-    requests = [aws.on_event().request]
-    aws.publish_error = PermanentError("SNS")
-    requests.append(aws.manually(force=True).request)
-    aws.publish_error = None
-    aws.manually(force=True)
-    assert len(aws.published) == 2
-    for notification, request in zip(aws.published, requests, strict=True):
-        assert request
-        assert str(request["clientToken"]) in notification.message
+    assert aws.on_event().kind is OutcomeKind.IN_PROGRESS
+    assert not aws.published
+    assert not aws.records
+
+
+@pytest.mark.parametrize("trigger", ["event", "sweep", "manual"])
+def test_a_new_deployment_finds_the_images_of_earlier_ones(trigger: str) -> None:
+    """Without a record, the image of an import that ended earlier is found by its tags, and no second one is made."""
+    aws = InMemoryAws(TASK, AMI, builds=BUILDS, age=timedelta(hours=1))
+    triggers: dict[str, Callable[[], Outcome]] = {
+        "event": partial(aws.on_event, timedelta(hours=1)),
+        "sweep": aws.by_sweep,
+        "manual": aws.manually,
+    }
+    outcome = triggers[trigger]()
+    assert (outcome.kind, outcome.image_arn) == (OutcomeKind.REGISTERED, ARN)
+    assert not aws.requests
+    assert REGISTERED in aws.records
+
+
+@pytest.mark.parametrize(
+    "builds",
+    [{}, {TASK_ID: [ImportBuild(ARN, "ami-0fedcba9876543210")]}, {"import-ami-00000000": [ImportBuild(ARN, AMI.id)]}],
+    ids=["none", "another AMI", "another task"],
+)
+def test_a_build_of_another_import_is_not_taken(builds: dict[str, list[ImportBuild]]) -> None:
+    """Only a build with the task's id and the task's AMI counts as the image of an import."""
+    aws = InMemoryAws(TASK, AMI, builds=builds, age=timedelta(hours=1))
+    assert aws.by_sweep().kind is OutcomeKind.REGISTERED
+    assert len(aws.requests) == 1
+
+
+def test_a_fresh_import_is_not_looked_for() -> None:
+    """An import whose AMI is younger than 15 minutes costs no look at the existing builds."""
+    aws = InMemoryAws(TASK, AMI)
+    aws.on_event()
+    assert "list_import_builds" not in aws.calls
 
 
 def test_force_makes_another_build_once() -> None:
     """Each forced invocation makes one image; Lambda's retries of it make none, although an attempt failed."""
     aws = InMemoryAws(TASK, AMI)
-    aws.manually()
+    aws.manually(request_id="request-0")
     aws.import_error = TransientError("the run was ended")
     with pytest.raises(TransientError):
         aws.manually(force=True)
@@ -329,9 +471,6 @@ def test_force_makes_another_build_once() -> None:
     tokens = [request.client_token for request in aws.requests]
     assert len(set(tokens)) == 3
     assert {len(token) for token in tokens} == {36}
-
-
-FILTER = Settings(only_tasks_tagged={"Images": "yes", "Stage": "prod"})
 
 
 @pytest.mark.parametrize(
@@ -355,20 +494,14 @@ def test_tasks_without_the_configured_tags_are_ignored(tags: dict[str, str], kin
 
 
 def test_increment_uses_the_versions_of_the_name() -> None:
-    """The next version follows the highest one of the name, and every retry uses the same one."""
+    """The next version follows the highest one of the name; retries use the one that was claimed."""
     arn = "arn:aws:imagebuilder:us-east-1:123456789012:image/web-server/x.x.x"
-    aws = InMemoryAws(
-        replace(TASK, tags={"Name": "Web_Server"}, disks=()),
-        AMI,
-        versions=("1.4.9", "1.10.2", "1.4.2"),
-        settings=Settings(version_scheme="increment"),
-    )
+    task = replace(TASK, tags={"Name": "Web_Server"}, disks=())
+    aws = InMemoryAws(task, AMI, INCREMENT, versions=("1.4.9", "1.10.2", "1.4.2"))
     aws.on_event()
     assert aws.requests[0].semantic_version == "1.10.3"
-    aws.versions, aws.records = (
-        ("1.10.3",),
-        {key: value for key, value in aws.records.items() if key.kind == "version"},
-    )
+    # The invocation was ended before it could record the image, which the list does not show yet.
+    del aws.records[REGISTERED]
     aws.on_event()
     assert aws.requests[1] == aws.requests[0]
     assert f"list_versions {arn} Web_Server" in aws.calls

@@ -3,17 +3,20 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from tests.unit.fakes import AMI, ARN, TASK, TASK_ID, InMemoryAws
 from vm_image_import import observability
+from vm_image_import.answers import answer_of_sweep
 from vm_image_import.errors import PermanentError, SweepError, TransientError
-from vm_image_import.idempotency.records import IdempotencyKey, Registration
-from vm_image_import.models import Image, ImportTask, OutcomeKind
+from vm_image_import.idempotency.records import IdempotencyKey, Registration, RegistrationId, parse_registration
+from vm_image_import.models import Image, ImportTask, Outcome, OutcomeKind, SweepResult
 
 RECORD = Registration(ARN, AMI.id).to_json()
-AVAILABLE = Image(ARN, status="AVAILABLE", import_task_id=TASK_ID)
+AVAILABLE = Image(ARN, status="AVAILABLE", tagged_task_id=TASK_ID)
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +24,12 @@ def _no_metrics_left() -> Iterator[None]:
     """Leave the process without metrics that nothing flushes."""
     yield
     observability.metrics.clear_metrics()
+
+
+def metrics() -> dict[str, float]:
+    """Return the metrics of sweeps so far, by name."""
+    recorded: dict[str, Any] = observability.metrics.metric_set
+    return {name: sum(metric["Value"]) for name, metric in recorded.items() if "Sweep" in name}
 
 
 def registered(import_task_id: str, number: int = 0) -> IdempotencyKey:
@@ -48,15 +57,14 @@ def test_a_task_without_a_record_is_registered() -> None:
 
 
 def test_what_is_done_costs_no_call() -> None:
-    """Reported images and failures, cancelled imports, and images without a known ARN are not asked for again."""
-    available, unknown = tasks(2)
+    """Reported images, reported failures and cancelled imports are not asked for again."""
+    (available,) = tasks(1)
     failed = ImportTask("import-ami-failed00", status="deleted", status_message="ClientError")
     cancelled = ImportTask("import-ami-cancel00", status="deleted", status_message="Cancelled by user")
-    aws = InMemoryAws(pages=[[available, unknown, failed, cancelled]])
+    aws = InMemoryAws(pages=[[available, failed, cancelled]])
     aws.records = {
         registered(available.id): RECORD,
         IdempotencyKey("terminal", ARN): "IMAGE_AVAILABLE",
-        registered(unknown.id): Registration("", AMI.id).to_json(),
         IdempotencyKey("terminal", failed.id): "IMPORT_FAILED",
     }
     assert aws.sweep().outcomes == []
@@ -109,53 +117,59 @@ def test_an_image_is_checked_although_its_import_failed_afterwards() -> None:
     assert aws.calls == []
 
 
-def test_nothing_new_costs_three_reads_a_page() -> None:
-    """A page of tasks with nothing to do costs three reads of the records, however many images there are."""
+def test_nothing_new_costs_two_reads_a_page() -> None:
+    """A page of tasks with nothing to do reads the registrations once and the other records once."""
     many = tasks(1000)
     aws = InMemoryAws(pages=[many[:500], many[500:]])
     for task in many:
         aws.records[registered(task.id)] = Registration(f"arn-{task.id}", AMI.id).to_json()
         aws.records[IdempotencyKey("terminal", f"arn-{task.id}")] = "IMAGE_AVAILABLE"
     aws.sweep()
-    assert (aws.reads, aws.calls) == (6, [])
+    assert (aws.reads, aws.calls) == (4, [])
 
 
 def test_one_bad_task_does_not_stop_the_others() -> None:
-    """Every problem is raised at the end, each with its task; the other tasks are processed."""
+    """Every problem is in the result, with its task; the other tasks are processed, and the sweep is complete."""
     bad = ["import-ami-00000001", "import-ami-00000002"]
     aws = InMemoryAws(pages=[tasks(4)], errors=dict.fromkeys(bad, TransientError("throttled")))
-    with pytest.raises(SweepError) as caught:
-        aws.sweep()
-    assert sorted(caught.value.problems) == [f"{task_id}: throttled" for task_id in bad]
+    result = aws.sweep()
+    assert sorted(result.problems) == [f"{task_id}: throttled" for task_id in bad]
     assert len(tasks_asked_for(aws)) == 4
+    assert result.reason is None
+    assert metrics() == {"SweepProblems": 2.0, "SweepsCompleted": 1.0}
 
 
-def test_a_page_that_cannot_be_listed_does_not_stop_the_pages_before() -> None:
-    """The tasks that EC2 has listed are processed, and every problem is raised."""
+def test_a_page_that_cannot_be_listed_is_an_error() -> None:
+    """Where EC2 does not list all tasks, those that it has listed are processed, and the sweep fails."""
     errors: dict[str, Exception] = {"import-ami-00000001": TransientError("throttled")}
     aws = InMemoryAws(pages=[tasks(2), PermanentError("denied")], errors=errors)
-    with pytest.raises(SweepError) as caught:
+    with pytest.raises(SweepError, match="denied"):
         aws.sweep()
     assert len(tasks_asked_for(aws)) == 2
-    assert caught.value.problems == (
-        "The import tasks could not be listed to the end: denied",
-        "import-ami-00000001: throttled",
-    )
+    assert metrics() == {"SweepProblems": 1.0}
 
 
-def test_an_unreadable_record_does_not_stop_the_other_pages() -> None:
-    """A problem with the records of a page names the page; the other pages are processed."""
+@pytest.mark.parametrize("record", ["?", "[]", "{}", '{"arn": ""}', '{"arn": "a", "ami_id": 7}', '{"arn": ["a"]}'])
+def test_an_unreadable_record_is_one_problem(record: str) -> None:
+    """A record that cannot be read is one problem that names its task; the other tasks of its page are processed."""
     bad, good = tasks(2)
-    aws = InMemoryAws(pages=[[bad], [good]], records={registered(bad.id): "?"})
-    with pytest.raises(SweepError, match="import-ami-00000000 and 0 more: "):
-        aws.sweep()
+    aws = InMemoryAws(pages=[[bad, good]], records={registered(bad.id): record})
+    (problem,) = aws.sweep().problems
+    assert problem.startswith(f"{bad.id}: ")
     assert tasks_asked_for(aws) == [good.id]
 
 
 def test_a_record_of_a_later_version_is_read() -> None:
     """A key that a later version of the function adds to a record is ignored."""
-    record = json.dumps({**Registration("arn", "ami")._asdict(), "later": 1})
-    assert Registration.from_json(record) == Registration("arn", "ami")
+    record = json.dumps({**Registration(ARN, AMI.id)._asdict(), "later": 1})
+    assert parse_registration(RegistrationId(TASK_ID), record) == Registration(ARN, AMI.id)
+
+
+def test_a_dry_run_is_not_counted() -> None:
+    """A dry run of a sweep has no metrics, and its problems are in the result."""
+    aws = InMemoryAws(pages=[tasks(1)], errors={"import-ami-00000000": TransientError("throttled")})
+    assert aws.sweep(dry_run=True).problems
+    assert metrics() == {}
 
 
 def test_listing_stops_in_time() -> None:
@@ -179,9 +193,27 @@ def test_every_task_gets_its_turn() -> None:
     assert len(set(tasks_asked_for(aws))) == 2
 
 
-def test_problems_are_raised_although_the_time_is_over() -> None:
-    """A sweep that meets a problem and runs out of time raises both."""
+def test_problems_are_in_the_result_although_the_time_is_over() -> None:
+    """A sweep that meets a problem and runs out of time says both."""
     errors = dict.fromkeys((task.id for task in tasks(3)), TransientError("throttled"))
-    with pytest.raises(SweepError, match="next sweep continues") as caught:
-        InMemoryAws(pages=[tasks(3)], errors={**errors}, calls_in_time=1).sweep()
-    assert len(caught.value.problems) == 2
+    result = InMemoryAws(pages=[tasks(3)], errors={**errors}, calls_in_time=1).sweep()
+    assert len(result.problems) == 1
+    assert "next sweep continues" in str(result.reason)
+
+
+def test_builds_are_listed_once_a_sweep() -> None:
+    """A sweep over several imports that may exist lists the builds of the account once."""
+    several = [replace(TASK, id=f"import-ami-0000000{number}") for number in range(3)]
+    aws = InMemoryAws(ami=AMI, pages=[several], age=timedelta(days=1))
+    assert len(aws.sweep().outcomes) == 3
+    assert aws.calls.count("list_import_builds") == 1
+
+
+def test_a_large_answer_is_cut() -> None:
+    """The answer of a sweep is below 6 MB; its counts are complete, and its reason says what is missing."""
+    outcomes = [Outcome(OutcomeKind.REJECTED, TASK_ID, reason="x" * 5_000)] * 2_000
+    answer = answer_of_sweep(SweepResult(outcomes, ["y" * 5_000] * 10_000))
+    assert len(json.dumps(answer)) < 6_000_000
+    assert answer["counts"] == {"REJECTED": 2_000}
+    assert "of 2000 results and" in str(answer["reason"])
+    assert "of 10000 problems" in str(answer["reason"])

@@ -14,6 +14,7 @@ from vm_image_import.derive import disks, names, tags, versions
 from vm_image_import.errors import RejectedError
 from vm_image_import.models import Ami, AwsEnvironment, ImageRequest, ImportTask, Overrides, Platform
 from vm_image_import.settings import Settings
+from vm_image_import.text import quote
 
 _MAX_DESCRIPTION: Final = 1024
 """The limit of the parameter `description` (API reference, `ImportVmImage`)."""
@@ -58,7 +59,7 @@ def identify(
     Raises RejectedError, with every problem at once, when a stated name or version cannot be used: it never silently
     becomes another one.
     """
-    if problems := list(_problems(task, overrides, settings)):
+    if problems := dict(_problems(task, overrides, settings)):
         raise RejectedError(problems)
     from_path = disks.read(task.first_disk)
     name = _name(task, overrides, settings, from_path.name)
@@ -99,14 +100,17 @@ def make_client_token(environment: AwsEnvironment, registration_id: str) -> str:
     return str(uuid5(_TOKENS, f"{environment.account}/{environment.region}/{registration_id}"))
 
 
-def _problems(task: ImportTask, overrides: Overrides, settings: Settings) -> Iterator[str]:
+def _problems(task: ImportTask, overrides: Overrides, settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield what is stated wrongly, and the text that says so."""
     if overrides.name is not None and names.normalise(overrides.name) is None:
-        yield f"name '{overrides.name}' leaves fewer than 3 characters of A-Z a-z 0-9 - _: write a longer one."
+        text = "leaves fewer than 3 characters of A-Z a-z 0-9 - _: write a longer one."
+        yield "name", f"name {quote(overrides.name)} {text}"
     where, version = "semanticVersion", overrides.semantic_version
     if version is None:
-        where, version = f"The import task's tag {settings.version_tag}", task.tags.get(settings.version_tag)
+        where, version = f"tag {settings.version_tag}", task.tags.get(settings.version_tag)
     if version is not None and versions.parse(version) is None:
-        yield f"{where} '{version}' is no version: write it like {versions.FORMS}."
+        of = "The import task's " if where.startswith("tag") else ""
+        yield where, f"{of}{where} {quote(version)} is no version: write it like {versions.FORMS}."
 
 
 def _name(task: ImportTask, overrides: Overrides, settings: Settings, from_path: str | None) -> DerivedValue:
@@ -135,11 +139,14 @@ def _version(task: ImportTask, overrides: Overrides, settings: Settings, from_pa
 
 
 def _by_scheme(settings: Settings, ami: Ami) -> DerivedValue | None:
+    if settings.version_scheme == "increment":
+        return None
+    if ami.created is None:
+        problem = f"EC2 shows no creation date of {ami.id}, which gives the version: state the version."
+        raise RejectedError({"creation date": problem})
     if settings.version_scheme == "date":
         return DerivedValue(versions.of_day(ami.created), "AMI's creation day")
-    if settings.version_scheme == "timestamp":
-        return DerivedValue(versions.of_second(ami.created), "AMI's creation time")
-    return None
+    return DerivedValue(versions.of_second(ami.created), "AMI's creation time")
 
 
 def _platform(task: ImportTask, ami: Ami, overrides: Overrides) -> DerivedValue:

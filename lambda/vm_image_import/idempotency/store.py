@@ -1,20 +1,29 @@
 """The DynamoDB table of Powertools Idempotency: each operation is done once, whatever is retried or runs at once."""
 
-import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer, IdempotencyConfig
-from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyItemAlreadyExistsError
+from aws_lambda_powertools.utilities.idempotency.exceptions import (
+    IdempotencyInvalidStatusError,
+    IdempotencyItemAlreadyExistsError,
+)
 from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import STATUS_CONSTANTS, DataRecord
 
 from vm_image_import.aws import translate_errors
-from vm_image_import.errors import InProgressError, TransientError
-from vm_image_import.idempotency.records import IdempotencyKey, Registration, RegistrationId
+from vm_image_import.errors import InProgressError, InvalidRecordError, TransientError
+from vm_image_import.idempotency.records import (
+    MAX_REGISTRATIONS,
+    IdempotencyKey,
+    Registration,
+    RegistrationId,
+    invalid_record,
+    parse_registration,
+)
 from vm_image_import.models import Invocation
 
 if TYPE_CHECKING:
@@ -25,6 +34,8 @@ _EXPIRES_AFTER_SECONDS: Final = 60 * 24 * 60 * 60
 _BATCH_SIZE: Final = 100
 """The most keys of one BatchGetItem (API reference)."""
 _CONFIG: Final = IdempotencyConfig(expires_after_seconds=_EXPIRES_AFTER_SECONDS)
+_COMPLETED: Final = STATUS_CONSTANTS["COMPLETED"]
+_IN_PROGRESS: Final = STATUS_CONSTANTS["INPROGRESS"]
 
 
 @dataclass(slots=True)
@@ -39,6 +50,13 @@ class Claim:
     def complete(self, result: str) -> None:
         """Record the result when the block of `IdempotencyStore.claim` ends."""
         self.result = result
+
+
+class Registrations(NamedTuple):
+    """The registrations of some tasks, by task and number, and the tasks that have an unreadable record."""
+
+    by_task: Mapping[str, Mapping[int, Registration]]
+    unreadable: Mapping[str, InvalidRecordError]
 
 
 class IdempotencyStore:
@@ -58,8 +76,8 @@ class IdempotencyStore:
         released and the next invocation may perform the operation. The claim of an invocation that Lambda ends in the
         middle expires when that invocation would have timed out.
 
-        Raises InProgressError while another invocation has the claim, and TransientError or PermanentError where
-        DynamoDB does not take it.
+        Raises InProgressError while another invocation has the claim, InvalidRecordError where the record cannot be
+        read, and TransientError or PermanentError where DynamoDB does not take the claim.
         """
         # The layer holds the kind, and other operations may be claimed inside the block. It is copied, because each new
         # one adds a hook to the client.
@@ -69,12 +87,10 @@ class IdempotencyStore:
             with translate_errors():
                 layer.save_inprogress(data, invocation.remaining_ms())
         except IdempotencyItemAlreadyExistsError as error:
-            record = error.old_data_record
-            if record is None or record.status != STATUS_CONSTANTS["COMPLETED"]:
-                message = f"Another invocation is processing {key.subject}."
-                raise InProgressError(message) from error
-            yield Claim(completed=json.loads(record.response_data))
+            yield Claim(completed=self._completed_result(key, error.old_data_record))
             return
+        except (KeyError, TypeError, ValueError, IdempotencyInvalidStatusError) as error:
+            raise invalid_record(key, error) from error
         claim = Claim()
         try:
             yield claim
@@ -88,38 +104,58 @@ class IdempotencyStore:
             else:
                 layer.save_success(data, cast("Any", claim.result))
 
+    def release(self, key: IdempotencyKey, result: str) -> None:
+        """Delete the record of a completed operation, if it still has this result.
+
+        Raises TransientError or PermanentError.
+        """
+        with translate_errors(), suppress(self._client.exceptions.ConditionalCheckFailedException):
+            self._client.delete_item(
+                TableName=self._table_name,
+                Key={"id": {"S": key.record_id}},
+                ConditionExpression="#data = :data",
+                ExpressionAttributeNames={"#data": self._layer.data_attr},
+                ExpressionAttributeValues={":data": {"S": json.dumps(result)}},
+            )
+
     def get_completed(self, keys: Iterable[IdempotencyKey]) -> dict[IdempotencyKey, str]:
         """Return the recorded results of those operations that are completed; it takes one call for 100 keys.
 
+        A record that cannot be read is not completed. Raises TransientError or PermanentError.
+        """
+        completed = {}
+        for key, item in self._get_items(keys):
+            with suppress(InvalidRecordError):
+                if (result := self._result(key, item)) is not None:
+                    completed[key] = result
+        return completed
+
+    def get_registrations(self, import_task_ids: Collection[str]) -> Registrations:
+        """Return the registrations of each task; most tasks have one or none.
+
         Raises TransientError or PermanentError.
         """
-        by_id = {_record_id(key): key for key in keys}
-        return {
-            by_id[item["id"]["S"]]: json.loads(item["data"]["S"])
-            for item in self._get_items(list(by_id))
-            if item["status"]["S"] == STATUS_CONSTANTS["COMPLETED"]
-        }
+        by_task: dict[str, dict[int, Registration]] = {task_id: {} for task_id in import_task_ids}
+        unreadable: dict[str, InvalidRecordError] = {}
+        remaining = [*by_task]
+        # Nearly all tasks have no second registration, and those with a third one are rare.
+        for numbers in (range(1), range(1, 2), range(2, MAX_REGISTRATIONS)):
+            ids = [RegistrationId(task_id, number) for task_id in remaining for number in numbers]
+            by_key = {id_.key: id_ for id_ in ids}
+            for key, item in self._get_items(by_key):
+                task_id, number = by_key[key]
+                try:
+                    result = self._result(key, item)
+                    if result is not None:
+                        by_task[task_id][number] = parse_registration(by_key[key], result)
+                except InvalidRecordError as error:
+                    unreadable[task_id] = error
+            remaining = [task_id for task_id in remaining if numbers[-1] in by_task[task_id]]
+        return Registrations(by_task, unreadable)
 
-    def get_registrations(self, import_task_ids: Collection[str]) -> dict[str, list[Registration]]:
-        """Return the registrations of each task, by number; most tasks have one or none.
-
-        Raises TransientError or PermanentError.
-        """
-        found: dict[str, list[Registration]] = {task_id: [] for task_id in import_task_ids}
-        remaining = [*found]
-        number = 0
-        while remaining:
-            keys = {
-                IdempotencyKey("registered", str(RegistrationId(task_id, number))): task_id for task_id in remaining
-            }
-            records = self.get_completed(keys)
-            for key, record in records.items():
-                found[keys[key]].append(Registration.from_json(record))
-            remaining = [keys[key] for key in records]
-            number += 1
-        return found
-
-    def _get_items(self, ids: list[str]) -> Iterator[Mapping[str, Any]]:
+    def _get_items(self, keys: Iterable[IdempotencyKey]) -> Iterator[tuple[IdempotencyKey, Mapping[str, Any]]]:
+        by_id = {key.record_id: key for key in keys}
+        ids = [*by_id]
         while ids:
             batch, ids = ids[:_BATCH_SIZE], ids[_BATCH_SIZE:]
             with translate_errors():
@@ -128,18 +164,45 @@ class IdempotencyStore:
                         self._table_name: {"Keys": [{"id": {"S": id_}} for id_ in batch], "ConsistentRead": True}
                     }
                 )
-            yield from answer["Responses"][self._table_name]
+            for item in answer["Responses"][self._table_name]:
+                yield by_id[item["id"]["S"]], item
             unprocessed = cast("Any", answer["UnprocessedKeys"]).get(self._table_name, {}).get("Keys", [])
             if len(unprocessed) == len(batch):
                 throttled = f"DynamoDB returned none of {len(batch)} records. Try again later."
                 raise TransientError(throttled)
             ids += [key["id"]["S"] for key in unprocessed]
 
+    def _result(self, key: IdempotencyKey, item: Mapping[str, Any]) -> str | None:
+        """Return the result in an item of the table; None where the operation is in progress."""
+        try:
+            return self._completed_result(key, self._layer.to_record(item))
+        except (KeyError, TypeError, ValueError) as error:
+            raise invalid_record(key, error) from error
+        except InProgressError:
+            return None
+
+    def _completed_result(self, key: IdempotencyKey, record: DataRecord | None) -> str:
+        """Return the result of a record. Raises InProgressError where it has none, and InvalidRecordError."""
+        try:
+            if record is None or record.status != _COMPLETED:
+                message = f"Another invocation is processing {key.subject}."
+                raise InProgressError(message)
+            result = json.loads(record.response_data)
+        except (IdempotencyInvalidStatusError, TypeError, ValueError) as error:
+            raise invalid_record(key, error) from error
+        if not isinstance(result, str):
+            raise invalid_record(key, "it is no text")
+        return result
+
 
 class _PersistenceLayer(DynamoDBPersistenceLayer):
     """Powertools' layer, which deletes only the record that this very claim put."""
 
     _in_progress_expiry: int | None = None
+
+    def to_record(self, item: Mapping[str, Any]) -> DataRecord:
+        """Return the record in an item of the table. Raises KeyError, TypeError or ValueError."""
+        return self._item_to_data_record({**item})
 
     def _put_record(self, data_record: DataRecord) -> None:
         super()._put_record(data_record)
@@ -155,13 +218,7 @@ class _PersistenceLayer(DynamoDBPersistenceLayer):
                 ConditionExpression="#status = :status AND #expiry = :expiry",
                 ExpressionAttributeNames={"#status": self.status_attr, "#expiry": self.in_progress_expiry_attr},
                 ExpressionAttributeValues={
-                    ":status": {"S": STATUS_CONSTANTS["INPROGRESS"]},
+                    ":status": {"S": _IN_PROGRESS},
                     ":expiry": {"N": str(self._in_progress_expiry)},
                 },
             )
-
-
-def _record_id(key: IdempotencyKey) -> str:
-    """Return the id of a key's record, as Powertools documents it: the prefix, and a hash of the data."""
-    data = json.dumps({"subject": key.subject})
-    return f"{key.kind}#{hashlib.md5(data.encode(), usedforsecurity=False).hexdigest()}"

@@ -10,8 +10,8 @@ import boto3
 import pytest
 
 from tests.conftest import client
-from vm_image_import.errors import InProgressError, PermanentError, TransientError
-from vm_image_import.idempotency.records import IdempotencyKey, Registration
+from vm_image_import.errors import InProgressError, InvalidRecordError, PermanentError, TransientError
+from vm_image_import.idempotency.records import IdempotencyKey, Registration, RegistrationId, parse_registration
 from vm_image_import.idempotency.store import IdempotencyStore
 from vm_image_import.models import AwsEnvironment, Invocation
 
@@ -189,3 +189,59 @@ def test_a_missing_table_is_an_error(mode: str) -> None:
         run_once(new_store(), KEY, "arn")
     with pytest.raises(PermanentError, match="ResourceNotFoundException"):
         new_store().get_completed([KEY])
+
+
+def test_a_completed_operation_can_be_released(store: IdempotencyStore) -> None:
+    """A record is deleted only where it has the result that is released."""
+    run_once(store, KEY, "arn")
+    store.release(KEY, "other")
+    assert store.get_completed([KEY]) == {KEY: "arn"}
+    store.release(KEY, "arn")
+    store.release(KEY, "arn")
+    assert run_once(store, KEY, "again") is None
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"data": {"S": "?"}},
+        {"data": {"S": "7"}},
+        {"data": {"N": "7"}},
+        {"data": None},
+        {"data": {"S": '"?"'}},
+        {"data": {"S": '"{\\"arn\\": \\"\\", \\"ami_id\\": \\"ami\\"}"'}},
+        {"status": {"S": "DONE"}},
+        {"status": None},
+        {"expiration": None},
+    ],
+    ids=json.dumps,
+)
+def test_an_unreadable_record_is_an_error_of_its_task(store: IdempotencyStore, item: dict[str, Any]) -> None:
+    """A record that Powertools or the function cannot read is an error that names its task and its item."""
+    other = RegistrationId("import-ami-00000001")
+    for id_ in (RegistrationId(TASK_ID), other):
+        run_once(store, id_.key, Registration("arn", "ami").to_json())
+    boto = client("dynamodb")
+    (record,) = boto.scan(
+        TableName=TABLE, FilterExpression="id = :id", ExpressionAttributeValues={":id": {"S": KEY.record_id}}
+    )["Items"]
+    changed = {key: value for key, value in {**record, **item}.items() if value is not None}
+    boto.put_item(TableName=TABLE, Item=changed)
+    found = store.get_registrations([TASK_ID, other.import_task_id])
+    assert [*found.unreadable] == [TASK_ID]
+    assert found.by_task == {TASK_ID: {}, other.import_task_id: {0: Registration("arn", "ami")}}
+    for part in (TASK_ID, KEY.record_id, "delete"):
+        assert part in str(found.unreadable[TASK_ID])
+    with pytest.raises(InvalidRecordError, match=KEY.record_id), store.claim(KEY, invocation()) as claim:
+        parse_registration(RegistrationId(TASK_ID), str(claim.completed))
+
+
+def test_fifty_registrations_are_three_reads(store: IdempotencyStore) -> None:
+    """All registrations of a task are read in three calls, and no more than fifty are read."""
+    for number in range(55):
+        run_once(store, RegistrationId(TASK_ID, number).key, Registration(f"arn/{number}", "ami").to_json())
+    dynamodb, calls = boto3.client("dynamodb"), []
+    dynamodb.meta.events.register("before-call.dynamodb.BatchGetItem", lambda **_: calls.append(1))
+    found = IdempotencyStore(dynamodb, TABLE).get_registrations([TASK_ID]).by_task[TASK_ID]
+    assert sorted(found) == [*range(50)]
+    assert len(calls) == 3

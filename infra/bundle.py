@@ -56,8 +56,17 @@ _ALL_OF: Final[Mapping[str, Mapping[str, str | None]]] = {
         ),
         "utils.py": None,
     },
-    # What Powertools has of it is part of the function's Python.
-    "typing_extensions.py": {"": "from typing import NotRequired\nfrom warnings import deprecated\n"},
+    # What Powertools uses of it is part of the function's Python. The demo and the tests run the bundle on older ones.
+    "typing_extensions.py": {
+        "": (
+            "from typing import NotRequired\n\n"
+            "try:\n"
+            "    from warnings import deprecated\n"
+            "except ImportError:\n\n"
+            "    def deprecated(message, **options):\n"
+            "        return lambda decorated: decorated\n"
+        )
+    },
 }
 """All that stays of packages that are imported whole for next to nothing: as it is (None), or with this content.
 

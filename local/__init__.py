@@ -1,1 +1,1 @@
-"""AWS on this machine: what the demo and the tests run the deployed template and the bundled function on."""
+"""What runs on this machine: the local AWS, the demo, and a look at derived names."""

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from local import functions
-from local.cloud import Cloud
+from local.aws import functions
+from local.aws.local_aws import LocalAws
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _STACK: Final = "VmImageImport"
@@ -75,7 +75,7 @@ def main() -> int:
         console.print("[red]The stack cannot be synthesised.")
         return 1
     console.print("Starting the local AWS and deploying to it …")
-    with Cloud() as cloud:
+    with LocalAws() as cloud:
         cloud.deploy(_ROOT / "cdk.out", _STACK)
         console.print(f"Importing {len(VMS)} VMs, and registering an AMI that is no import …")
         listener = _subscribe(cloud)
@@ -112,7 +112,7 @@ def main() -> int:
     return 1 if problems else 0
 
 
-def _import(cloud: Cloud, vm: Vm) -> str:
+def _import(cloud: LocalAws, vm: Vm) -> str:
     """Upload the disks, start the import, and return the task's id."""
     s3, ec2 = cloud.client("s3"), cloud.client("ec2")
     s3.create_bucket(Bucket=_BUCKET)
@@ -126,7 +126,7 @@ def _import(cloud: Cloud, vm: Vm) -> str:
     return task
 
 
-def _subscribe(cloud: Cloud) -> str:
+def _subscribe(cloud: LocalAws) -> str:
     """Subscribe a queue to the notices and return its URL."""
     sqs = cloud.client("sqs")
     url: str = sqs.create_queue(QueueName="listener")["QueueUrl"]
@@ -135,13 +135,13 @@ def _subscribe(cloud: Cloud) -> str:
     return url
 
 
-def _output(cloud: Cloud, key: str) -> str:
+def _output(cloud: LocalAws, key: str) -> str:
     """Return an output of the stack."""
     outputs = cloud.client("cloudformation").describe_stacks(StackName=_STACK)["Stacks"][0]["Outputs"]
     return next(str(output["OutputValue"]) for output in outputs if output["OutputKey"] == key)
 
 
-def _watch(cloud: Cloud, tasks: Mapping[str, Vm], console: Console) -> None:
+def _watch(cloud: LocalAws, tasks: Mapping[str, Vm], console: Console) -> None:
     """Let time pass until nothing moves any more, and show how the imports go."""
     ec2 = cloud.client("ec2")
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[status]}")
@@ -157,7 +157,7 @@ def _watch(cloud: Cloud, tasks: Mapping[str, Vm], console: Console) -> None:
                 progress.update(bars[task["ImportTaskId"]], completed=completed, status=status)
 
 
-def _ask(cloud: Cloud, task: str) -> dict[str, Any]:
+def _ask(cloud: LocalAws, task: str) -> dict[str, Any]:
     """Invoke the function by hand, as the console's Test tab does."""
     payload, name = json.dumps({"importTaskId": task}), _output(cloud, "FunctionName")
     answer = cloud.client("lambda").invoke(FunctionName=name, Payload=payload)["Payload"].read()
@@ -178,7 +178,7 @@ def _sources() -> dict[str, dict[str, str]]:
     return {entry["importTaskId"]: entry["sources"] for entry in entries if "sources" in entry}
 
 
-def _images(cloud: Cloud) -> Iterator[dict[str, Any]]:
+def _images(cloud: LocalAws) -> Iterator[dict[str, Any]]:
     """Yield every build of every image, read back from Image Builder."""
     image_builder = cloud.client("imagebuilder")
     for page in image_builder.get_paginator("list_images").paginate(owner="Self"):
@@ -210,7 +210,7 @@ def _table(
 
 
 def _problems(
-    cloud: Cloud,
+    cloud: LocalAws,
     tasks: Mapping[str, Vm],
     answers: Mapping[str, dict[str, Any]],
     images: Mapping[str, dict[str, Any]],

@@ -12,9 +12,9 @@ from typing import Final
 
 from rich.console import Console
 
-from local import functions, image_builder, vm_import
-from local.cloud import ACCOUNT, Cloud
-from local.functions import Invocation
+from local.aws import functions, image_builder, vm_import
+from local.aws.functions import Invocation
+from local.aws.local_aws import ACCOUNT, LocalAws
 
 _SWEEP_EVERY: Final = 15
 
@@ -28,7 +28,7 @@ def main() -> None:
     # A terminal breaks lines by itself: what is printed is to be copied.
     console = Console(soft_wrap=True, highlight=False, markup=False)
     try:
-        with Cloud(port=arguments.port) as cloud:
+        with LocalAws(port=arguments.port) as cloud:
             console.print("An empty AWS runs here until Ctrl-C. Paste this into another terminal, in this folder:\n")
             for line in exports(cloud):
                 console.print(line, style="bold")
@@ -38,7 +38,7 @@ def main() -> None:
         console.print("Ended, and everything in it is gone.")
 
 
-def exports(cloud: Cloud) -> Iterator[str]:
+def exports(cloud: LocalAws) -> Iterator[str]:
     """Yield the shell's lines after which the CDK and AWS command lines talk to `cloud` and to nothing else."""
     yield "unset AWS_PROFILE AWS_SESSION_TOKEN"
     for name, value in {
@@ -56,7 +56,7 @@ def exports(cloud: Cloud) -> Iterator[str]:
     yield 'export PATH="$PWD/.venv/bin:$PATH"'
 
 
-def _live(cloud: Cloud, console: Console, pace: float) -> None:
+def _live(cloud: LocalAws, console: Console, pace: float) -> None:
     """Let time pass for ever, and print whatever changes."""
     seen: dict[str, str] = {}
     shown = 0
@@ -77,7 +77,7 @@ def _live(cloud: Cloud, console: Console, pace: float) -> None:
         shown = len(runs)
 
 
-def _states(cloud: Cloud) -> Iterator[tuple[str, str]]:
+def _states(cloud: LocalAws) -> Iterator[tuple[str, str]]:
     """Yield where every import and every image is."""
     for task in vm_import.backends[ACCOUNT][cloud.region].listed():
         answer = task.answer

@@ -49,6 +49,10 @@ ASKED: Final[Mapping[tuple[str, str], tuple[Json, str]]] = {
         {"name": "n", "semanticVersion": "1.0.0", "platform": "Linux", "vmImportTaskId": "import-ami-1"},
         '{"requestId":"r","imageArn":"a","clientToken":"c"}',
     ),
+    ("imagebuilder", "ListImageBuildVersions"): (
+        {"maxResults": 25},
+        '{"imageSummaryList":[{"arn":"a","buildType":"IMPORT","tags":{"k":"v"}}],"nextToken":"t"}',
+    ),
     ("imagebuilder", "ListImages"): (
         {"owner": "Self", "filters": [{"name": "name", "values": ["n"]}]},
         '{"imageVersionList":[{"arn":"a","version":"1.0.0"}],"nextToken":"t"}',

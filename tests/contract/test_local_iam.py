@@ -2,11 +2,13 @@
 
 import pytest
 
-from local import iam
-from local.iam import Need
+from local.aws import iam
+from local.aws.iam import AuthorizationRequest
 
 READ = {"Effect": "Allow", "Action": "s3:Get*", "Resource": "arn:aws:s3:::bucket/*"}
-NEED = Need("s3:GetObject", "arn:aws:s3:::bucket/a/b.txt", {"aws:SourceAccount": "1", "aws:SecureTransport": "true"})
+REQUEST = AuthorizationRequest(
+    "s3:GetObject", "arn:aws:s3:::bucket/a/b.txt", {"aws:SourceAccount": "1", "aws:SecureTransport": "true"}
+)
 
 
 @pytest.mark.parametrize(
@@ -29,13 +31,13 @@ NEED = Need("s3:GetObject", "arn:aws:s3:::bucket/a/b.txt", {"aws:SourceAccount":
 )
 def test_a_statement_is_read_as_iam_does(changes: dict[str, object], allowed: bool) -> None:  # noqa: FBT001 - a column
     """Actions and keys have no case, `*` goes over slashes, and every condition has to hold."""
-    assert iam.allows([{**READ, **changes}], NEED) == allowed
+    assert iam.allows([{**READ, **changes}], REQUEST) == allowed
 
 
 def test_a_denial_wins() -> None:
     """Whatever else is allowed; and what nothing is said about is not allowed."""
-    assert not iam.allows([READ, {**READ, "Effect": "Deny", "Resource": "*"}], NEED)
-    assert not iam.allows([], NEED)
+    assert not iam.allows([READ, {**READ, "Effect": "Deny", "Resource": "*"}], REQUEST)
+    assert not iam.allows([], REQUEST)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,7 @@ def test_a_denial_wins() -> None:
 )
 def test_a_resources_policy_names_who(principal: object, *, allowed: bool) -> None:
     """Another service is not meant."""
-    assert iam.allows([{**READ, "Principal": principal}], NEED, "a.amazonaws.com") == allowed
+    assert iam.allows([{**READ, "Principal": principal}], REQUEST, "a.amazonaws.com") == allowed
 
 
 @pytest.mark.parametrize(
@@ -58,4 +60,4 @@ def test_a_resources_policy_names_who(principal: object, *, allowed: bool) -> No
 def test_what_is_not_known_is_loud(changes: dict[str, object]) -> None:
     """A guess would make every proof worthless."""
     with pytest.raises(NotImplementedError):
-        iam.allows([{**READ, **changes}], NEED)
+        iam.allows([{**READ, **changes}], REQUEST)

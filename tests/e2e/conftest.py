@@ -2,32 +2,35 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from local import functions, image_builder, vm_import
-from local.cloud import ACCOUNT, Cloud
-from local.functions import Invocation
+from local.aws import functions, image_builder, vm_import
+from local.aws.functions import Invocation
+from local.aws.local_aws import ACCOUNT, LocalAws
 from tests.conftest import ROOT
 
 STEPS = 12
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+"""When an AMI was made, so that an earlier deployment may have made its image."""
 Notices = Callable[[str], list[tuple[str, str, str]]]
 UBUNTU = {"platform": "Linux", "os": "Ubuntu 22.04.3 LTS - 5.15.0-97-generic"}
 
 
 @pytest.fixture(scope="module")
-def cloud(assembly: Path) -> Iterator[Cloud]:
+def cloud(assembly: Path) -> Iterator[LocalAws]:
     """Give a local AWS with the app deployed to it."""
-    with Cloud() as cloud:
+    with LocalAws() as cloud:
         cloud.deploy(assembly, "VmImageImport")
         cloud.client("s3").create_bucket(Bucket="exports")
         yield cloud
 
 
 @pytest.fixture
-def notices(cloud: Cloud) -> Iterator[Notices]:
+def notices(cloud: LocalAws) -> Iterator[Notices]:
     """Give what was told about a task or an image since the test began: outcome, subject and message."""
     sqs, sns = cloud.client("sqs"), cloud.client("sns")
     url = sqs.create_queue(QueueName="listener")["QueueUrl"]
@@ -49,7 +52,7 @@ def notices(cloud: Cloud) -> Iterator[Notices]:
     sqs.delete_queue(QueueUrl=url)
 
 
-def resource(cloud: Cloud, kind: str, part: str = "") -> str:
+def resource(cloud: LocalAws, kind: str, part: str = "") -> str:
     """Return the physical id of the one stack's resource of a kind, with `part` in its logical id."""
     cloudformation = cloud.client("cloudformation")
     (stack,) = cloudformation.describe_stacks()["Stacks"]
@@ -62,7 +65,7 @@ def resource(cloud: Cloud, kind: str, part: str = "") -> str:
     return str(found)
 
 
-def start_import(cloud: Cloud, key: str, found: Mapping[str, str] = UBUNTU, **tags: str) -> str:
+def start_import(cloud: LocalAws, key: str, found: Mapping[str, str] = UBUNTU, **tags: str) -> str:
     """Upload an export and start its import; return the task's id."""
     cloud.client("s3").put_object(Bucket="exports", Key=key, Body=b"disk", Metadata=found)
     listed = [{"Key": name, "Value": value} for name, value in tags.items()]
@@ -73,20 +76,20 @@ def start_import(cloud: Cloud, key: str, found: Mapping[str, str] = UBUNTU, **ta
     return str(answer["ImportTaskId"])
 
 
-def let_time_pass(cloud: Cloud) -> None:
+def let_time_pass(cloud: LocalAws) -> None:
     """Let every import and image come to its end."""
     for _ in range(STEPS):
         cloud.step()
 
 
-def lose_events(cloud: Cloud) -> None:
+def lose_events(cloud: LocalAws) -> None:
     """Let every import and image come to its end while EventBridge delivers nothing."""
     for _ in range(STEPS):
         vm_import.advance(ACCOUNT, cloud.region)
         image_builder.advance(ACCOUNT, cloud.region)
 
 
-def invoke(cloud: Cloud, payload: object) -> dict[str, Any]:
+def invoke(cloud: LocalAws, payload: object) -> dict[str, Any]:
     """Invoke the function by hand and return its answer, or its error in Lambda's shape."""
     name = resource(cloud, "AWS::Lambda::Function")
     answer = cloud.client("lambda").invoke(FunctionName=name, Payload=json.dumps(payload))["Payload"].read()
@@ -94,7 +97,7 @@ def invoke(cloud: Cloud, payload: object) -> dict[str, Any]:
     return decoded
 
 
-def builds(cloud: Cloud, name: str) -> list[dict[str, Any]]:
+def builds(cloud: LocalAws, name: str) -> list[dict[str, Any]]:
     """Return all builds of all versions of an image."""
     image_builder = cloud.client("imagebuilder")
     versions = image_builder.list_images(filters=[{"name": "name", "values": [name]}])["imageVersionList"]
@@ -122,7 +125,7 @@ def metrics_of(logs: str) -> set[str]:
     }
 
 
-def messages(cloud: Cloud, part: str) -> list[dict[str, Any]]:
+def messages(cloud: LocalAws, part: str) -> list[dict[str, Any]]:
     """Take the messages out of one of the stack's queues."""
     return cloud.take_messages(resource(cloud, "AWS::SQS::Queue", part))
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from local import event_bus, functions, vm_import
-from local.cloud import ACCOUNT, Cloud
+from local.aws import events, functions, vm_import
+from local.aws.local_aws import ACCOUNT, LocalAws
 from tests.conftest import ROOT
 from tests.e2e.conftest import (
     builds,
@@ -26,7 +26,7 @@ from vm_image_import.derive import make_client_token
 from vm_image_import.models import AwsEnvironment
 
 
-def test_a_completed_import_becomes_an_image(cloud: Cloud) -> None:
+def test_a_completed_import_becomes_an_image(cloud: LocalAws) -> None:
     """The event reaches the function by its rule, and the image has name, version, platform, release and tags."""
     task = start_import(cloud, "exports/web-server-1.4.2.ova", Team="web")
     let_time_pass(cloud)
@@ -42,7 +42,7 @@ def test_a_completed_import_becomes_an_image(cloud: Cloud) -> None:
     assert image["tags"]["Team"] == "web"
 
 
-def test_the_log_tells_the_story_of_a_task(cloud: Cloud) -> None:
+def test_the_log_tells_the_story_of_a_task(cloud: LocalAws) -> None:
     """Every line about a task carries its id; the last one has the outcome, and the metrics are EMF."""
     task = start_import(cloud, "exports/logged-1.0.ova")
     let_time_pass(cloud)
@@ -57,7 +57,7 @@ def test_the_log_tells_the_story_of_a_task(cloud: Cloud) -> None:
     assert emf["EventAge"][0] >= 0
 
 
-def test_metrics_count_what_happened(cloud: Cloud) -> None:
+def test_metrics_count_what_happened(cloud: LocalAws) -> None:
     """Each outcome that is worth an alarm has its metric; a dry run and an AMI that is no import have none."""
     unsupported = {"status-message": "ClientError: Unsupported kernel version 4.15.0-1021-aws"}
     failed = start_import(cloud, "exports/counted-1.0.ova", unsupported)
@@ -79,13 +79,13 @@ def test_metrics_count_what_happened(cloud: Cloud) -> None:
     assert metrics_of(event_run(other).result.logs) == set()
 
 
-def test_a_failed_run_names_its_task(cloud: Cloud) -> None:
+def test_a_failed_run_names_its_task(cloud: LocalAws) -> None:
     """Whoever looks for a task in the log finds what went wrong with it; the next run's lines are not about it."""
     task = start_import(cloud, "exports/failing-1.0.ova")
     let_time_pass(cloud)
     (ami,) = (ami for ami in vm_import.backends[ACCOUNT]["us-east-1"].ec2.amis.values() if ami.name == task)
     ami.state = "pending"
-    assert event_bus.deliver(golden("ami-available", detail={"State": "available", "ImageId": ami.id})) == 1
+    assert events.deliver(golden("ami-available", detail={"State": "available", "ImageId": ami.id})) == 1
     functions.run_queued()
     tries = [run for run in functions.invocations() if run.result.error and ami.id.encode() in run.payload]
     assert [run.attempt for run in tries] == [1, 2, 3]
@@ -100,10 +100,10 @@ def test_a_failed_run_names_its_task(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("detail", [{"State": "available"}, {"State": "available", "ImageId": "ami-0abcdef1234567890"}])
-def test_the_log_does_not_hold_the_event(cloud: Cloud, detail: dict[str, str]) -> None:
+def test_the_log_does_not_hold_the_event(cloud: LocalAws, detail: dict[str, str]) -> None:
     """Events are input from elsewhere: they are not copied into the log, whether the run is good or bad."""
     told_nobody = "a secret of somebody"
-    event_bus.deliver(golden("ami-available", id="quiet", detail=detail, time="2020-01-01T00:00:00Z", x=told_nobody))
+    events.deliver(golden("ami-available", id="quiet", detail=detail, time="2020-01-01T00:00:00Z", x=told_nobody))
     functions.run_queued()
     runs = [run for run in functions.invocations() if told_nobody.encode() in run.payload]
     assert any(json.loads(run.payload)["detail"] == detail for run in runs)
@@ -116,7 +116,7 @@ def test_the_log_does_not_hold_the_event(cloud: Cloud, detail: dict[str, str]) -
     assert configuration["LoggingConfig"]["ApplicationLogLevel"] == "INFO"
 
 
-def test_the_alarms_watch_what_the_function_emits(cloud: Cloud) -> None:
+def test_the_alarms_watch_what_the_function_emits(cloud: LocalAws) -> None:
     """A metric of another namespace, name or dimension would never wake anybody."""
     start_import(cloud, "exports/watched-1.0.ova")
     let_time_pass(cloud)
@@ -135,7 +135,9 @@ def test_the_alarms_watch_what_the_function_emits(cloud: Cloud) -> None:
     }
     alarms = cloud.client("cloudwatch").describe_alarms()["MetricAlarms"]
     own = [each for each in alarms if not each["Namespace"].startswith("AWS/")]
-    assert {each["MetricName"] for each in own} == {"SweepsCompleted", "ImagesFailed"}
+    assert {each["MetricName"] for each in own} == {
+        *("SweepsCompleted", "SweepProblems", "ImagesFailed", "ImagesNotFound"),
+    }
     for each in own:
         dimensions = tuple((found["Name"], found["Value"]) for found in each["Dimensions"])
         assert {(each["Namespace"], dimensions)} == emitted
@@ -144,19 +146,19 @@ def test_the_alarms_watch_what_the_function_emits(cloud: Cloud) -> None:
     }
 
 
-def test_an_event_that_comes_twice_changes_nothing(cloud: Cloud) -> None:
+def test_an_event_that_comes_twice_changes_nothing(cloud: LocalAws) -> None:
     """EventBridge delivers at least once: the second run gets the same image."""
     task = start_import(cloud, "exports/twice-1.0.ova")
     let_time_pass(cloud)
     run = event_run(task)
-    assert event_bus.deliver(json.loads(run.payload)) == 1
+    assert events.deliver(json.loads(run.payload)) == 1
     functions.run_queued()
     again = functions.invocations()[-1]
     assert json.loads(again.result.payload)["imageArn"] == json.loads(run.result.payload)["imageArn"]
     assert len(builds(cloud, "twice")) == 1
 
 
-def test_a_second_import_of_the_same_version_is_another_build(cloud: Cloud) -> None:
+def test_a_second_import_of_the_same_version_is_another_build(cloud: LocalAws) -> None:
     """Image Builder counts them; neither takes the place of the other."""
     for _ in range(2):
         start_import(cloud, "exports/rebuilt-1.0.ova")
@@ -164,7 +166,7 @@ def test_a_second_import_of_the_same_version_is_another_build(cloud: Cloud) -> N
     assert [image["version"] for image in builds(cloud, "rebuilt")] == ["1.0.0/1", "1.0.0/2"]
 
 
-def test_an_ami_that_is_no_import_is_ignored(cloud: Cloud) -> None:
+def test_an_ami_that_is_no_import_is_ignored(cloud: LocalAws) -> None:
     """The rule cannot tell them apart, so the function does."""
     ami = cloud.client("ec2").register_image(Name="golden-base", Architecture="x86_64")["ImageId"]
     cloud.step()
@@ -174,7 +176,7 @@ def test_an_ami_that_is_no_import_is_ignored(cloud: Cloud) -> None:
     assert ami in answer["reason"]
 
 
-def test_a_copy_of_an_imported_ami_is_ignored(cloud: Cloud) -> None:
+def test_a_copy_of_an_imported_ami_is_ignored(cloud: LocalAws) -> None:
     """A copy has the import's name and sends the same event."""
     task = start_import(cloud, "exports/copied-1.0.ova")
     let_time_pass(cloud)
@@ -187,7 +189,7 @@ def test_a_copy_of_an_imported_ami_is_ignored(cloud: Cloud) -> None:
     assert len(builds(cloud, "copied")) == 1
 
 
-def test_a_dry_run_by_hand_shows_the_request_and_changes_nothing(cloud: Cloud) -> None:
+def test_a_dry_run_by_hand_shows_the_request_and_changes_nothing(cloud: LocalAws) -> None:
     """A person sees the request beforehand, changes what does not fit, and gets what was shown."""
     task = start_import(cloud, "exports/disk0.vhdx", {"platform": "Windows"}, Version="nonsense")
     let_time_pass(cloud)
@@ -209,7 +211,7 @@ def test_a_dry_run_by_hand_shows_the_request_and_changes_nothing(cloud: Cloud) -
     ("name", "outcome", "build"),
     [("dry-run", "DRY_RUN", 1), ("overrule", "ALREADY_REGISTERED", 1), ("force", "REGISTERED", 2)],
 )
-def test_the_readmes_payloads_do_what_it_says(cloud: Cloud, name: str, outcome: str, build: int) -> None:
+def test_the_readmes_payloads_do_what_it_says(cloud: LocalAws, name: str, outcome: str, build: int) -> None:
     """After the event has registered the import, only `force` makes another build."""
     task = start_import(cloud, f"exports/pasted-{name}.ova")
     let_time_pass(cloud)
@@ -218,7 +220,7 @@ def test_the_readmes_payloads_do_what_it_says(cloud: Cloud, name: str, outcome: 
     assert len(builds(cloud, f"pasted-{name}")) == build
 
 
-def test_a_version_tag_that_is_no_version_is_rejected(cloud: Cloud) -> None:
+def test_a_version_tag_that_is_no_version_is_rejected(cloud: LocalAws) -> None:
     """The import completes, nothing is registered, and the log says what to write instead."""
     task = start_import(cloud, "exports/wrong-1.0.ova", Version="latest")
     let_time_pass(cloud)
@@ -228,7 +230,7 @@ def test_a_version_tag_that_is_no_version_is_rejected(cloud: Cloud) -> None:
     assert "'latest' is no version: write it like 1.4.2" in rejected["reason"]
 
 
-def test_a_failed_import_is_told_in_ec2s_words(cloud: Cloud) -> None:
+def test_a_failed_import_is_told_in_ec2s_words(cloud: LocalAws) -> None:
     """A person who asks learns at once why there is no image."""
     message = "ClientError: Unsupported kernel version 4.15.0-1021-aws"
     task = start_import(cloud, "exports/legacy-1.0.ova", {"status-message": message})
@@ -237,7 +239,7 @@ def test_a_failed_import_is_told_in_ec2s_words(cloud: Cloud) -> None:
     assert answer == {"outcome": "IMPORT_FAILED", "importTaskId": task, "reason": message}
 
 
-def test_a_cancelled_import_is_no_failure(cloud: Cloud) -> None:
+def test_a_cancelled_import_is_no_failure(cloud: LocalAws) -> None:
     """Both end as `deleted`; what a person did on purpose is not reported as an error."""
     task = start_import(cloud, "exports/cancelled-1.0.ova")
     cloud.step()
@@ -246,7 +248,7 @@ def test_a_cancelled_import_is_no_failure(cloud: Cloud) -> None:
     assert invoke(cloud, {"importTaskId": task})["outcome"] == "IMPORT_CANCELLED"
 
 
-def test_an_import_on_its_way_is_told(cloud: Cloud) -> None:
+def test_an_import_on_its_way_is_told(cloud: LocalAws) -> None:
     """Asked too early, the function says how far the import is; the event registers it later."""
     task = start_import(cloud, "exports/early-1.0.ova")
     cloud.step()
@@ -255,13 +257,13 @@ def test_an_import_on_its_way_is_told(cloud: Cloud) -> None:
     assert len(builds(cloud, "early")) == 1
 
 
-def test_an_unknown_task_is_told(cloud: Cloud) -> None:
+def test_an_unknown_task_is_told(cloud: LocalAws) -> None:
     """A wrong id, or a wrong Region, is an answer that says so."""
     answer = invoke(cloud, {"importTaskId": "import-ami-00000000000000000"})
     assert answer["outcome"] == "NOT_FOUND"
 
 
-def test_a_malformed_payload_names_every_problem(cloud: Cloud) -> None:
+def test_a_malformed_payload_names_every_problem(cloud: LocalAws) -> None:
     """The console shows one error with all there is to mend."""
     error = invoke(cloud, {"key1": "value1", "dryRun": "yes"})
     assert error["errorType"] == "InvalidTriggerError"
@@ -269,25 +271,25 @@ def test_a_malformed_payload_names_every_problem(cloud: Cloud) -> None:
         assert key in error["errorMessage"]
 
 
-def test_what_the_function_cannot_do_ends_in_the_queue_of_failures(cloud: Cloud) -> None:
+def test_what_the_function_cannot_do_ends_in_the_queue_of_failures(cloud: LocalAws) -> None:
     """After three tries the event and the error are kept for a person."""
-    event_bus.deliver(golden("ami-available", id="useless", detail={"State": "available"}))
+    events.deliver(golden("ami-available", id="useless", detail={"State": "available"}))
     functions.run_queued()
-    (record,) = (each for each in messages(cloud, "Failures") if each["requestPayload"]["id"] == "useless")
+    (record,) = (each for each in messages(cloud, "FunctionDlq") if each["requestPayload"]["id"] == "useless")
     assert record["requestContext"]["approximateInvokeCount"] == 3
     assert record["requestPayload"]["detail-type"] == "EC2 AMI State Change"
     assert record["responsePayload"]["errorType"] == "InvalidTriggerError"
 
 
-def test_an_event_that_cannot_be_delivered_ends_in_the_queue_of_events(cloud: Cloud) -> None:
+def test_an_event_that_cannot_be_delivered_ends_in_the_queue_of_events(cloud: LocalAws) -> None:
     """Somebody removed the rule's permission: the events wait in a queue instead of being lost."""
     aws_lambda, name = cloud.client("lambda"), resource(cloud, "AWS::Lambda::Function")
     statements = json.loads(aws_lambda.get_policy(FunctionName=name)["Policy"])["Statement"]
     (statement,) = (each for each in statements if "AmiAvailable" in json.dumps(each))
     aws_lambda.remove_permission(FunctionName=name, StatementId=statement["Sid"])
     event = golden("ami-available")
-    assert event_bus.deliver(event) == 0
-    assert messages(cloud, "Undelivered") == [event]
+    assert events.deliver(event) == 0
+    assert messages(cloud, "EventDlq") == [event]
     aws_lambda.add_permission(
         FunctionName=name,
         StatementId=statement["Sid"],
@@ -297,7 +299,7 @@ def test_an_event_that_cannot_be_delivered_ends_in_the_queue_of_events(cloud: Cl
     )
 
 
-def test_the_aws_command_line_invokes_by_hand(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_aws_command_line_invokes_by_hand(cloud: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Version 1 of the command line, which needs no --cli-binary-format; the README says so."""
     task = start_import(cloud, "exports/by-hand-1.0.ova")
     let_time_pass(cloud)

@@ -2,12 +2,14 @@
 
 import json
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
-from local import event_bus, functions, image_builder, vm_import
-from local.cloud import ACCOUNT, Cloud
+from local.aws import events, functions, image_builder, vm_import
+from local.aws.local_aws import ACCOUNT, LocalAws
 from tests.conftest import REGION
 from tests.e2e.conftest import (
     STEPS,
@@ -24,7 +26,7 @@ from tests.e2e.conftest import (
 )
 
 
-def test_the_sweep_registers_what_no_event_led_to(cloud: Cloud, notices: Notices) -> None:
+def test_the_sweep_registers_what_no_event_led_to(cloud: LocalAws, notices: Notices) -> None:
     """A lost event costs a quarter of an hour, not the image; nothing is registered or told twice."""
     task = start_import(cloud, "exports/lost-1.0.ova")
     lose_events(cloud)
@@ -41,13 +43,13 @@ def test_the_sweep_registers_what_no_event_led_to(cloud: Cloud, notices: Notices
     assert f"parentImage: arn:aws:imagebuilder:us-east-1:{ACCOUNT}:image/lost/1.0.0/1" in message
 
 
-def test_events_tell_sooner(cloud: Cloud, notices: Notices) -> None:
+def test_events_tell_sooner(cloud: LocalAws, notices: Notices) -> None:
     """With every event delivered, twice, nothing is left for the sweep, and each fact is told once."""
     task = start_import(cloud, "exports/soon-1.0.ova")
     for _ in range(STEPS):
         for service in (vm_import, image_builder):
             for event in service.advance(ACCOUNT, cloud.region) * 2:
-                event_bus.deliver(event)
+                events.deliver(event)
             functions.run_queued()
     before = notices(task)
     cloud.sweep()
@@ -58,7 +60,7 @@ def test_events_tell_sooner(cloud: Cloud, notices: Notices) -> None:
     assert task not in json.dumps(answer)
 
 
-def test_a_failed_import_is_told_once_with_a_remedy(cloud: Cloud, notices: Notices) -> None:
+def test_a_failed_import_is_told_once_with_a_remedy(cloud: LocalAws, notices: Notices) -> None:
     """EC2 sends no event for it: the sweep reports the status message, and what to do."""
     message = "ClientError: Unsupported kernel version 4.15.0-1021-aws"
     task = start_import(cloud, "exports/legacy-9.0.ova", {"status-message": message})
@@ -72,7 +74,7 @@ def test_a_failed_import_is_told_once_with_a_remedy(cloud: Cloud, notices: Notic
     assert metrics_of(functions.invocations()[-2].result.logs) >= {"ImportsFailed", "SweepsCompleted"}
 
 
-def test_a_failed_import_that_several_runs_see_is_told_once(cloud: Cloud, notices: Notices) -> None:
+def test_a_failed_import_that_several_runs_see_is_told_once(cloud: LocalAws, notices: Notices) -> None:
     """Where its message is unknown, with the page on which AWS explains."""
     task = start_import(cloud, "exports/new-9.0.ova", {"status-message": "ClientError: Something new"})
     let_time_pass(cloud)
@@ -88,7 +90,7 @@ def test_a_failed_import_that_several_runs_see_is_told_once(cloud: Cloud, notice
     assert "/vmie_troubleshooting.html" in text
 
 
-def test_a_cancelled_import_is_nobodys_news(cloud: Cloud, notices: Notices) -> None:
+def test_a_cancelled_import_is_nobodys_news(cloud: LocalAws, notices: Notices) -> None:
     """What a person did on purpose is not reported."""
     task = start_import(cloud, "exports/cancelled-9.0.ova")
     cloud.step()
@@ -98,7 +100,7 @@ def test_a_cancelled_import_is_nobodys_news(cloud: Cloud, notices: Notices) -> N
     assert not notices(task)
 
 
-def test_a_corrected_tag_is_registered_by_the_next_sweep(cloud: Cloud, notices: Notices) -> None:
+def test_a_corrected_tag_is_registered_by_the_next_sweep(cloud: LocalAws, notices: Notices) -> None:
     """Nobody has to replay anything."""
     task = start_import(cloud, "exports/corrected-1.0.ova", Version="latest")
     let_time_pass(cloud)
@@ -112,7 +114,7 @@ def test_a_corrected_tag_is_registered_by_the_next_sweep(cloud: Cloud, notices: 
 
 @pytest.mark.parametrize("by", ["event", "sweep"])
 @pytest.mark.parametrize("status", ["FAILED", "CANCELLED"])
-def test_an_image_that_fails_is_told(cloud: Cloud, notices: Notices, status: str, by: str) -> None:
+def test_an_image_that_fails_is_told(cloud: LocalAws, notices: Notices, status: str, by: str) -> None:
     """Its reason reaches people, once, and the metric an alarm; whether its event comes or not."""
     name = f"{status}-{by}".lower()
     task = start_import(cloud, f"exports/{name}-1.0.ova")
@@ -122,7 +124,7 @@ def test_an_image_that_fails_is_told(cloud: Cloud, notices: Notices, status: str
     image.state = {"status": status} | ({"reason": "No space."} if status == "FAILED" else {})
     if by == "event":
         detail = {"state": image.state}
-        event_bus.deliver(golden("image-available", id=name, resources=[image.arn], detail=detail))
+        events.deliver(golden("image-available", id=name, resources=[image.arn], detail=detail))
         functions.run_queued()
     for _ in range(2):
         cloud.sweep()
@@ -133,7 +135,7 @@ def test_an_image_that_fails_is_told(cloud: Cloud, notices: Notices, status: str
     assert [run for run in runs if "ImagesFailed" in metrics_of(run)] == runs[-1:]
 
 
-def test_a_record_outlives_what_ec2_remembers(cloud: Cloud) -> None:
+def test_a_record_outlives_what_ec2_remembers(cloud: LocalAws) -> None:
     """EC2 lists a task for 7 days; what is known of it stays for 60."""
     let_time_pass(cloud)
     start_import(cloud, "exports/kept-1.0.ova")
@@ -144,7 +146,7 @@ def test_a_record_outlives_what_ec2_remembers(cloud: Cloud) -> None:
     assert max(days) < 61
 
 
-def test_what_was_forced_is_followed_like_the_first(cloud: Cloud, notices: Notices) -> None:
+def test_what_was_forced_is_followed_like_the_first(cloud: LocalAws, notices: Notices) -> None:
     """The event of an image that a person asked for may be lost like any other: the sweep tells its end, once."""
     task = start_import(cloud, "exports/again-1.0.ova")
     let_time_pass(cloud)
@@ -160,7 +162,7 @@ def test_what_was_forced_is_followed_like_the_first(cloud: Cloud, notices: Notic
     ]
 
 
-def test_an_image_of_somebody_else_is_not_followed(cloud: Cloud, notices: Notices) -> None:
+def test_an_image_of_somebody_else_is_not_followed(cloud: LocalAws, notices: Notices) -> None:
     """The rule takes every image of the account; only those of this system are told about."""
     task = start_import(cloud, "exports/theirs-1.0.ova", Version="latest")
     lose_events(cloud)
@@ -172,23 +174,33 @@ def test_an_image_of_somebody_else_is_not_followed(cloud: Cloud, notices: Notice
     assert not notices("image/theirs")
 
 
-def test_one_bad_task_does_not_stop_the_rest(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All others are done; the sweep then fails loudly and names it."""
+def test_one_bad_task_does_not_stop_the_rest(cloud: LocalAws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep with one bad task registers the others, answers the problem with its task, and is no error."""
     bad, good = start_import(cloud, "exports/bad-1.0.ova"), start_import(cloud, "exports/good-1.0.ova")
     lose_events(cloud)
-    (ami,) = (ami for ami in vm_import.backends[ACCOUNT][REGION].ec2.amis.values() if ami.name == bad)
-    monkeypatch.setattr(ami, "creation_date", None)
-    error = invoke(cloud, {"action": "sweep"})
-    assert error["errorType"] == "SweepError"
-    assert bad in error["errorMessage"]
-    assert good not in error["errorMessage"]
+    backend = image_builder.backends[ACCOUNT][REGION]
+    import_vm_image = backend.import_vm_image
+
+    def raise_always(params: Mapping[str, Any]) -> dict[str, str]:
+        if params["vmImportTaskId"] == bad:
+            raise ZeroDivisionError
+        return import_vm_image(params)
+
+    monkeypatch.setattr(backend, "import_vm_image", raise_always)
+    for _ in range(2):
+        cloud.sweep()
+    answer = answer_of(functions.invocations()[-1])
+    assert answer["outcome"] == "SWEPT"
+    assert [bad in problem for problem in answer["problems"]] == [True]
+    assert good not in str(answer["problems"])
+    assert metrics_of(functions.invocations()[-1].result.logs) >= {"SweepProblems", "SweepsCompleted"}
     assert len(builds(cloud, "good")) == 1
     monkeypatch.undo()
     assert invoke(cloud, {"action": "sweep"})["outcome"] == "SWEPT"
     assert len(builds(cloud, "bad")) == 1
 
 
-def test_a_dry_run_of_the_sweep_shows_what_it_would_do(cloud: Cloud, notices: Notices) -> None:
+def test_a_dry_run_of_the_sweep_shows_what_it_would_do(cloud: LocalAws, notices: Notices) -> None:
     """Exactly the requests, and nothing changes anywhere."""
     task = start_import(cloud, "exports/shown-1.0.ova")
     lose_events(cloud)
@@ -206,6 +218,6 @@ def test_a_dry_run_of_the_sweep_shows_what_it_would_do(cloud: Cloud, notices: No
 @pytest.mark.parametrize(
     "payload", [{"action": "clean"}, {"action": "sweep", "force": True}, {"action": "sweep", "dryRun": 1}]
 )
-def test_a_malformed_sweep_is_refused(cloud: Cloud, payload: dict[str, object]) -> None:
+def test_a_malformed_sweep_is_refused(cloud: LocalAws, payload: dict[str, object]) -> None:
     """The schedule's payload is checked like a person's."""
     assert invoke(cloud, payload)["errorType"] == "InvalidTriggerError"

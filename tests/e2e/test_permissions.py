@@ -9,29 +9,29 @@ from typing import Any
 import pytest
 from moto.kms.models import kms_backends
 
-from local import event_bus, functions, iam, image_builder
-from local.cloud import ACCOUNT, Cloud
-from local.iam import Need
+from local.aws import events, functions, iam, image_builder, vm_import
+from local.aws.iam import AuthorizationRequest
+from local.aws.local_aws import ACCOUNT, LocalAws
 from tests.conftest import REGION
-from tests.e2e.conftest import golden, let_time_pass, messages, resource, start_import
+from tests.e2e.conftest import LONG_AGO, golden, invoke, let_time_pass, lose_events, messages, resource, start_import
 
 ELSEWHERE = "999999999999"
 
 
-def becomes_an_image(cloud: Cloud) -> None:
+def becomes_an_image(cloud: LocalAws) -> None:
     """Take an import from its event to its end, and sweep."""
     start_import(cloud, "exports/needed-1.0.ova")
     let_time_pass(cloud)
     cloud.sweep()
 
 
-def states_no_version(cloud: Cloud) -> None:
+def states_no_version(cloud: LocalAws) -> None:
     """Take an import whose version follows the existing ones."""
     start_import(cloud, "exports/unversioned.ova")
     let_time_pass(cloud)
 
 
-def is_refused(cloud: Cloud) -> None:
+def is_refused(cloud: LocalAws) -> None:
     """Take an import that Image Builder refuses: what was begun is taken back."""
     backend = image_builder.backends[ACCOUNT][REGION]
     with pytest.MonkeyPatch.context() as patch:
@@ -40,55 +40,66 @@ def is_refused(cloud: Cloud) -> None:
         let_time_pass(cloud)
 
 
-def fails_for_good(_: Cloud) -> None:
+def is_of_an_earlier_deployment(cloud: LocalAws) -> None:
+    """Register an import that ended an hour ago: its image may exist already."""
+    task = start_import(cloud, "exports/earlier-1.0.ova")
+    lose_events(cloud)
+    (ami,) = (ami for ami in vm_import.backends[ACCOUNT][REGION].ec2.amis.values() if ami.name == task)
+    ami.creation_date = LONG_AGO
+    invoke(cloud, {"importTaskId": task})
+
+
+def fails_for_good(_: LocalAws) -> None:
     """Send an event that is none."""
-    event_bus.deliver(golden("ami-available", detail={"State": "available"}))
+    events.deliver(golden("ami-available", detail={"State": "available"}))
     functions.run_queued()
 
 
-SCENARIOS: Mapping[str, Callable[[Cloud], None]] = {
+SCENARIOS: Mapping[str, Callable[[LocalAws], None]] = {
     "an import becomes an image": becomes_an_image,
     "an import states no version": states_no_version,
     "an import is refused": is_refused,
+    "an import is of an earlier deployment": is_of_an_earlier_deployment,
     "a run fails for good": fails_for_good,
 }
 
 ACTIONS = [
     ("WriteLogs", "logs:CreateLogStream"),
     ("WriteLogs", "logs:PutLogEvents"),
-    ("KeepFailures", "sqs:SendMessage"),
+    ("SendToDlq", "sqs:SendMessage"),
     ("ReadImports", "ec2:DescribeImages"),
     ("ReadImports", "ec2:DescribeImportImageTasks"),
     ("RegisterImages", "imagebuilder:ImportVmImage"),
     ("TagImages", "imagebuilder:TagResource"),
-    ("FollowImages", "imagebuilder:GetImage"),
-    ("RememberWhatWasDone", "dynamodb:BatchGetItem"),
-    ("RememberWhatWasDone", "dynamodb:DeleteItem"),
-    ("RememberWhatWasDone", "dynamodb:PutItem"),
-    ("RememberWhatWasDone", "dynamodb:UpdateItem"),
-    ("TellPeople", "sns:Publish"),
-    ("EncryptNotices", "kms:Decrypt"),
-    ("EncryptNotices", "kms:GenerateDataKey"),
-    ("LetImageBuilderSetItselfUp", "iam:CreateServiceLinkedRole"),
+    ("TrackImages", "imagebuilder:GetImage"),
+    ("FindImages", "imagebuilder:ListImageBuildVersions"),
+    ("UseIdempotencyTable", "dynamodb:BatchGetItem"),
+    ("UseIdempotencyTable", "dynamodb:DeleteItem"),
+    ("UseIdempotencyTable", "dynamodb:PutItem"),
+    ("UseIdempotencyTable", "dynamodb:UpdateItem"),
+    ("PublishNotifications", "sns:Publish"),
+    ("EncryptNotifications", "kms:Decrypt"),
+    ("EncryptNotifications", "kms:GenerateDataKey"),
+    ("CreateServiceLinkedRole", "iam:CreateServiceLinkedRole"),
     ("ListVersions", "imagebuilder:ListImages"),
     ("WriteTraces", "xray:PutTelemetryRecords"),
     ("WriteTraces", "xray:PutTraceSegments"),
 ]
-BY_LAMBDA = {"WriteLogs", "KeepFailures", "WriteTraces"}
+BY_LAMBDA = {"WriteLogs", "SendToDlq", "WriteTraces"}
 """Statements that Lambda uses beside the function: the function cannot tell what goes wrong there."""
 
 
 @pytest.fixture(scope="module")
-def cloud(configured_assembly: Path) -> Iterator[Cloud]:
+def cloud(configured_assembly: Path) -> Iterator[LocalAws]:
     """Give a local AWS with the app deployed to it as it needs the most."""
-    with Cloud() as cloud:
+    with LocalAws() as cloud:
         cloud.deploy(configured_assembly, f"VmImageImport-{REGION}")
         cloud.client("s3").create_bucket(Bucket="exports")
         yield cloud
 
 
 @pytest.fixture(scope="module")
-def role(cloud: Cloud) -> str:
+def role(cloud: LocalAws) -> str:
     """Give the ARN of the function's role."""
     name = resource(cloud, "AWS::IAM::Role")
     return str(cloud.client("iam").get_role(RoleName=name)["Role"]["Arn"])
@@ -101,7 +112,7 @@ def policy(role: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def recorded(cloud: Cloud, policy: Sequence[Any]) -> dict[str, Sequence[iam.Call]]:
+def recorded(cloud: LocalAws, policy: Sequence[Any]) -> dict[str, Sequence[iam.Call]]:
     """Give the calls of every scenario, under the policy as it is deployed."""
     assert policy
     calls = {}
@@ -109,7 +120,7 @@ def recorded(cloud: Cloud, policy: Sequence[Any]) -> dict[str, Sequence[iam.Call
         before = len(iam.calls())
         scenario(cloud)
         calls[name] = iam.calls()[before:]
-    assert not messages(cloud, "Undelivered")
+    assert not messages(cloud, "EventDlq")
     return calls
 
 
@@ -153,7 +164,7 @@ def test_the_policy_is_no_more_than_what_is_done(
 
 @pytest.mark.parametrize(("sid", "action"), ACTIONS)
 def test_without_an_action_something_fails_and_names_it(
-    cloud: Cloud,
+    cloud: LocalAws,
     role: str,
     policy: list[dict[str, Any]],
     recorded: Mapping[str, Sequence[iam.Call]],
@@ -175,12 +186,12 @@ def test_without_an_action_something_fails_and_names_it(
     assert (action in told) == (sid not in BY_LAMBDA)
     if sid == "WriteLogs":
         assert log_streams(cloud) == streams
-    if sid == "KeepFailures":
+    if sid == "SendToDlq":
         assert failures(cloud) == kept
     assert {run.traced for run in functions.invocations()[runs:]} == {sid != "WriteTraces"}
 
 
-def allow(cloud: Cloud, role: str, statements: Sequence[Mapping[str, Any]]) -> None:
+def allow(cloud: LocalAws, role: str, statements: Sequence[Mapping[str, Any]]) -> None:
     """Give the role these statements instead of those that it has."""
     client, name = cloud.client("iam"), role.rpartition("/")[2]
     (policy,) = client.list_role_policies(RoleName=name)["PolicyNames"]
@@ -188,13 +199,13 @@ def allow(cloud: Cloud, role: str, statements: Sequence[Mapping[str, Any]]) -> N
     client.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=document)
 
 
-def failures(cloud: Cloud) -> str:
+def failures(cloud: LocalAws) -> str:
     """Return how many messages are in the queue of failures."""
-    url, count = resource(cloud, "AWS::SQS::Queue", "Failures"), "ApproximateNumberOfMessages"
+    url, count = resource(cloud, "AWS::SQS::Queue", "FunctionDlq"), "ApproximateNumberOfMessages"
     return str(cloud.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[count])["Attributes"][count])
 
 
-def log_streams(cloud: Cloud) -> dict[str, int]:
+def log_streams(cloud: LocalAws) -> dict[str, int]:
     """Return how many entries each stream of the function's log has."""
     client, group = cloud.client("logs"), resource(cloud, "AWS::Logs::LogGroup")
     streams = client.describe_log_streams(logGroupName=group)["logStreams"]
@@ -217,7 +228,7 @@ def test_everything_else_is_denied(
             assert not iam.allows(policy, other), other
 
 
-def others(need: Need) -> Iterator[Need]:
+def others(need: AuthorizationRequest) -> Iterator[AuthorizationRequest]:
     """Yield the same need of resources that are not this deployment's."""
     for mine, other in ((ACCOUNT, ELSEWHERE), (REGION, "eu-west-1"), ("arn:aws:", "arn:aws-cn:")):
         if mine in need.resource:
@@ -228,7 +239,7 @@ def others(need: Need) -> Iterator[Need]:
         yield replace(need, resource=f"{name}-of-others{separator}{rest}")
 
 
-def circumstances(policy: Sequence[Mapping[str, Any]], need: Need) -> Iterator[Need]:
+def circumstances(policy: Sequence[Mapping[str, Any]], need: AuthorizationRequest) -> Iterator[AuthorizationRequest]:
     """Yield the need under circumstances that a condition excludes: another value, or none."""
     (statement,) = (each for each in policy if need.action in actions(each))
     for keys in statement.get("Condition", {}).values():
@@ -237,8 +248,8 @@ def circumstances(policy: Sequence[Mapping[str, Any]], need: Need) -> Iterator[N
             yield replace(need, context={name: value for name, value in need.context.items() if name != key})
 
 
-@pytest.mark.parametrize("kind", ["function", "undelivered", "failures", "topic", "key"])
-def test_only_its_own_services_reach_a_resource(cloud: Cloud, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["function", "eventdlq", "functiondlq", "topic", "key"])
+def test_only_its_own_services_reach_a_resource(cloud: LocalAws, kind: str) -> None:
     """The rules of this stack invoke, and leave what they cannot deliver; its alarms tell: nobody and nothing else."""
     cases = reachable(cloud)
     statements, needs, service, sources = cases[kind]
@@ -248,11 +259,12 @@ def test_only_its_own_services_reach_a_resource(cloud: Cloud, kind: str) -> None
             context = {"aws:SourceArn": source, "aws:SourceAccount": ACCOUNT, "aws:SecureTransport": "true"}
             assert iam.allows(statements, replace(need, context=context), service)
             assert not iam.allows(statements, replace(need, context=context), "s3.amazonaws.com")
-            other = {**context, "aws:SourceAccount": ELSEWHERE}
+            # The ARN of a rule has its account in it.
+            other = {**context, "aws:SourceAccount": ELSEWHERE, "aws:SourceArn": source.replace(ACCOUNT, ELSEWHERE)}
             assert not iam.allows(statements, replace(need, context=other), service)
             unknown = {"aws:SecureTransport": "true"}
             assert not iam.allows(statements, replace(need, context=unknown), service)
-            if kind in {"undelivered", "topic"}:
+            if kind in {"eventdlq", "topic"}:
                 plain = {**context, "aws:SecureTransport": "false"}
                 assert not iam.allows(statements, replace(need, context=plain), service)
         for source in (one for some in strangers for one in some):
@@ -260,12 +272,12 @@ def test_only_its_own_services_reach_a_resource(cloud: Cloud, kind: str) -> None
             assert not iam.allows(statements, replace(need, context=context), service), source
 
 
-def reachable(cloud: Cloud) -> dict[str, tuple[list[Any], list[Need], str, list[str]]]:
+def reachable(cloud: LocalAws) -> dict[str, tuple[list[Any], list[AuthorizationRequest], str, list[str]]]:
     """Return, by resource: its policy, what is done with it, by which service, and for which sources."""
     sqs, name = cloud.client("sqs"), resource(cloud, "AWS::Lambda::Function")
     rules = [rule["Arn"] for rule in cloud.client("events").list_rules()["Rules"]]
     alarms = [alarm["AlarmArn"] for alarm in cloud.client("cloudwatch").describe_alarms()["MetricAlarms"]]
-    assert (len(rules), len(alarms)) == (3, 6)
+    assert (len(rules), len(alarms)) == (3, 8)
     arn = cloud.client("lambda").get_function(FunctionName=name)["Configuration"]["FunctionArn"]
     topic = resource(cloud, "AWS::SNS::Topic")
     key = resource(cloud, "AWS::KMS::Key")
@@ -273,25 +285,30 @@ def reachable(cloud: Cloud) -> dict[str, tuple[list[Any], list[Need], str, list[
     found = {
         "function": (
             cloud.client("lambda").get_policy(FunctionName=name)["Policy"],
-            [Need("lambda:InvokeFunction", arn)],
+            [AuthorizationRequest("lambda:InvokeFunction", arn)],
             events,
             rules,
         ),
         "topic": (
             cloud.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"],
-            [Need("sns:Publish", topic)],
+            [AuthorizationRequest("sns:Publish", topic)],
             cloudwatch,
             alarms,
         ),
         "key": (
             json.dumps(kms_backends[ACCOUNT][REGION].get_key_policy(key)),
-            [Need(f"kms:{action}", key) for action in ("Decrypt", "GenerateDataKey")],
+            [AuthorizationRequest(f"kms:{action}", key) for action in ("Decrypt", "GenerateDataKey")],
             cloudwatch,
             alarms,
         ),
     }
-    for kind, sources in (("Undelivered", rules), ("Failures", [])):
+    for kind, sources in (("EventDlq", rules), ("FunctionDlq", [])):
         url = resource(cloud, "AWS::SQS::Queue", kind)
         attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy", "QueueArn"])["Attributes"]
-        found[kind.lower()] = (attributes["Policy"], [Need("sqs:SendMessage", attributes["QueueArn"])], events, sources)
+        found[kind.lower()] = (
+            attributes["Policy"],
+            [AuthorizationRequest("sqs:SendMessage", attributes["QueueArn"])],
+            events,
+            sources,
+        )
     return {name: (json.loads(text)["Statement"], *rest) for name, (text, *rest) in found.items()}

@@ -16,22 +16,22 @@ from moto.core.base_backend import BackendDict
 from moto.kms.models import kms_backends
 from moto.sns.models import sns_backends
 
-from local.cloud import Cloud
-from local.iam import Need, allows
+from local.aws.iam import AuthorizationRequest, allows
+from local.aws.local_aws import LocalAws
 from tests.conftest import REGION, ROOT
 
 DOCUMENT = (ROOT / "docs" / "accounts.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
-def cloud() -> Iterator[Cloud]:
+def cloud() -> Iterator[LocalAws]:
     """Give an empty local AWS, and leave none of its other accounts."""
-    with Cloud() as cloud:
+    with LocalAws() as cloud:
         yield cloud
     BackendDict.reset()
 
 
-def test_an_account_of_a_unit_gets_the_stack(cloud: Cloud, assembly: Path, tmp_path: Path) -> None:
+def test_an_account_of_a_unit_gets_the_stack(cloud: LocalAws, assembly: Path, tmp_path: Path) -> None:
     """The template needs no bootstrap there, and takes the code from the Region's own bucket."""
     bash, *others = (shutil.which(name) for name in ("bash", "jq", "zip"))
     if not bash or not all(others):
@@ -74,5 +74,5 @@ def test_an_account_of_a_unit_gets_the_stack(cloud: Cloud, assembly: Path, tmp_p
     assert alarms
     for alarm in alarms:
         context = {"aws:SourceArn": alarm, "aws:SourceAccount": member}
-        need = Need("kms:GenerateDataKey", key.arn, context)
+        need = AuthorizationRequest("kms:GenerateDataKey", key.arn, context)
         assert allows(statements, need, "cloudwatch.amazonaws.com"), alarm

@@ -69,7 +69,7 @@ def test_a_changed_line_of_the_function_installs_nothing(
         source.write("CHANGED = True\n")
     second, _ = bundle.build()
     changed = {name for name, _ in content(second).items() ^ content(first).items()}
-    assert {Path(name).name.partition(".")[0] for name in changed} == {"home"}
+    assert {Path(name).name.partition(".")[0] for name in changed} == {"models"}
     assert len(installs) == 1
 
 

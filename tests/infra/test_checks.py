@@ -41,7 +41,7 @@ def test_findings_and_acknowledgements_are_the_same(
     app = App(context={CONTEXT_KEY: configuration}, outdir=str(tmp_path))
     env = Environment(region=region) if region else None
     VmImageImportStack(app, "Checked", env=env, code=INLINE)
-    checks.check(app)
+    checks.add_checks(app)
     with pytest.raises(RuntimeError):
         app.synth()
     report = json.loads((tmp_path / "validation-report.json").read_text(encoding="utf-8"))

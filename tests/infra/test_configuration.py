@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,6 +15,7 @@ from aws_cdk.assertions import Template
 from infra.configuration import CONTEXT_KEY, Configuration, ConfigurationError
 from infra.stack import VmImageImportStack
 from tests.conftest import PARTITIONS, ROOT
+from tests.unit.test_settings import REQUIRED, SETTINGS
 from vm_image_import.settings import Settings, VersionScheme
 
 INLINE = lambda_.Code.from_inline("def handler(*_): ...")
@@ -50,7 +52,7 @@ def variables(resources: Mapping[str, Any]) -> dict[str, str]:
 
 def settings_of(resources: Mapping[str, Any]) -> Settings:
     """Return the settings that the function reads, but for the names that CloudFormation gives."""
-    made = {"TABLE_NAME": "", "TOPIC_ARN": ""}
+    made = REQUIRED
     return Settings.from_environment(variables(resources) | made)
 
 
@@ -63,13 +65,14 @@ def test_the_defaults_are_the_same_everywhere(template: Mapping[str, Any]) -> No
     """cdk.json, the configuration, the function's settings and the template tell one story."""
     context = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"][CONTEXT_KEY]
     assert Configuration.from_context(context) == Configuration() == Configuration.from_context(None)
-    assert settings_of(template["Resources"]) == Settings()
+    assert settings_of(template["Resources"]) == SETTINGS
 
 
 def test_every_value_reaches_the_function() -> None:
     """What is configured is what the function finds."""
     resources = synthesised(EVERYTHING)
-    assert settings_of(resources) == Settings(
+    assert settings_of(resources) == replace(
+        SETTINGS,
         version_scheme="increment",
         name_tag="vm:name",
         version_tag="vm:version",

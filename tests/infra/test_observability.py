@@ -17,12 +17,14 @@ from tests.infra.test_template import Template, only, resources, target
 
 # By a part of the logical id: metric, statistic, seconds, periods, threshold.
 ALARMS = {
-    "EventsUndelivered": ("ApproximateNumberOfMessagesVisible", "Maximum", 300, 1, 1),
-    "RunsFailed": ("ApproximateNumberOfMessagesVisible", "Maximum", 300, 1, 1),
+    "EventsNotDelivered": ("ApproximateNumberOfMessagesVisible", "Maximum", 300, 1, 1),
+    "InvocationsFailed": ("ApproximateNumberOfMessagesVisible", "Maximum", 300, 1, 1),
     "FunctionErrors": ("Errors", "Sum", 900, 1, 3),
     "FunctionThrottles": ("Throttles", "Sum", 300, 3, 1),
     "SweepsMissing": ("SweepsCompleted", "Sum", 900, 3, 1),
+    "SweepProblems": ("SweepProblems", "Sum", 900, 2, 1),
     "ImagesFailed": ("ImagesFailed", "Sum", 300, 1, 1),
+    "ImagesNotFound": ("ImagesNotFound", "Sum", 300, 1, 1),
 }
 
 
@@ -55,7 +57,7 @@ def test_an_alarm_tells_people_what_to_do(
     assert tuple(found[key] for key in keys) == expected
     (action,) = found["AlarmActions"]
     assert target(action) in resources(template, "AWS::SNS::Topic")
-    assert re.search(r"\b(Read|Raise|Run|put it right|put that right)\b", found["AlarmDescription"])
+    assert re.search(r"\b(Read|Raise|Run|fix the cause|look)\b", found["AlarmDescription"])
     # An alarm's limit (API reference, PutMetricAlarm).
     assert len(found["AlarmDescription"]) <= 1024
 
@@ -86,7 +88,7 @@ def test_sweeps_are_missed_after_three_intervals(minutes: int) -> None:
 
 def test_each_queue_has_its_alarm(template: Template) -> None:
     """What ends in a queue is seen."""
-    found = [alarm(template, name) for name in ("EventsUndelivered", "RunsFailed")]
+    found = [alarm(template, name) for name in ("EventsNotDelivered", "InvocationsFailed")]
     watched = {target(dimension["Value"]) for each in found for dimension in each["Dimensions"]}
     assert watched == set(resources(template, "AWS::SQS::Queue"))
 
@@ -96,8 +98,8 @@ def test_the_dashboard_answers_from_top_to_bottom(template: Template) -> None:
     body = json.loads(text(only(template, "AWS::CloudWatch::Dashboard")["DashboardBody"]))
     widgets = sorted(body["widgets"], key=lambda widget: (widget["y"], widget["x"]))
     assert [widget["properties"].get("title", widget["type"]) for widget in widgets] == [
-        *("Is it working?", "Runs and sweeps", "What was registered?", "What failed …", "… and why?"),
-        *("How old were the events when their image was registered?", "What does it cost?", "text"),
+        *("Alarms", "Invocations and sweeps", "Registered images", "Failures", "What failed and why"),
+        *("Age of the events at registration", "Cost", "text"),
     ]
     assert len(widgets[0]["properties"]["alarms"]) == len(ALARMS)
     why = widgets[4]
@@ -114,7 +116,7 @@ def test_queries_are_saved_for_the_functions_log(template: Template) -> None:
     (group,) = resources(template, "AWS::Logs::LogGroup")
     assert {each["Name"] for each in found} == {
         *("VmImageImport/What failed and why", "VmImageImport/What was registered"),
-        "VmImageImport/The story of one import",
+        "VmImageImport/One import",
     }
     for each in found:
         assert [target(reference) for reference in each["LogGroupNames"]] == [group]

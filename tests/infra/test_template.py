@@ -15,7 +15,7 @@ from aws_cdk.assertions import Annotations, Match
 from aws_cdk.assertions import Template as Assertions
 from moto.sns.utils import FilterPolicyMatcher
 
-from infra import bundle, evidence
+from infra import bundle, dead_letter_queue
 from infra.stack import VmImageImportStack
 from tests.conftest import ROOT
 
@@ -165,7 +165,7 @@ def test_a_finding_stops_the_synthesis(
     """The app runs cdk-nag: without its acknowledgement, a queue without a queue of its own is refused."""
     (tmp_path / "handler.py").touch()
     monkeypatch.setattr(bundle, "build", lambda: (tmp_path, True))
-    monkeypatch.setattr(evidence, "acknowledge", lambda *_: None)
+    monkeypatch.setattr(dead_letter_queue, "acknowledge", lambda *_: None)
     with pytest.raises(RuntimeError) as caught:
         runpy.run_path(str(ROOT / "app.py"))
     assert "AwsSolutions-SQS3" in f"{caught.value}{capfd.readouterr().err}"

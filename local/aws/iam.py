@@ -17,7 +17,7 @@ from moto.iam.models import iam_backends
 from moto.sns.models import sns_backends
 from werkzeug.exceptions import HTTPException
 
-from local.image_builder import normalised
+from local.aws.image_builder import normalised
 
 Statement = Mapping[str, Any]
 
@@ -33,7 +33,7 @@ _OTHER_DENIAL: Final = ("AccessDeniedException", 403)
 
 
 @dataclass(frozen=True)
-class Need:
+class AuthorizationRequest:
     """One thing that IAM is asked about: whether somebody may do this to that, under these circumstances."""
 
     action: str
@@ -46,11 +46,11 @@ class Call:
     """What a role did, or tried to do, and what of it was denied."""
 
     role: str
-    needs: Sequence[Need]
-    denied: Need | None
+    needs: Sequence[AuthorizationRequest]
+    denied: AuthorizationRequest | None
 
 
-def allows(statements: Iterable[Statement], need: Need, service: str | None = None) -> bool:
+def allows(statements: Iterable[Statement], need: AuthorizationRequest, service: str | None = None) -> bool:
     """Return whether policy statements allow a need; an explicit Deny wins.
 
     `service` is the service principal that asks, for a resource's policy; a role's policy has no principals. Raises
@@ -60,7 +60,7 @@ def allows(statements: Iterable[Statement], need: Need, service: str | None = No
     return effects == {"Allow"}
 
 
-def _applies(statement: Statement, need: Need, service: str | None) -> bool:
+def _applies(statement: Statement, need: AuthorizationRequest, service: str | None) -> bool:
     if unknown := statement.keys() - {"Sid", "Effect", "Principal", "Action", "Resource", "Condition", "FunctionName"}:
         message = f"Elements of a policy that are not known here: {sorted(unknown)}"
         raise NotImplementedError(message)
@@ -124,7 +124,7 @@ def statements_of(role: str) -> list[Statement]:
     return [statement for document in documents for statement in _list(document["Statement"])]
 
 
-def permit(role: str, needs: Iterable[Need]) -> Need | None:
+def authorize(role: str, needs: Iterable[AuthorizationRequest]) -> AuthorizationRequest | None:
     """Return the first need that the role is not allowed, None where it is allowed all; either way it is recorded."""
     wanted, statements = tuple(needs), statements_of(role)
     denied = next((need for need in wanted if not allows(statements, need)), None)
@@ -155,7 +155,7 @@ def install() -> None:
         role = self.headers.get("X-Amz-Security-Token", "")
         if ":role/" not in role:
             authorise(self, resource)
-        elif denied := permit(role, _needs(self, role)):
+        elif denied := authorize(role, _needs(self, role)):
             raise _Denied(self, role, denied)
 
     BaseResponse._authenticate_and_authorize_normal_action = held_to_role  # type: ignore[method-assign, assignment]  # noqa: SLF001 - as above
@@ -168,7 +168,7 @@ class _DenialError(ServiceException):
 class _Denied(HTTPException):
     """A denial, in the form that the called service gives it."""
 
-    def __init__(self, response: BaseResponse, role: str, need: Need) -> None:
+    def __init__(self, response: BaseResponse, role: str, need: AuthorizationRequest) -> None:
         service = need.action.partition(":")[0]
         code, status = _DENIALS.get(service, _OTHER_DENIAL)
         _, _, _, _, account, name = role.split(":")
@@ -186,7 +186,7 @@ class _Denied(HTTPException):
         self.code = status
 
 
-def _needs(response: BaseResponse, role: str) -> Iterator[Need]:
+def _needs(response: BaseResponse, role: str) -> Iterator[AuthorizationRequest]:
     """Yield what a request asks of IAM, according to the service authorization reference.
 
     Raises NotImplementedError for an operation that no function has called here so far.
@@ -197,11 +197,14 @@ def _needs(response: BaseResponse, role: str) -> Iterator[Need]:
     here = {"aws:RequestedRegion": region}
     prefix = f"arn:{partition}:{service}:{region}:{account}"
 
-    def need(resource: str, action: str = f"{service}:{operation}", **context: str) -> Need:
-        return Need(action, resource, {**here, **context})
+    def need(resource: str, action: str = f"{service}:{operation}", **context: str) -> AuthorizationRequest:
+        return AuthorizationRequest(action, resource, {**here, **context})
 
     match service, operation:
-        case ("ec2", "DescribeImages" | "DescribeImportImageTasks") | ("imagebuilder", "ListImages"):
+        case ("ec2", "DescribeImages" | "DescribeImportImageTasks") | (
+            "imagebuilder",
+            "ListImages" | "ListImageBuildVersions",
+        ):
             yield need("*")
         case "imagebuilder", "ImportVmImage":
             version = f"{prefix}:image/{normalised(params['name'])}/{params['semanticVersion']}"

@@ -31,7 +31,7 @@ from moto.moto_api._internal import mock_random
 from moto.s3.exceptions import MissingBucket
 from moto.s3.models import s3_backends
 
-from local import constraints
+from local.aws import constraints
 
 Event = dict[str, object]
 _Item = TypeVar("_Item")
@@ -138,7 +138,7 @@ class Task:
             yield {"SnapshotDetails": details, "StatusMessage": message, "Progress": progress}
         made = self._register_ami(machine.get("os"))
         if self._backend.ami_comes_first:
-            yield {}
+            yield {"ImageId": made["ImageId"]} if self._backend.active_task_names_ami else {}
         yield {"Status": "completed", "StatusMessage": None, "Progress": None, **made}
 
     def _register_ami(self, system: str | None) -> dict[str, Any]:
@@ -191,6 +191,8 @@ class VmImportBackend(BaseBackend):
         self.unknown_task_is_error = True
         # Not documented: whether the AMI is there, and announced, before its task names it and is completed.
         self.ami_comes_first = False
+        # Observed in scripts that wait for the AMI of an active task; not documented.
+        self.active_task_names_ami = True
 
     @property
     def ec2(self) -> EC2Backend:

@@ -29,8 +29,8 @@ from moto.cloudformation import parsing
 from moto.core.common_models import CloudFormationModel
 from moto.sqs.models import sqs_backends
 
-from local import iam
-from local.lambda_runtime import Configuration, ExecutionEnvironment, Result
+from local.aws import iam
+from local.aws.lambda_runtime import Configuration, ExecutionEnvironment, Result
 
 _LOG_TAIL = 4096
 
@@ -70,7 +70,7 @@ def find(arn: str) -> "Function | None":
     except UnknownFunctionException:
         return None
     if not isinstance(function, Function):
-        message = f"{arn} was created before local.functions.install()"
+        message = f"{arn} was created before local.aws.functions.install()"
         raise TypeError(message)
     return function
 
@@ -212,7 +212,7 @@ class Function(models.LambdaFunction, CloudFormationModel):
 
     def _send(self, queue_arn: str, body: str, attributes: Mapping[str, str | int] | None = None) -> None:
         """Send as Lambda does with the function's role: what the role may not send is lost."""
-        if not iam.permit(self.role, [iam.Need("sqs:SendMessage", queue_arn)]):
+        if not iam.authorize(self.role, [iam.AuthorizationRequest("sqs:SendMessage", queue_arn)]):
             send_message(queue_arn, body, attributes)
 
     def _invocation_record(self, payload: bytes, result: Result, attempt: int) -> dict[str, object]:
@@ -267,8 +267,8 @@ class Function(models.LambdaFunction, CloudFormationModel):
     def _trace(self) -> bool:
         """Trace a run as Lambda does with the function's role, and return whether it may; X-Ray itself is not here."""
         actions = ("xray:PutTraceSegments", "xray:PutTelemetryRecords")
-        return self.tracing_config["Mode"] == "Active" and not iam.permit(
-            self.role, [iam.Need(action, "*") for action in actions]
+        return self.tracing_config["Mode"] == "Active" and not iam.authorize(
+            self.role, [iam.AuthorizationRequest(action, "*") for action in actions]
         )
 
     def _write_logs(self, stream: str, logs: str) -> None:
@@ -276,8 +276,9 @@ class Function(models.LambdaFunction, CloudFormationModel):
         partition = self.function_arn.split(":")[1]
         group = f"arn:{partition}:logs:{self.region}:{self.account_id}:log-group:{self.logs_group_name}"
         log_stream = f"{group}:log-stream:{stream}"
-        if iam.permit(
-            self.role, [iam.Need(f"logs:{action}", log_stream) for action in ("CreateLogStream", "PutLogEvents")]
+        if iam.authorize(
+            self.role,
+            [iam.AuthorizationRequest(f"logs:{action}", log_stream) for action in ("CreateLogStream", "PutLogEvents")],
         ):
             return
         if "LogGroup" in self.logging_config and self.logs_group_name not in self.logs_backend.groups:

@@ -15,7 +15,7 @@ from moto.events.utils import EventMessageType, EventTemplateParser
 from moto.sqs.exceptions import QueueDoesNotExist
 from moto.sqs.models import Queue, sqs_backends
 
-from local import functions, iam
+from local.aws import functions, iam
 
 
 def deliver(event: Mapping[str, object]) -> int:
@@ -119,4 +119,8 @@ def _problem(statements: Iterable[Mapping[str, Any]] | None, need: tuple[str, st
     if statements is None:
         return "NO_RESOURCE"
     context = {"aws:SourceArn": rule.arn, "aws:SourceAccount": rule.account_id, "aws:SecureTransport": "true"}
-    return "" if iam.allows(statements, iam.Need(*need, context), "events.amazonaws.com") else "NO_PERMISSIONS"
+    return (
+        ""
+        if iam.allows(statements, iam.AuthorizationRequest(*need, context), "events.amazonaws.com")
+        else "NO_PERMISSIONS"
+    )

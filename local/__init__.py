@@ -1,1 +1,1 @@
-"""AWS on this machine: what the demo and the tests run the deployed template and the bundled function on."""
+"""AWS on this machine: `aws` is the emulation; `demo`, `live`, `derive` and `bench` are what make runs."""

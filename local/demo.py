@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from local import functions
-from local.cloud import Cloud
+from local.aws import functions
+from local.aws.local_aws import Cloud
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _STACK: Final = "VmImageImport"

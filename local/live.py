@@ -12,9 +12,9 @@ from typing import Final
 
 from rich.console import Console
 
-from local import functions, image_builder, vm_import
-from local.cloud import ACCOUNT, Cloud
-from local.functions import Invocation
+from local.aws import functions, image_builder, vm_import
+from local.aws.functions import Invocation
+from local.aws.local_aws import ACCOUNT, Cloud
 
 _SWEEP_EVERY: Final = 15
 

@@ -23,7 +23,7 @@ from moto import mock_aws
 from moto.core.base_backend import BackendDict
 from moto.server import ThreadedMotoServer
 
-from local import image_builder
+from local.aws import image_builder
 
 # A worker ends seconds sooner when nobody looks through its million objects for cycles once more.
 atexit.register(gc.freeze)

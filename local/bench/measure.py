@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from local.aws.lambda_runtime import Configuration, ExecutionEnvironment
 from local.bench.stub import AMI, OTHER_AMI, Stub
 from local.bench.variants import Variant
-from local.lambda_runtime import Configuration, ExecutionEnvironment
 
 _TIMEOUT: Final = 300.0
 """Under valgrind everything takes some fifty times as long."""

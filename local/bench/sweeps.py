@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from local.aws.lambda_runtime import ExecutionEnvironment
 from local.bench.measure import configuration
 from local.bench.stub import Stub
 from local.bench.variants import Variant
-from local.lambda_runtime import ExecutionEnvironment
 
 IMPORTS: Final = 1000
 SECONDS_A_CALL: Final = 0.02

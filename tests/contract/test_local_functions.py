@@ -16,7 +16,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from local import cloudformation, event_bus, functions
+from local.aws import cloudformation, events, functions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -410,7 +410,7 @@ def test_a_failing_event_goes_to_the_functions_dead_letter_queue(aws: Aws) -> No
 def test_a_matching_event_reaches_the_function(aws: Aws) -> None:
     """A rule's target gets exactly the event, and a schedule gets no events."""
     aws.deploy(template())
-    assert event_bus.deliver(EVENT) == 1
+    assert events.deliver(EVENT) == 1
     functions.run_queued()
     (run,) = functions.invocations()
     assert json.loads(run.payload) == json.loads(run.result.payload)["event"] == EVENT
@@ -419,8 +419,8 @@ def test_a_matching_event_reaches_the_function(aws: Aws) -> None:
 def test_other_events_do_not(aws: Aws) -> None:
     """An event that the pattern does not match reaches nobody."""
     aws.deploy(template())
-    assert event_bus.deliver({**EVENT, "detail": {"State": "failed"}}) == 0
-    assert event_bus.deliver({**EVENT, "region": "us-east-1"}) == 0
+    assert events.deliver({**EVENT, "detail": {"State": "failed"}}) == 0
+    assert events.deliver({**EVENT, "region": "us-east-1"}) == 0
     assert functions.run_queued() == 0
 
 
@@ -429,8 +429,8 @@ def test_a_disabled_rule_does_not_fire(aws: Aws) -> None:
     disabled = template()
     properties(disabled, "Rule")["State"] = properties(disabled, "Schedule")["State"] = "DISABLED"
     aws.deploy(disabled)
-    assert event_bus.deliver(EVENT) == 0
-    assert event_bus.fire_schedules(ACCOUNT, REGION) == 0
+    assert events.deliver(EVENT) == 0
+    assert events.fire_schedules(ACCOUNT, REGION) == 0
 
 
 @pytest.mark.parametrize(
@@ -449,7 +449,7 @@ def test_a_target_shapes_its_input(aws: Aws, shape: dict[str, object], payload: 
     shaped = template()
     properties(shaped, "Rule")["Targets"][0] |= shape
     aws.deploy(shaped)
-    assert event_bus.deliver(EVENT) == 1
+    assert events.deliver(EVENT) == 1
     functions.run_queued()
     assert json.loads(functions.invocations()[0].payload) == payload
 
@@ -457,7 +457,7 @@ def test_a_target_shapes_its_input(aws: Aws, shape: dict[str, object], payload: 
 def test_a_schedule_fires_when_told(aws: Aws) -> None:
     """`fire_schedules` sends the documented event of a schedule, and only to targets of schedules."""
     aws.deploy(template())
-    assert event_bus.fire_schedules(ACCOUNT, REGION) == 1
+    assert events.fire_schedules(ACCOUNT, REGION) == 1
     functions.run_queued()
     (run,) = functions.invocations()
     event = json.loads(run.payload)
@@ -470,7 +470,7 @@ def test_a_queue_can_be_a_target(aws: Aws) -> None:
     direct = template()
     properties(direct, "Rule")["Targets"] = [{"Id": "Q", "Arn": {"Fn::GetAtt": ["Undelivered", "Arn"]}}]
     aws.deploy(direct)
-    assert event_bus.deliver(EVENT) == 1
+    assert events.deliver(EVENT) == 1
     assert [json.loads(message["Body"]) for message in aws.messages("undelivered")] == [EVENT]
 
 
@@ -488,7 +488,7 @@ def test_without_permission_the_event_is_kept(aws: Aws, change: dict[str, str]) 
     forbidden = template()
     properties(forbidden, "Permission").update(change)
     aws.deploy(forbidden)
-    assert event_bus.deliver(EVENT) == 0
+    assert events.deliver(EVENT) == 0
     assert functions.run_queued() == 0
     (message,) = aws.messages("undelivered")
     assert json.loads(message["Body"]) == EVENT
@@ -502,7 +502,7 @@ def test_without_a_function_the_event_is_kept(aws: Aws) -> None:
     """An event for a function that is gone is in the target's dead-letter queue."""
     aws.deploy(template())
     aws.functions.delete_function(FunctionName="function")
-    assert event_bus.deliver(EVENT) == 0
+    assert events.deliver(EVENT) == 0
     (message,) = aws.messages("undelivered")
     assert message["MessageAttributes"]["ERROR_CODE"]["StringValue"] == "NO_RESOURCE"
 
@@ -512,7 +512,7 @@ def test_a_queue_that_forbids_it_keeps_nothing(aws: Aws) -> None:
     lost = template()
     del lost["Resources"]["Permission"], lost["Resources"]["Policy"]
     aws.deploy(lost)
-    assert event_bus.deliver(EVENT) == 0
+    assert events.deliver(EVENT) == 0
     assert not aws.messages("undelivered")
 
 
@@ -522,7 +522,7 @@ def test_an_unknown_kind_of_target_is_an_error(aws: Aws) -> None:
     properties(unknown, "Rule")["Targets"][0]["Arn"] = f"arn:aws:sns:{REGION}:{ACCOUNT}:topic"
     aws.deploy(unknown)
     with pytest.raises(NotImplementedError, match="arn:aws:sns:"):
-        event_bus.deliver(EVENT)
+        events.deliver(EVENT)
 
 
 def test_a_template_with_an_unknown_type_is_refused(aws: Aws) -> None:
@@ -544,7 +544,7 @@ def test_a_change_set_deploys_the_same(aws: Aws) -> None:
     aws.change(with_output, "CREATE")
     (stack,) = aws.cloudformation.describe_stacks(StackName="stack")["Stacks"]
     assert [output["OutputValue"] for output in stack["Outputs"]] == ["function"]
-    assert event_bus.deliver(EVENT) == 1
+    assert events.deliver(EVENT) == 1
     assert functions.run_queued() == 1
     assert aws.answer()["event"] == {}
     assert [export["Value"] for export in aws.cloudformation.list_exports()["Exports"]] == ["function"]
@@ -596,6 +596,6 @@ def test_deleting_the_stack_leaves_nothing(aws: Aws) -> None:
         os.kill(process, 0)
     assert not aws.functions.list_functions()["Functions"]
     assert not aws.events.list_rules()["Rules"]
-    assert event_bus.deliver(EVENT) == 0
+    assert events.deliver(EVENT) == 0
     aws.deploy(template())
     assert aws.answer()["runs"] == 1

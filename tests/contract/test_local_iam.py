@@ -2,8 +2,8 @@
 
 import pytest
 
-from local import iam
-from local.iam import Need
+from local.aws import iam
+from local.aws.iam import Need
 
 READ = {"Effect": "Allow", "Action": "s3:Get*", "Resource": "arn:aws:s3:::bucket/*"}
 NEED = Need("s3:GetObject", "arn:aws:s3:::bucket/a/b.txt", {"aws:SourceAccount": "1", "aws:SecureTransport": "true"})

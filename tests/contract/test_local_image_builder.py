@@ -13,8 +13,8 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from local import image_builder, vm_import
-from local.constraints import check, message
+from local.aws import image_builder, vm_import
+from local.aws.constraints import check, message
 from tests.conftest import ACCOUNT, REGION, client
 
 ARN = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image"

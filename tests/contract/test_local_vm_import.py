@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from local import vm_import
+from local.aws import vm_import
 from tests.conftest import ACCOUNT, REGION, client
 
 BUCKET = "vm-exports"

@@ -5,8 +5,8 @@ from collections import Counter
 import boto3
 import pytest
 
-from local import image_builder as local_image_builder
-from local import vm_import
+from local.aws import image_builder as local_image_builder
+from local.aws import vm_import
 from tests.conftest import ACCOUNT, REGION, client
 from vm_image_import.aws import CONFIG, ImageBuilder
 from vm_image_import.derive import versions

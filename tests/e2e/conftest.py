@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from local import functions, image_builder, vm_import
-from local.cloud import ACCOUNT, Cloud
-from local.functions import Invocation
+from local.aws import functions, image_builder, vm_import
+from local.aws.functions import Invocation
+from local.aws.local_aws import ACCOUNT, Cloud
 from tests.conftest import ROOT
 
 STEPS = 12

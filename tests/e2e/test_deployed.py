@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from local import event_bus, functions, vm_import
-from local.cloud import ACCOUNT, Cloud
+from local.aws import events, functions, vm_import
+from local.aws.local_aws import ACCOUNT, Cloud
 from tests.conftest import ROOT
 from tests.e2e.conftest import (
     builds,
@@ -84,7 +84,7 @@ def test_a_failed_run_names_its_task(cloud: Cloud) -> None:
     let_time_pass(cloud)
     (ami,) = (ami for ami in vm_import.backends[ACCOUNT]["us-east-1"].ec2.amis.values() if ami.name == task)
     ami.state = "pending"
-    assert event_bus.deliver(golden("ami-available", detail={"State": "available", "ImageId": ami.id})) == 1
+    assert events.deliver(golden("ami-available", detail={"State": "available", "ImageId": ami.id})) == 1
     functions.run_queued()
     tries = [run for run in functions.invocations() if run.result.error and ami.id.encode() in run.payload]
     assert [run.attempt for run in tries] == [1, 2, 3]
@@ -102,7 +102,7 @@ def test_a_failed_run_names_its_task(cloud: Cloud) -> None:
 def test_the_log_does_not_hold_the_event(cloud: Cloud, detail: dict[str, str]) -> None:
     """Events are input from elsewhere: they are not copied into the log, whether the run is good or bad."""
     told_nobody = "a secret of somebody"
-    event_bus.deliver(golden("ami-available", id="quiet", detail=detail, time="2020-01-01T00:00:00Z", x=told_nobody))
+    events.deliver(golden("ami-available", id="quiet", detail=detail, time="2020-01-01T00:00:00Z", x=told_nobody))
     functions.run_queued()
     runs = [run for run in functions.invocations() if told_nobody.encode() in run.payload]
     assert any(json.loads(run.payload)["detail"] == detail for run in runs)
@@ -148,7 +148,7 @@ def test_an_event_that_comes_twice_changes_nothing(cloud: Cloud) -> None:
     task = start_import(cloud, "exports/twice-1.0.ova")
     let_time_pass(cloud)
     run = event_run(task)
-    assert event_bus.deliver(json.loads(run.payload)) == 1
+    assert events.deliver(json.loads(run.payload)) == 1
     functions.run_queued()
     again = functions.invocations()[-1]
     assert json.loads(again.result.payload)["imageArn"] == json.loads(run.result.payload)["imageArn"]
@@ -270,7 +270,7 @@ def test_a_malformed_payload_names_every_problem(cloud: Cloud) -> None:
 
 def test_what_the_function_cannot_do_ends_in_the_queue_of_failures(cloud: Cloud) -> None:
     """After three tries the event and the error are kept for a person."""
-    event_bus.deliver(golden("ami-available", id="useless", detail={"State": "available"}))
+    events.deliver(golden("ami-available", id="useless", detail={"State": "available"}))
     functions.run_queued()
     (record,) = (each for each in messages(cloud, "Failures") if each["requestPayload"]["id"] == "useless")
     assert record["requestContext"]["approximateInvokeCount"] == 3
@@ -285,7 +285,7 @@ def test_an_event_that_cannot_be_delivered_ends_in_the_queue_of_events(cloud: Cl
     (statement,) = (each for each in statements if "AmiAvailable" in json.dumps(each))
     aws_lambda.remove_permission(FunctionName=name, StatementId=statement["Sid"])
     event = golden("ami-available")
-    assert event_bus.deliver(event) == 0
+    assert events.deliver(event) == 0
     assert messages(cloud, "Undelivered") == [event]
     aws_lambda.add_permission(
         FunctionName=name,

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from local import event_bus, functions, image_builder, vm_import
-from local.cloud import ACCOUNT, Cloud
+from local.aws import events, functions, image_builder, vm_import
+from local.aws.local_aws import ACCOUNT, Cloud
 from tests.conftest import REGION
 from tests.e2e.conftest import (
     STEPS,
@@ -47,7 +47,7 @@ def test_events_tell_sooner(cloud: Cloud, notices: Notices) -> None:
     for _ in range(STEPS):
         for service in (vm_import, image_builder):
             for event in service.advance(ACCOUNT, cloud.region) * 2:
-                event_bus.deliver(event)
+                events.deliver(event)
             functions.run_queued()
     before = notices(task)
     cloud.sweep()
@@ -122,7 +122,7 @@ def test_an_image_that_fails_is_told(cloud: Cloud, notices: Notices, status: str
     image.state = {"status": status} | ({"reason": "No space."} if status == "FAILED" else {})
     if by == "event":
         detail = {"state": image.state}
-        event_bus.deliver(golden("image-available", id=name, resources=[image.arn], detail=detail))
+        events.deliver(golden("image-available", id=name, resources=[image.arn], detail=detail))
         functions.run_queued()
     for _ in range(2):
         cloud.sweep()

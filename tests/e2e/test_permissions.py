@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from moto.kms.models import kms_backends
 
-from local import event_bus, functions, iam, image_builder
-from local.cloud import ACCOUNT, Cloud
-from local.iam import Need
+from local.aws import events, functions, iam, image_builder
+from local.aws.iam import Need
+from local.aws.local_aws import ACCOUNT, Cloud
 from tests.conftest import REGION
 from tests.e2e.conftest import golden, let_time_pass, messages, resource, start_import
 
@@ -42,7 +42,7 @@ def is_refused(cloud: Cloud) -> None:
 
 def fails_for_good(_: Cloud) -> None:
     """Send an event that is none."""
-    event_bus.deliver(golden("ami-available", detail={"State": "available"}))
+    events.deliver(golden("ami-available", detail={"State": "available"}))
     functions.run_queued()
 
 

@@ -11,10 +11,10 @@ import pytest
 from moto.sns.exceptions import InvalidParameterValue
 from moto.sns.models import sns_backends
 
-from local import event_bus, functions, image_builder, vm_import
-from local.cloud import ACCOUNT, Cloud
-from local.image_builder import ImageBuilderBackend, ImageBuilderError
-from local.vm_import import VmImportBackend
+from local.aws import events, functions, image_builder, vm_import
+from local.aws.image_builder import ImageBuilderBackend, ImageBuilderError
+from local.aws.local_aws import ACCOUNT, Cloud
+from local.aws.vm_import import VmImportBackend
 from tests.conftest import REGION
 from tests.e2e.conftest import (
     STEPS,
@@ -56,7 +56,7 @@ def ami_of(tasks: VmImportBackend, task: str) -> str:
 
 def send(event: Mapping[str, object]) -> dict[str, Any]:
     """Deliver an event by the deployed rules, let the function run, and return the last answer."""
-    assert event_bus.deliver(event) == 1
+    assert events.deliver(event) == 1
     functions.run_queued()
     return answer_of(functions.invocations()[-1])
 
@@ -296,7 +296,7 @@ def test_a_burst_of_events(cloud: Cloud, tasks: VmImportBackend, notices: Notice
     # What other tests left there.
     messages(cloud, "Failures")
     for image_id in [*(ami_of(tasks, task) for task in ours), *others]:
-        event_bus.deliver(ami_event(tasks, image_id))
+        events.deliver(ami_event(tasks, image_id))
     assert functions.run_queued() == 500
     runs = Counter(answer_of(run)["outcome"] for run in functions.invocations()[-500:])
     assert runs == {"REGISTERED": 5, "IGNORED": 495}

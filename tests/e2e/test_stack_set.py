@@ -16,8 +16,8 @@ from moto.core.base_backend import BackendDict
 from moto.kms.models import kms_backends
 from moto.sns.models import sns_backends
 
-from local.cloud import Cloud
-from local.iam import Need, allows
+from local.aws.iam import Need, allows
+from local.aws.local_aws import Cloud
 from tests.conftest import REGION, ROOT
 
 DOCUMENT = (ROOT / "docs" / "accounts.md").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from botocore.exceptions import ConnectionClosedError, ConnectTimeoutError, Read
 from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
 from moto.core.models import botocore_stubber
 
-from local import constraints
+from local.aws import constraints
 from vm_image_import.aws import CONNECT_TIMEOUT, READ_TIMEOUT
 
 REFUSALS: Final = {

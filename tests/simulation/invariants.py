@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from local.image_builder import Image
+from local.aws.image_builder import Image
 from tests.simulation.world import FAILURE, Import, World
 
 WORDS: Final = ("lost", "doubled", "wrong")

@@ -27,9 +27,9 @@ from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.utils import method_names_from_class
 from moto.moto_api._internal import mock_random
 
-from local import image_builder, vm_import
-from local.cloud import ACCOUNT
-from local.image_builder import ImageBuilderBackend
+from local.aws import image_builder, vm_import
+from local.aws.image_builder import ImageBuilderBackend
+from local.aws.local_aws import ACCOUNT
 from tests.simulation.faults import OVERTAKEN, KilledError, Network, Run
 
 REGION: Final = "us-east-1"

@@ -13,7 +13,7 @@ from botocore.validate import ParamValidator
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from local import constraints
+from local.aws import constraints
 from vm_image_import import aws
 from vm_image_import.derive import Derivation, derive, versions
 from vm_image_import.errors import RejectedError

@@ -31,7 +31,7 @@ from moto.moto_api._internal import mock_random
 from moto.s3.exceptions import MissingBucket
 from moto.s3.models import s3_backends
 
-from local import constraints
+from local.aws import constraints
 
 Event = dict[str, object]
 _Item = TypeVar("_Item")

@@ -17,7 +17,7 @@ from moto.iam.models import iam_backends
 from moto.sns.models import sns_backends
 from werkzeug.exceptions import HTTPException
 
-from local.image_builder import normalised
+from local.aws.image_builder import normalised
 
 Statement = Mapping[str, Any]
 

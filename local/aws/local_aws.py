@@ -13,7 +13,7 @@ import boto3
 from moto.core.base_backend import BackendDict
 from moto.server import ThreadedMotoServer
 
-from local import cloudformation, event_bus, functions, image_builder, vm_import
+from local.aws import cloudformation, events, functions, image_builder, vm_import
 
 ACCOUNT: Final = "123456789012"
 """moto's own."""
@@ -97,12 +97,12 @@ class Cloud:
         for service in (vm_import, image_builder):
             for event in service.advance(ACCOUNT, self.region):
                 if not self._loses(event):
-                    event_bus.deliver(event)
+                    events.deliver(event)
             functions.run_queued()
 
     def sweep(self) -> None:
         """Let the schedules fire once, and run what they start."""
-        event_bus.fire_schedules(ACCOUNT, self.region)
+        events.fire_schedules(ACCOUNT, self.region)
         functions.run_queued()
 
     def take_messages(self, queue_url: str) -> list[Any]:

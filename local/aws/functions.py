@@ -1,4 +1,4 @@
-"""Lambda functions that really run: what moto holds as deployed is executed by `local.lambda_runtime`.
+"""Lambda functions that really run: what moto holds as deployed is executed by `local.aws.lambda_runtime`.
 
 moto would start a Docker container per invocation. After `install`, `lambda:Invoke` runs the deployed zip in a warm
 environment instead, and asynchronous invocations wait in a queue until somebody calls `run_queued`.
@@ -29,8 +29,8 @@ from moto.cloudformation import parsing
 from moto.core.common_models import CloudFormationModel
 from moto.sqs.models import sqs_backends
 
-from local import iam
-from local.lambda_runtime import Configuration, ExecutionEnvironment, Result
+from local.aws import iam
+from local.aws.lambda_runtime import Configuration, ExecutionEnvironment, Result
 
 _LOG_TAIL = 4096
 
@@ -70,7 +70,7 @@ def find(arn: str) -> "Function | None":
     except UnknownFunctionException:
         return None
     if not isinstance(function, Function):
-        message = f"{arn} was created before local.functions.install()"
+        message = f"{arn} was created before local.aws.functions.install()"
         raise TypeError(message)
     return function
 

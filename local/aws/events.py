@@ -15,7 +15,7 @@ from moto.events.utils import EventMessageType, EventTemplateParser
 from moto.sqs.exceptions import QueueDoesNotExist
 from moto.sqs.models import Queue, sqs_backends
 
-from local import functions, iam
+from local.aws import functions, iam
 
 
 def deliver(event: Mapping[str, object]) -> int:

@@ -18,8 +18,8 @@ from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult, BaseResponse
 from moto.moto_api._internal import mock_random
 
-from local import constraints, vm_import
-from local.vm_import import Event
+from local.aws import constraints, vm_import
+from local.aws.vm_import import Event
 
 _SERVICE: Final = "imagebuilder"
 _URL: Final = r"https?://imagebuilder\.(.+)\.amazonaws\.com"

@@ -1,4 +1,4 @@
-"""Lambda functions that really run: what moto holds as deployed is executed by `local.lambda_runtime`.
+"""Lambda functions that really run: what moto holds as deployed is executed by `local.aws.lambda_runtime`.
 
 moto would start a Docker container per invocation. After `install`, `lambda:Invoke` runs the deployed zip in a warm
 environment instead, and asynchronous invocations wait in a queue until somebody calls `run_queued`.

@@ -86,7 +86,7 @@ def test_every_outcome_is_in_operations() -> None:
     """Whoever runs it finds each outcome once, and among the notices exactly those that people are told of."""
     told, others = (
         re.findall(r"^\| `([A-Z_]+)` \|", OPERATIONS.partition(title)[2].partition("\n## ")[0], re.MULTILINE)
-        for title in ("## Notices", "## Other outcomes")
+        for title in ("## Notifications", "## Other outcomes")
     )
     assert sorted([*told, *others]) == sorted(kind.value for kind in OutcomeKind)
     for kind in OutcomeKind:

@@ -15,11 +15,13 @@ from vm_image_import.derive import names
 from vm_image_import.derive.tags import PREFIX
 from vm_image_import.errors import ClientTokenReusedError, PermanentError, TransientError
 from vm_image_import.models import Ami, Disk, Image, ImageRequest, ImportBuild, ImportTask
+from vm_image_import.text import one_line
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
     from types_boto3_ec2.type_defs import DescribeImportImageTasksRequestTypeDef, ImageTypeDef, ImportImageTaskTypeDef
     from types_boto3_imagebuilder import ImagebuilderClient
+    from types_boto3_imagebuilder.type_defs import ImageStateTypeDef
     from types_boto3_sns import SNSClient
 
 _SESSION: Final = botocore.session.get_session()
@@ -63,6 +65,8 @@ _IMAGE_NOT_FOUND: Final = "ResourceNotFoundException"
 _PAGE_SIZE: Final = 25
 _MAX_PAGES: Final = 10
 """Beyond 250 versions the highest one may be missed while it is not AVAILABLE: its version then gets another build."""
+_MAX_REASON: Final = 4_000
+"""Characters; messages of components have up to 384,000 (API reference, `ComponentFailure`)."""
 _AMI_NOT_FOUND: Final = ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable")
 _TASK_NOT_FOUND: Final = "InvalidConversionTaskId"
 """The beginning of the code; EC2 also answers an empty list (both observed)."""
@@ -152,7 +156,7 @@ class ImageBuilder:
         return Image(
             arn,
             status=state.get("status", ""),
-            reason=state.get("reason"),
+            reason=_failure_reason(state),
             ami_id=next((ami.get("image") for ami in answer.get("outputResources", {}).get("amis", [])), None),
             tagged_task_id=answer.get("tags", {}).get(f"{PREFIX}task-id"),
         )
@@ -210,12 +214,16 @@ class Topic:
         self._arn = arn
 
     def publish(self, subject: str, message: str, outcome: str) -> None:
-        """Publish a notification, with `outcome` as message attribute. Raises TransientError or PermanentError."""
+        """Publish a message that has a form for each protocol, with `outcome` as message attribute.
+
+        Raises TransientError or PermanentError.
+        """
         with translate_errors():
             self._client.publish(
                 TopicArn=self._arn,
                 Subject=subject,
                 Message=message,
+                MessageStructure="json",
                 MessageAttributes={"outcome": {"DataType": "String", "StringValue": outcome}},
             )
 
@@ -240,6 +248,19 @@ def translate_errors() -> Iterator[None]:
         raise TransientError(str(error)) from error
     except BotoCoreError as error:
         raise PermanentError(str(error)) from error
+
+
+def _failure_reason(state: "ImageStateTypeDef") -> str | None:
+    """Return why an image failed: Image Builder's reason, and what its `failureContext` adds."""
+    context: Any = state.get("failureContext", {})
+    details = [
+        state.get("reason"),
+        context.get("imageStatus") and f"stage {context['imageStatus']}",
+        context.get("failedStep") and f"step {context['failedStep']}",
+        context.get("componentFailure", {}).get("errorMessage"),
+        context.get("distributionFailure", {}).get("errorMessage"),
+    ]
+    return one_line("; ".join(filter(None, details)), _MAX_REASON) or None
 
 
 def _code(error: ClientError) -> str:

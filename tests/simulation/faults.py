@@ -153,7 +153,8 @@ class Network:
 
     def _hear(self, request: AWSPreparedRequest) -> str:
         body = parse_qs(_text(request))
-        (text,) = body["Message"]
+        (message,) = body["Message"]
+        text: str = json.loads(message)["email"]
         (outcome,) = body["MessageAttributes.entry.1.Value.StringValue"]
         self.notices.append((outcome, text))
         return text

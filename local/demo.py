@@ -15,10 +15,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from infra.configuration import CONTEXT_KEY, Configuration
 from local.aws import functions
 from local.aws.local_aws import LocalAws
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
+_ASSEMBLY: Final = _ROOT / ".build/demo"
 _STACK: Final = "VmImageImport"
 _BUCKET: Final = "vm-exports"
 _STEPS: Final = 12
@@ -70,13 +72,15 @@ def main() -> int:
     """Run the demo and return its exit status."""
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print("Synthesising the stack with the CDK …")
-    synth = [str(_ROOT / "node_modules/.bin/cdk"), "synth", "--quiet"]
+    # Every key, and in a folder of its own: the settings in this checkout are for deployments.
+    context = f"{CONTEXT_KEY}={json.dumps(Configuration().as_context())}"
+    synth = [str(_ROOT / "node_modules/.bin/cdk"), "synth", "--quiet", "--output", str(_ASSEMBLY), "--context", context]
     if subprocess.run(synth, cwd=_ROOT, check=False).returncode:
         console.print("[red]The stack cannot be synthesised.")
         return 1
     console.print("Starting the local AWS and deploying to it …")
     with LocalAws() as cloud:
-        cloud.deploy(_ROOT / "cdk.out", _STACK)
+        cloud.deploy(_ASSEMBLY, _STACK)
         console.print(f"Importing {len(VMS)} VMs, and registering an AMI that is no import …")
         tasks = {_import(cloud, vm): vm for vm in VMS}
         cloud.lost |= {task for task, vm in tasks.items() if vm.event_lost}

@@ -199,6 +199,16 @@ def test_a_broken_network_is_transient(stub: StubServer, status: int) -> None:
         image_builder(stub.url, SHORT_TIMEOUT).import_vm_image(REQUEST)
 
 
+@pytest.mark.parametrize("body", [b"<<<", b"\xff\xfe", b"{", b"<a></b>"])
+def test_an_answer_that_cannot_be_parsed_is_transient(stub: StubServer, body: bytes) -> None:
+    """An answer that is neither XML nor JSON, as of a proxy, is a transient error."""
+    stub.body = body
+    with pytest.raises(TransientError):
+        ec2(stub.url).find_ami("ami-0abcdef1234567890")
+    with pytest.raises(TransientError):
+        image_builder(stub.url).import_vm_image(REQUEST)
+
+
 def test_a_server_that_cannot_be_reached_is_transient() -> None:
     """A refused connection is a transient error."""
     with pytest.raises(TransientError):

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import stat
 from importlib import metadata
 from pathlib import Path
 
@@ -82,3 +83,15 @@ def test_an_operation_that_does_not_exist_stops_the_build(
         bundle.build()
     assert installs
     assert not list((tmp_path / "build").iterdir())
+
+
+def test_the_umask_does_not_matter(installs: list[Path]) -> None:
+    """Under any umask, files of the bundle can be read by all, and folders can be entered by all."""
+    before = os.umask(0o077)
+    try:
+        folder, _ = bundle.build()
+    finally:
+        os.umask(before)
+    assert installs
+    modes = {(path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in (folder, *folder.rglob("*"))}
+    assert modes == {(True, 0o755), (False, 0o644)}

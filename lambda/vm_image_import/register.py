@@ -165,7 +165,7 @@ class Registrar:
         try:
             id_ = self._next_registration(task) if force else RegistrationId(task.id)
             if dry_run:
-                return self._show_request(task, ami, overrides, id_)
+                return self._dry_run(task, ami, overrides, id_)
             with self.clients.idempotency_store.claim(id_.key, self.invocation) as claim:
                 if claim.completed is None:
                     return self._import(claim, task, ami, overrides, id_)
@@ -177,8 +177,7 @@ class Registrar:
         except InvalidRecordError as error:
             return Outcome(OutcomeKind.REJECTED, task.id, reason=str(error), ami_id=ami.id, problem="record")
         self.send_pending_notification(task, id_, registration)
-        outcome = _registered(task, registration)
-        return replace(outcome, kind=OutcomeKind.ALREADY_REGISTERED, reason=_ALREADY_REGISTERED)
+        return _already_registered(task, registration)
 
     def _next_registration(self, task: ImportTask) -> RegistrationId:
         """Return the registration that a forced invocation makes: its own where Lambda retries it, else the next one.
@@ -195,7 +194,10 @@ class Registrar:
             raise RejectedError({"force": _TOO_MANY.format(MAX_REGISTRATIONS)})
         return RegistrationId(task.id, number)
 
-    def _show_request(self, task: ImportTask, ami: Ami, overrides: Overrides, id_: RegistrationId) -> Outcome:
+    def _dry_run(self, task: ImportTask, ami: Ami, overrides: Overrides, id_: RegistrationId) -> Outcome:
+        """Return what would be requested, if anything. Raises RejectedError and InvalidRecordError."""
+        if record := self.clients.idempotency_store.get_completed([id_.key]).get(id_.key):
+            return _already_registered(task, parse_registration(id_, record))
         name, version = identify(task, ami, overrides, self.clients.settings)
         if version is None:
             version = DerivedValue(self._versions.show(id_, name.value), _NEXT_VERSION)
@@ -302,3 +304,8 @@ class Registrar:
 
 def _registered(task: ImportTask, registration: Registration) -> Outcome:
     return Outcome(OutcomeKind.REGISTERED, task.id, image_arn=registration.arn, ami_id=registration.ami_id, task=task)
+
+
+def _already_registered(task: ImportTask, registration: Registration) -> Outcome:
+    outcome = _registered(task, registration)
+    return replace(outcome, kind=OutcomeKind.ALREADY_REGISTERED, reason=_ALREADY_REGISTERED)

@@ -13,7 +13,8 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from local.aws import image_builder, vm_import
+from local.aws import common, image_builder, vm_import
+from local.aws.common import Event
 from local.aws.constraints import check, message
 from tests.conftest import ACCOUNT, REGION, client
 
@@ -42,7 +43,7 @@ def finish_imports() -> None:
         vm_import.advance(ACCOUNT, REGION)
 
 
-def advance() -> list[vm_import.Event]:
+def advance() -> list[Event]:
     """Bring every image to where its task is."""
     return image_builder.advance(ACCOUNT, REGION)
 
@@ -75,10 +76,10 @@ def error_of(error: pytest.ExceptionInfo[ClientError]) -> tuple[str, int]:
     return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_an_image_starts_pending(monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer has the full build version ARN; the image waits for its import task."""
-    monkeypatch.setattr(vm_import, "clock", lambda: datetime(2026, 11, 23, 10, 15, tzinfo=UTC))
+    monkeypatch.setattr(common, "clock", lambda: datetime(2026, 11, 23, 10, 15, tzinfo=UTC))
     optional = {
         "osVersion": "Ubuntu 22.04",
         "tags": {"team": "web"},
@@ -104,10 +105,10 @@ def test_an_image_starts_pending(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_an_image_becomes_available_with_its_task(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once the task is completed, and not before, the image has the task's AMI and an event says so, once."""
-    monkeypatch.setattr(vm_import, "clock", lambda: datetime(2026, 11, 23, 10, 20, 56, tzinfo=UTC))
+    monkeypatch.setattr(common, "clock", lambda: datetime(2026, 11, 23, 10, 20, 56, tzinfo=UTC))
     task_id = start_import()
     arn = register(task_id)
     for _ in range(7):
@@ -137,13 +138,13 @@ def test_an_image_becomes_available_with_its_task(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("end", ["failed", "cancelled", "vanished"])
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_an_image_fails_with_its_task(end: str) -> None:
     """A task that fails, is cancelled or vanishes makes the image FAILED, with the task's reason and an event."""
     task_id = start_import(**{"status-message": "ClientError: Unsupported kernel version 4.15.0"})
     arn = register(task_id)
     if end == "vanished":
-        vm_import.backends[ACCOUNT][REGION].forget(task_id)
+        vm_import.backends[ACCOUNT][REGION].expire(task_id)
     elif end == "cancelled":
         client("ec2").cancel_import_task(ImportTaskId=task_id)
     finish_imports()
@@ -187,7 +188,7 @@ def test_an_image_fails_with_its_task(end: str) -> None:
         ({"tags": {"key": "x" * 257}}, "at 'tags' .* Map value must satisfy .* less than or equal to 256"),
     ],
 )
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_constraints_only_the_service_checks(change: dict[str, Any], constraint: str) -> None:
     """What boto3 lets through and AWS does not is a modelled error that names the parameter, and makes no image."""
     imagebuilder = client("imagebuilder")
@@ -260,7 +261,7 @@ def test_all_problems_at_once() -> None:
         {"platform": "macOS"},
     ],
 )
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_what_just_fits(change: dict[str, Any]) -> None:
     """Values at a limit are accepted and come back as they were sent."""
     arn = register(start_import(), **change)
@@ -270,7 +271,7 @@ def test_what_just_fits(change: dict[str, Any]) -> None:
     }
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_names_that_are_the_same() -> None:
     """Case, spaces and underscores do not distinguish names, so builds are counted over all of them."""
     task_id = start_import()
@@ -282,7 +283,7 @@ def test_names_that_are_the_same() -> None:
     assert get(f"{ARN}/web-server/1.4.2/1")["name"] == "Web Server"
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_client_token() -> None:
     """The same token gets the original answer and runs nothing; with other parameters it is an error."""
     imagebuilder = client("imagebuilder")
@@ -297,7 +298,7 @@ def test_client_token() -> None:
 
 
 @pytest.mark.parametrize("gone", ["unknown", "failed"])
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_tasks_that_cannot_be_imported(gone: str) -> None:
     """It is not documented what such a task does: an error at once, or an image that fails later. Both can be had."""
     task_id = REQUEST["vmImportTaskId"]
@@ -314,7 +315,7 @@ def test_tasks_that_cannot_be_imported(gone: str) -> None:
     assert get(arn)["state"]["status"] == "FAILED"
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_unknown_images() -> None:
     """An ARN that names nothing is not found, one that is no ARN is refused."""
     imagebuilder = client("imagebuilder")
@@ -338,7 +339,7 @@ def test_unknown_images() -> None:
     assert error_of(refused) == ("InvalidParameterException", 400)
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_x_is_the_highest_available() -> None:
     """An ARN with x.x.x means the last build of the highest version that is AVAILABLE; 10 is more than 9."""
     for version in ("1.9.0", "1.10.0", "1.10.0", "1.2.0"):
@@ -349,7 +350,7 @@ def test_x_is_the_highest_available() -> None:
         assert get(f"{ARN}/web-server/{wanted}")["version"] == version
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_list_images() -> None:
     """ListImages has one entry a version, without the build, and only the caller's own."""
     task_id = start_import()
@@ -384,7 +385,7 @@ def test_list_images() -> None:
         ({"type": ["AMI"]}, ["1.0.0", "2.0.0", "3.0.0"]),
     ],
 )
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_filters(filters: dict[str, list[str]], versions: list[str]) -> None:
     """An image has to pass every filter, with any of its values."""
     task_id = start_import()
@@ -407,7 +408,7 @@ def test_filters(filters: dict[str, list[str]], versions: list[str]) -> None:
         ({"nextToken": "nonsense"}, "InvalidPaginationTokenException"),
     ],
 )
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_refused_lists(request_: dict[str, Any], code: str) -> None:
     """A list that AWS would refuse is an error, not an empty list."""
     with pytest.raises(ClientError) as error:
@@ -415,7 +416,7 @@ def test_refused_lists(request_: dict[str, Any], code: str) -> None:
     assert error_of(error) == (code, 400)
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_pages() -> None:
     """Pages have 25 entries unless fewer are asked for, and together they have everything once."""
     task_id = start_import()
@@ -429,7 +430,7 @@ def test_pages() -> None:
         assert [image["version"] for page in pages for image in page["imageVersionList"]] == everything
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_list_image_build_versions() -> None:
     """ListImageBuildVersions has every build of a version with its state, its tags and what it put out."""
     first = available(tags={"team": "web"})
@@ -448,7 +449,7 @@ def test_list_image_build_versions() -> None:
     assert "nextToken" not in rest
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_tags() -> None:
     """Tags can be added, replaced and removed, as long as there are at most 50."""
     imagebuilder = client("imagebuilder")
@@ -465,7 +466,7 @@ def test_tags() -> None:
     assert imagebuilder.list_tags_for_resource(resourceArn=arn)["tags"] == expected
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_regions_are_apart() -> None:
     """An image, and the task it is made from, belong to one Region; every Region of EC2 has Image Builder."""
     task_id = start_import()
@@ -485,12 +486,12 @@ def test_moto_resets_it() -> None:
             assert register(start_import(), clientToken="token") == f"{ARN}/web-server/1.4.2/1"
 
 
-def test_the_aws_command_line(moto_server: str) -> None:
+def test_the_aws_command_line(endpoint_url: str) -> None:
     """The real command line can import a VM, look at the image, list and tag it, and is told what is wrong."""
     task_id = start_import()
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "awscli", "--endpoint-url", moto_server, "--output", "json", "imagebuilder"]
+        command = [sys.executable, "-m", "awscli", "--endpoint-url", endpoint_url, "--output", "json", "imagebuilder"]
         return subprocess.run([*command, *arguments], check=False, capture_output=True, text=True)
 
     request = ("--name", "Web Server", "--semantic-version", "1.4.2", "--platform", "Linux")

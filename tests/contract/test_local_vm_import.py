@@ -13,7 +13,8 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from local.aws import vm_import
+from local.aws import common, vm_import
+from local.aws.common import Event
 from tests.conftest import ACCOUNT, REGION, client
 
 BUCKET = "vm-exports"
@@ -37,7 +38,7 @@ def start(*disks: dict[str, Any], **request: object) -> str:
     return task_id
 
 
-def advance(times: int = 1) -> list[vm_import.Event]:
+def advance(times: int = 1) -> list[Event]:
     """Take every task some steps along and return all events."""
     return [event for _ in range(times) for event in vm_import.advance(ACCOUNT, REGION)]
 
@@ -58,7 +59,7 @@ def error_code(error: pytest.ExceptionInfo[ClientError]) -> str:
     return error.value.response["Error"]["Code"]
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_a_new_task_is_pending() -> None:
     """The answer to ImportImage repeats the request and says that nothing has happened yet."""
     disk = upload(UBUNTU)
@@ -81,7 +82,7 @@ def test_a_new_task_is_pending() -> None:
     assert describe(task_id) == {**answer, "BootMode": "uefi"}
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_a_task_goes_through_every_step() -> None:
     """Each advance is one step with a message of its own and more progress, and the last one completes the task."""
     task_id = start(upload(UBUNTU))
@@ -97,7 +98,7 @@ def test_a_task_goes_through_every_step() -> None:
     assert describe(task_id)["Status"] == "completed"
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_a_completed_task_has_an_ami() -> None:
     """A completed task names AMI and snapshot, tells what was found on the disk, and leaves out what is not known."""
     disk = upload(UBUNTU)
@@ -133,7 +134,7 @@ def test_a_completed_task_has_an_ami() -> None:
     assert not {"Platform", "BootMode", "SourceImageId"} & image.keys()
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_the_ami_of_a_windows_machine() -> None:
     """Windows is a platform that the AMI names; what the request says of the machine counts, and reaches the AMI."""
     start(upload({"platform": "Windows", "architecture": "x86_64"}), Architecture="i386", BootMode="legacy-bios")
@@ -143,7 +144,7 @@ def test_the_ami_of_a_windows_machine() -> None:
     assert (image["Architecture"], image["BootMode"]) == ("i386", "legacy-bios")
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_an_unknown_machine() -> None:
     """A disk that does not tell what it holds makes a task without a platform and an AMI without a system."""
     task_id = start(upload({}))
@@ -154,7 +155,7 @@ def test_an_unknown_machine() -> None:
     assert image["Description"] == "AWS-VMImport service"
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_tags_of_the_task_stay_with_the_task() -> None:
     """Neither the AMI nor its snapshot get the task's tags."""
     task_id = start(upload(UBUNTU), TagSpecifications=TASK_TAGS)
@@ -166,7 +167,7 @@ def test_tags_of_the_task_stay_with_the_task() -> None:
     assert not snapshot.get("Tags")
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_tags_of_a_task_can_be_changed() -> None:
     """CreateTags and DeleteTags work on an import task, at any time."""
     task_id = start(upload(UBUNTU), TagSpecifications=TASK_TAGS)
@@ -178,7 +179,7 @@ def test_tags_of_a_task_can_be_changed() -> None:
     assert tag["ResourceId"] == task_id
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_several_disks_make_several_snapshots() -> None:
     """Every disk of a machine has its own snapshot and device; the first disk that says something is believed."""
     disks = [upload({}, "root.vmdk"), upload(UBUNTU, "data.vmdk")]
@@ -200,7 +201,7 @@ def test_several_disks_make_several_snapshots() -> None:
         (f"https://s3.us-east-1.amazonaws.com/{BUCKET}/my%20disk.ova", "my disk.ova"),
     ],
 )
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_disks_by_url(url: str, key: str) -> None:
     """A disk can be named by any form of its URL in S3, https ones percent-encoded, and the task repeats it."""
     upload(UBUNTU, key)
@@ -210,7 +211,7 @@ def test_disks_by_url(url: str, key: str) -> None:
     assert describe(task_id)["SnapshotDetails"][0]["Url"] == url
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_a_disk_that_is_a_snapshot() -> None:
     """A snapshot that exists can be a disk."""
     ec2 = client("ec2")
@@ -231,7 +232,7 @@ def test_a_disk_that_is_a_snapshot() -> None:
     ],
     ids=["key", "bucket", "url", "snapshot"],
 )
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_an_unreadable_disk_fails_the_task_not_the_request(disk: dict[str, Any]) -> None:
     """EC2 takes the request; the task then fails for a disk that it cannot read."""
     readable = upload(UBUNTU)
@@ -245,7 +246,7 @@ def test_an_unreadable_disk_fails_the_task_not_the_request(disk: dict[str, Any])
     assert "Progress" not in task
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_a_failing_import() -> None:
     """A task fails half way, with the disk's message verbatim and its snapshots completed, and makes no AMI."""
     message = "ClientError: Unsupported kernel version 4.15.0-1021-aws"
@@ -259,7 +260,7 @@ def test_a_failing_import() -> None:
     assert own_images() == []
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_cancelling() -> None:
     """A cancelled task is deleting at once, then deleted, and only its message says that it was cancelled."""
     task_id = start(upload(UBUNTU))
@@ -271,7 +272,7 @@ def test_cancelling() -> None:
     assert (task["Status"], task["StatusMessage"]) == ("deleted", "Import task cancelled: wrong disk")
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_cancelling_too_late() -> None:
     """What is finished, or not known, cannot be cancelled."""
     task_id = start(upload(UBUNTU))
@@ -302,7 +303,7 @@ def test_cancelling_too_late() -> None:
         ({"DiskContainers": [{"Url": "s3://b/k"}], "DryRun": True}, "DryRunOperation"),
     ],
 )
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_refused_requests(request_: dict[str, Any], code: str) -> None:
     """A request that cannot make a task is an error with EC2's code, and leaves no task."""
     with pytest.raises(ClientError) as error:
@@ -311,7 +312,7 @@ def test_refused_requests(request_: dict[str, Any], code: str) -> None:
     assert client("ec2").describe_import_image_tasks()["ImportImageTasks"] == []
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_client_token() -> None:
     """The same token with the same request is the same task; with another request it is an error."""
     disk = upload(UBUNTU)
@@ -323,7 +324,7 @@ def test_client_token() -> None:
     assert error_code(error) == "IdempotentParameterMismatch"
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_filter_by_state() -> None:
     """The only filter is the task's state."""
     done, failed = start(upload(UBUNTU)), start({"Url": "s3://no-such-bucket/disk.ova"})
@@ -350,7 +351,7 @@ def test_filter_by_state() -> None:
         {"MaxResults": 0},
     ],
 )
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_refused_descriptions(request_: dict[str, Any]) -> None:
     """A filter or a state that EC2 does not have is an error, not an empty list."""
     with pytest.raises(ClientError) as error:
@@ -358,7 +359,7 @@ def test_refused_descriptions(request_: dict[str, Any]) -> None:
     assert error_code(error) == "InvalidParameterValue"
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_paging() -> None:
     """Pages follow each other until all tasks were listed once; a token of nobody's is an error."""
     started = [start({"Url": "s3://no-such-bucket/disk.ova"}) for _ in range(5)]
@@ -371,7 +372,7 @@ def test_paging() -> None:
         assert error_code(error) == "InvalidNextToken"
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_unknown_tasks_are_an_error_or_missing() -> None:
     """EC2 was seen to answer an id it does not know with an error and with nothing: both can be had."""
     for task_id, code in {
@@ -386,17 +387,17 @@ def test_unknown_tasks_are_an_error_or_missing() -> None:
         assert client("ec2").describe_import_image_tasks(ImportTaskIds=[task_id])["ImportImageTasks"] == []
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_tasks_are_listed_for_seven_days(monkeypatch: pytest.MonkeyPatch) -> None:
     """A task that ended is listed for 7 days, one that is active for ever."""
     now = datetime(2026, 11, 23, 10, 15, tzinfo=UTC)
-    monkeypatch.setattr(vm_import, "clock", lambda: now)
+    monkeypatch.setattr(common, "clock", lambda: now)
     start(upload(UBUNTU))
     advance(8)
     active = start(upload(UBUNTU))
 
     def listed(age: timedelta) -> list[str]:
-        monkeypatch.setattr(vm_import, "clock", lambda: now + age)
+        monkeypatch.setattr(common, "clock", lambda: now + age)
         advance()
         return [task["ImportTaskId"] for task in client("ec2").describe_import_image_tasks()["ImportImageTasks"]]
 
@@ -404,18 +405,18 @@ def test_tasks_are_listed_for_seven_days(monkeypatch: pytest.MonkeyPatch) -> Non
     assert listed(timedelta(days=7)) == [active]
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_forgotten_tasks() -> None:
     """A test can drop a task without waiting for its 7 days."""
     task_id = start(upload(UBUNTU))
-    vm_import.backends[ACCOUNT][REGION].forget(task_id)
+    vm_import.backends[ACCOUNT][REGION].expire(task_id)
     assert client("ec2").describe_import_image_tasks()["ImportImageTasks"] == []
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_the_event_of_an_ami(monkeypatch: pytest.MonkeyPatch) -> None:
     """The event has the shape that AWS documents, with nothing in it that tells an import from any other AMI."""
-    monkeypatch.setattr(vm_import, "clock", lambda: datetime(2026, 11, 23, 10, 15, tzinfo=UTC))
+    monkeypatch.setattr(common, "clock", lambda: datetime(2026, 11, 23, 10, 15, tzinfo=UTC))
     start(upload(UBUNTU))
     (event,) = advance(8)
     (image,) = own_images()
@@ -440,7 +441,7 @@ def test_the_event_of_an_ami(monkeypatch: pytest.MonkeyPatch) -> None:
     assert image["CreationDate"] == "2026-11-23T10:15:00.000Z"
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_every_ami_is_announced_once() -> None:
     """Whatever made an AMI, there is one event with an id of its own when it becomes available, also after a pause."""
     ec2 = client("ec2")
@@ -469,7 +470,7 @@ def test_public_amis_are_not_announced(monkeypatch: pytest.MonkeyPatch) -> None:
         assert advance() == []
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_copies_name_their_source() -> None:
     """DescribeImages tells a copy from an original."""
     ec2 = client("ec2")
@@ -481,7 +482,7 @@ def test_copies_name_their_source() -> None:
     assert "SourceImageId" not in own_images()[0]
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_regions_are_apart() -> None:
     """Tasks, and the steps they go, belong to one Region."""
     task_id = start(upload(UBUNTU))
@@ -503,12 +504,12 @@ def test_moto_resets_it() -> None:
             assert [copy.get("SourceImageId") for copy in own_images()] == [None, image]
 
 
-def test_the_aws_command_line(moto_server: str) -> None:
+def test_the_aws_command_line(endpoint_url: str) -> None:
     """The real command line can start an import, list it and cancel it."""
     upload(UBUNTU)
 
     def aws(*arguments: str) -> dict[str, Any]:
-        command = [sys.executable, "-m", "awscli", "--endpoint-url", moto_server, "--output", "json", "ec2"]
+        command = [sys.executable, "-m", "awscli", "--endpoint-url", endpoint_url, "--output", "json", "ec2"]
         done = subprocess.run([*command, *arguments], check=True, capture_output=True, text=True)
         return dict(json.loads(done.stdout))
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from aws_cdk import App, Environment
 
-from infra.checks import check
+from infra.checks import add_checks
 from infra.configuration import CONTEXT_KEY, Configuration
 from infra.stack import VmImageImportStack
 
-# The command line passes this context on; without it the same template has to come out.
+# The CDK command line passes this context. Without the command line the template must be the same.
 context = json.loads(Path(__file__).with_name("cdk.json").read_text(encoding="utf-8"))["context"]
 
 app = App(context=context)
@@ -18,5 +18,5 @@ if regions := Configuration.from_context(app.node.try_get_context(CONTEXT_KEY)).
         VmImageImportStack(app, f"VmImageImport-{region}", env=Environment(region=region))
 else:
     VmImageImportStack(app, "VmImageImport")
-check(app)
+add_checks(app)
 app.synth()

@@ -19,11 +19,11 @@ _LAMBDA: Final = _ROOT / "lambda"
 _LOCK: Final = _LAMBDA / "requirements.txt"
 _PACKAGE: Final = "vm_image_import"
 _BUILD: Final = _ROOT / ".build"
-_RECIPE: Final = (_LOCK, *(Path(__file__).with_name(name) for name in ("bundle.py", "operations.py", "prune.py")))
-"""What the dependencies are made from, and by."""
+_CACHE_INPUTS: Final = (_LOCK, *(Path(__file__).with_name(name) for name in ("bundle.py", "operations.py", "prune.py")))
+"""What the dependencies are made from, and by which code."""
 
-_NEVER_RUNS: Final = (
-    # Command lines, types, and what pip notes about a package: no package here reads its own.
+_EXCLUDED: Final = (
+    # Command lines, types, and pip's metadata: no package here reads its own.
     *("bin", "*.dist-info", "**/*.pyi", "**/py.typed"),
     "aws_lambda_powertools/event_handler",
     *(
@@ -34,18 +34,18 @@ _NEVER_RUNS: Final = (
         )
     ),
     *("dateutil/zoneinfo", "s3transfer", "urllib3/contrib/emscripten"),
-    # HTTP/2 that nobody switches on. It looks for a package's version, at every start; what is used lies beside it.
+    # HTTP/2 is off. Its __init__ looks up the version of a package at every start; the modules beside it are used.
     "urllib3/http2/__init__.py",
 )
-_ALL_OF: Final[Mapping[str, Mapping[str, str | None]]] = {
-    # Powertools' idempotency imports it only to make a client, but is given one, and for `boto3.dynamodb.types`.
+_STUBBED: Final[Mapping[str, Mapping[str, str | None]]] = {
+    # Powertools Idempotency imports it for `boto3.dynamodb.types`, and to make a client, which it is given here.
     "boto3": {
         "__init__.py": "from botocore import __version__\n",
         "compat.py": "import collections.abc as collections_abc\n",
         "dynamodb/__init__.py": "",
         "dynamodb/types.py": None,
     },
-    # Writes the documentation of every method, for who asks a client for `help`. Here nobody does.
+    # It writes the documentation of every method, for `help(client)`.
     "botocore/docs": {
         "__init__.py": "",
         "docstring.py": (
@@ -56,22 +56,29 @@ _ALL_OF: Final[Mapping[str, Mapping[str, str | None]]] = {
         ),
         "utils.py": None,
     },
-    # What Powertools has of it is part of the function's Python.
-    "typing_extensions.py": {"": "from typing import NotRequired\nfrom warnings import deprecated\n"},
+    # What Powertools uses of it is part of the function's Python. The demo and the tests run the bundle on older ones.
+    "typing_extensions.py": {
+        "": (
+            "from typing import NotRequired\n\n"
+            "try:\n"
+            "    from warnings import deprecated\n"
+            "except ImportError:\n\n"
+            "    def deprecated(message, **options):\n"
+            "        return lambda decorated: decorated\n"
+        )
+    },
 }
-"""All that stays of packages that are imported whole for next to nothing: as it is (None), or with this content.
+"""The files that replace a package of which little is used: unchanged (None), or with this content.
 
-A package of one file has one part, without a name of its own.
-
-A registration imports close to 90 modules less for it.
+A package of one file has one entry with an empty name. A registration imports close to 90 modules less.
 """
 
 
 def build() -> tuple[Path, bool]:
     """Return the folder of the bundle, and whether it has bytecode.
 
-    Without a Python of the function's version there can be no bytecode that the function would use. The folder is
-    named after what it is made of, so that nothing is built twice.
+    Without a Python of the function's version there is no bytecode, since the function ignores any other. The name of
+    the folder is a hash of what it is made of, so that nothing is built twice.
 
     Raises subprocess.CalledProcessError where pip cannot install what the lock names, and UnknownOperationError where
     botocore does not know an operation that the function uses.
@@ -85,10 +92,10 @@ def build() -> tuple[Path, bool]:
         if python:
             compile_all(folder, folder, python)
 
-    dependencies = _once("dependencies", [path.read_bytes() for path in _RECIPE], python, make_dependencies)
+    dependencies = _cached("dependencies", [path.read_bytes() for path in _CACHE_INPUTS], python, make_dependencies)
 
     def assemble(folder: Path) -> None:
-        # Links, not copies: of the hundreds of files none is ever changed.
+        # Hard links: none of these files is ever changed.
         shutil.copytree(dependencies, folder, copy_function=os.link, dirs_exist_ok=True)
         for path in source:
             target = folder / path.relative_to(_LAMBDA)
@@ -98,11 +105,11 @@ def build() -> tuple[Path, bool]:
             compile_all(folder / _PACKAGE, folder, python)
 
     content = [part for path in source for part in (path.relative_to(_LAMBDA).as_posix().encode(), path.read_bytes())]
-    return _once("bundle", [dependencies.name.encode(), *content], python, assemble), python is not None
+    return _cached("bundle", [dependencies.name.encode(), *content], python, assemble), python is not None
 
 
-def _once(kind: str, content: Iterable[bytes], python: str | None, fill: Callable[[Path], None]) -> Path:
-    """Return the folder of that content; fill it first where it is not there."""
+def _cached(kind: str, content: Iterable[bytes], python: str | None, fill: Callable[[Path], None]) -> Path:
+    """Return the cached folder of this content; make it first where it is missing."""
     digest = hashlib.sha256(b"bytecode" if python else b"source")
     for part in content:
         digest.update(len(part).to_bytes(8) + part)
@@ -117,7 +124,7 @@ def _once(kind: str, content: Iterable[bytes], python: str | None, fill: Callabl
         try:
             new.rename(folder)
         except OSError:
-            # Another process was faster with the same content.
+            # Another process has made the same folder meanwhile.
             if not folder.exists():
                 raise
     return folder
@@ -130,7 +137,7 @@ def install(folder: Path) -> None:
         [
             *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
             *("--target", str(folder), "--requirement", str(_LOCK), "--require-hashes"),
-            # Wheels for the function's machine, not for this one.
+            # Wheels for the function's platform.
             *("--only-binary=:all:", "--implementation=cp", "--python-version={}.{}".format(*FUNCTION_PYTHON)),
             *platforms,
             "--no-compile",
@@ -141,9 +148,9 @@ def install(folder: Path) -> None:
 
 def _reduce(folder: Path) -> None:
     """Remove what the function never runs from its dependencies. Raises UnknownOperationError."""
-    for path in [path for pattern in _NEVER_RUNS for path in folder.glob(pattern)]:
+    for path in [path for pattern in _EXCLUDED for path in folder.glob(pattern)]:
         _remove(path)
-    for package, kept in _ALL_OF.items():
+    for package, kept in _STUBBED.items():
         whole = (folder / package).rename(folder / "whole")
         for name, content in kept.items():
             target = folder / package / name
@@ -168,8 +175,8 @@ def compile_all(folder: Path, root: Path, python: str, checked: str = "unchecked
     subprocess.run(
         [
             *(python, "-m", "compileall", "-q"),
-            # The CDK dates every file 1980, so bytecode that is checked by date would be stale, and Lambda's code
-            # folder is read-only: it would be compiled anew at every cold start.
+            # The CDK dates every file 1980, so bytecode that is checked by date is stale, and Lambda's code folder is
+            # read-only: every cold start would compile all files.
             *("--invalidation-mode", checked),
             # Tracebacks name the path on Lambda, and the content is the same wherever it is built.
             *("-s", str(root), "-p", "/var/task", str(folder)),

@@ -7,8 +7,8 @@ from cdk_nag import AwsSolutionsChecks, ServerlessChecks
 from constructs import IConstruct
 
 
-def check(app: App) -> None:
-    """Let the synthesis of `app` fail for every finding that is not acknowledged."""
+def add_checks(app: App) -> None:
+    """Add the checks to the synthesis of `app`: it fails for every finding that is not acknowledged."""
     Validations.of(app).add_plugins(AwsSolutionsChecks(app, verbose=True), ServerlessChecks(app, verbose=True))
 
 
@@ -25,8 +25,8 @@ def acknowledge(construct: IConstruct, reasons: Mapping[str, str]) -> None:
             Validations.of(resource).acknowledge(Acknowledgment(id=finding, reason=reason))
 
 
-def as_reported(stack: Stack, arn: str) -> str:
-    """Return an ARN of `stack` as a finding names it: with `<AWS::Region>` and the like for what is not known yet."""
+def nag_resource(stack: Stack, arn: str) -> str:
+    """Return an ARN of `stack` as cdk-nag names it in a finding: with `<AWS::Region>` and the like for tokens."""
     for value, parameter in (
         (stack.partition, "AWS::Partition"),
         (stack.region, "AWS::Region"),

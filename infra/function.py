@@ -1,4 +1,4 @@
-"""The function, its log group, and the queue of the invocations that failed."""
+"""The function, its log group, and the dead-letter queue of the invocations that failed."""
 
 from typing import Final, cast
 
@@ -12,8 +12,8 @@ from constructs import Construct
 from infra import bundle
 from infra.checks import acknowledge
 from infra.configuration import Configuration
-from infra.evidence import evidence_queue
-from infra.notices import Notices
+from infra.dead_letter_queue import dead_letter_queue
+from infra.notifications import Notifications
 from infra.role import function_role
 
 NAMESPACE: Final = "VmImageImport"
@@ -21,13 +21,13 @@ NAMESPACE: Final = "VmImageImport"
 SERVICE: Final = "vm-image-import"
 """The value of their only dimension, `service`."""
 
-_RUNTIME: Final = "A supported runtime. A newer one comes together with its bytecode and its test runs."
+_RUNTIME: Final = "A supported runtime. The bundle has bytecode for it, and the tests run on it."
 
-_NOT_TRACED: Final = "Who wants traces configures them: the log tells the story of each import without."
+_NOT_TRACED: Final = "Off by default; the log is enough to follow an import."
 
 
 class ImportFunction(Construct):
-    """The function that registers imports, ready to be invoked by hand and by triggers."""
+    """The function that registers imports. It can be invoked manually; `Triggers` invoke it automatically."""
 
     def __init__(
         self,
@@ -36,22 +36,22 @@ class ImportFunction(Construct):
         *,
         configuration: Configuration,
         table: dynamodb.ITable,
-        notices: Notices,
+        notifications: Notifications,
         code: lambda_.Code | None = None,
     ) -> None:
-        """Create it. `code` stands in for the bundle."""
+        """Create it. `code` replaces the bundle, for tests."""
         super().__init__(scope, id_)
-        self.failures = evidence_queue(self, "Failures")
-        # What is registered is told by the images themselves: the log need not outlive the stack.
+        self.dead_letter_queue = dead_letter_queue(self, "FunctionDlq")
+        # The images themselves show what was registered, so the log need not outlive the stack.
         self.log_group = logs.LogGroup(self, "Logs", removal_policy=RemovalPolicy.DESTROY)
-        # The class takes a name for each of CloudWatch's numbers of days; the resource takes the number.
+        # The L2 construct takes an enum of days; the resource takes the number.
         cast("logs.CfnLogGroup", self.log_group.node.default_child).retention_in_days = configuration.log_retention_days
         role = function_role(
             self,
             log_group=self.log_group,
-            failures=self.failures,
+            dead_letter_queue=self.dead_letter_queue,
             table=table,
-            notices=notices,
+            notifications=notifications,
             configuration=configuration,
         )
         self.function = lambda_.Function(
@@ -62,14 +62,14 @@ class ImportFunction(Construct):
             handler="vm_image_import.handler.handler",
             runtime=lambda_.Runtime.PYTHON_3_13,
             architecture=lambda_.Architecture.ARM_64,
-            # A run needs less than 100 MB, but the share of the CPU grows with the memory.
+            # An invocation needs less than 100 MB, but its share of the CPU grows with the memory.
             memory_size=256,
-            # A sweep over a thousand new imports takes minutes; it stops in time, and the next one goes on.
+            # A sweep over a thousand new imports takes minutes. It stops in time, and the next one continues.
             timeout=Duration.minutes(5),
             reserved_concurrent_executions=configuration.reserved_concurrency,
             role=role.without_policy_updates(),
             log_group=self.log_group,
-            # Lambda's own segments: the X-Ray SDK, which adds the calls, would cost every start, and ends in 2027.
+            # Lambda's own segments. The X-Ray SDK, which adds the calls, slows every start, and ends in 2027.
             tracing=lambda_.Tracing.ACTIVE if configuration.tracing else lambda_.Tracing.DISABLED,
             logging_format=lambda_.LoggingFormat.JSON,
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
@@ -78,24 +78,24 @@ class ImportFunction(Construct):
                 "POWERTOOLS_SERVICE_NAME": SERVICE,
                 "POWERTOOLS_METRICS_NAMESPACE": NAMESPACE,
                 "TABLE_NAME": table.table_name,
-                "TOPIC_ARN": notices.topic.topic_arn,
+                "TOPIC_ARN": notifications.topic.topic_arn,
                 **configuration.function_environment(),
             },
-            # After 1 and 2 minutes: enough for what passes by itself, such as an AMI that EC2 does not show yet.
+            # After 1 and 2 minutes: enough for transient errors, such as an AMI that EC2 does not show yet.
             retry_attempts=2,
-            # Lambda's longest: where the account is out of concurrency for hours, an event late is better than none.
+            # Lambda's longest: where the account has no concurrency for hours, events are late and not lost.
             max_event_age=Duration.hours(6),
-            # The event and the error, kept for a person; the sweep does what the event did not lead to.
-            on_failure=destinations.SqsDestination(self.failures),
+            # It gets the event and the error. The sweep does the work of the event.
+            on_failure=destinations.SqsDestination(self.dead_letter_queue),
         )
         acknowledge(
             self.function,
             {
                 "AwsSolutions-L1": _RUNTIME,
                 "Serverless-LambdaLatestVersion": _RUNTIME,
-                "Serverless-LambdaDLQ": "The on-failure destination keeps the same event, and the error with it.",
+                "Serverless-LambdaDLQ": "The on-failure destination gets the same event, and the error with it.",
                 # cfn-lint
-                "W3005": "The CDK names the role as a dependency although the function refers to it.",
+                "W3005": "The CDK adds the role as a dependency although the function refers to it.",
             },
         )
         if not configuration.tracing:
@@ -106,6 +106,6 @@ class ImportFunction(Construct):
         if not has_bytecode:
             Annotations.of(self).add_warning_v2(
                 "vm-image-import:bytecode",
-                "No Python 3.13 was found, so the bundle has no bytecode: cold starts will be slower.",
+                "No Python 3.13 was found, so the bundle has no bytecode: cold starts are slower.",
             )
         return lambda_.Code.from_asset(str(folder))

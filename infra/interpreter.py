@@ -1,7 +1,8 @@
-"""Finds a Python of the function's own version: only its bytecode is of use to the function.
+"""Finds a Python interpreter: the function only uses bytecode of its own version.
 
-Run as a program, on any Python 3.11 or newer and with nothing installed, it prints the interpreter that the tools are
-to run on: one of the function's version where there is one, else the one that runs it.
+Run as a program, on any Python 3.11 or newer and with nothing installed, it prints the interpreter for the tools: one
+of the function's version where there is one, else the one that runs the program. With a version as argument, for
+example 3.11, it prints an interpreter of that version, or nothing.
 """
 
 import os
@@ -18,20 +19,24 @@ FUNCTION_PYTHON: Final = (3, 13)
 
 def find_function_python() -> str | None:
     """Return the path of a working interpreter of the function's version, or None where there is none."""
-    return next((path for path in _candidates() if _version_of(path) == FUNCTION_PYTHON), None)
+    return find_python(FUNCTION_PYTHON)
 
 
-def _candidates() -> Iterator[str]:
-    name = "python{}.{}".format(*FUNCTION_PYTHON)
+def find_python(version: tuple[int, ...]) -> str | None:
+    """Return the path of a working interpreter of a version (major, minor), or None where there is none."""
+    return next((path for path in _candidates(".".join(map(str, version))) if _version_of(path) == version), None)
+
+
+def _candidates(version: str) -> Iterator[str]:
     yield sys.executable
-    if on_path := shutil.which(name):
+    if on_path := shutil.which(f"python{version}"):
         yield on_path
-    # pyenv's shims are on the PATH but answer only for the versions that are switched on.
+    # pyenv's shims are on the PATH but answer only for the versions that are enabled.
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    yield from sorted(map(str, pyenv.glob("versions/{}.{}.*/bin/python".format(*FUNCTION_PYTHON))), reverse=True)
+    yield from sorted(map(str, pyenv.glob(f"versions/{version}.*/bin/python")), reverse=True)
     if uv := shutil.which("uv"):
         found = subprocess.run(
-            [uv, "python", "find", "--no-python-downloads", "{}.{}".format(*FUNCTION_PYTHON)],
+            [uv, "python", "find", "--no-python-downloads", version],
             capture_output=True,
             text=True,
             check=False,
@@ -51,4 +56,7 @@ def _version_of(path: str) -> tuple[int, ...] | None:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(find_function_python() or sys.executable)
+    if len(sys.argv) > 1:
+        sys.stdout.write(find_python(tuple(map(int, sys.argv[1].split(".")))) or "")
+    else:
+        sys.stdout.write(find_function_python() or sys.executable)

@@ -1,4 +1,4 @@
-"""What tells whether the system works: alarms, a dashboard, and queries of the log."""
+"""Alarms, a dashboard, and saved queries of the log."""
 
 from typing import Final
 
@@ -12,13 +12,13 @@ from constructs import Construct
 
 from infra.configuration import Configuration
 from infra.function import NAMESPACE, SERVICE, ImportFunction
-from infra.notices import Notices
+from infra.notifications import Notifications
 
 _FAILED: Final = logs.QueryString(
     fields=[
         "@timestamp",
         "importTaskId",
-        # As the function names it, the runtime where that cannot start, and Lambda where it ends a run.
+        # Of the function's own log line, of the runtime where the function cannot start, and of Lambda's report.
         "coalesce(outcome, exception_name, errorType, record.status, message) as what",
         "coalesce(reason, exception, errorMessage, record.requestId) as why",
     ],
@@ -34,14 +34,16 @@ _QUERIES: Final = {
         sort="@timestamp desc",
         limit=100,
     ),
-    "The story of one import": logs.QueryString(
+    "One import": logs.QueryString(
         fields=["@timestamp", "level", "message", "outcome", "reason", "sources.name", "sources.version", "exception"],
         filter_statements=['importTaskId = "import-ami-WRITE-ITS-ID-HERE"'],
         sort="@timestamp asc",
         limit=1000,
     ),
 }
-"""By the names under which Logs Insights shows them. docs/operations.md lists the fields."""
+"""By the names that Logs Insights shows. docs/operations.md lists the fields."""
+
+_FAILURE_METRICS: Final = ("ImportsFailed", "ImportsRejected", "ImagesFailed", "ImagesNotFound", "SweepProblems")
 
 _COST: Final = (
     # Of 256 MB on arm64: the GB-second and the request.
@@ -51,14 +53,14 @@ _COST: Final = (
 )
 """In USD, at the list prices of us-east-1 in November 2026."""
 _FIXED_COST: Final = (
-    "At the list prices of us-east-1, without the second or so that each start of the function is billed besides. To it"
-    " come each month, free tier aside: 1 USD for the topic's key, 0.60 for the alarms, 3 for this dashboard, 0.30 for"
-    " each of the function's metrics that has a value."
+    "At the list prices of us-east-1, without the time that cold starts are billed. In addition, each month and without"
+    " free tier: 1 USD for the topic's key, 0.80 for the alarms, 3 for this dashboard, 0.30 for each of the function's"
+    " metrics that has a value."
 )
 
 
 class Observability(Construct):
-    """Alarms on the topic that say what to do, a dashboard, and saved queries of the log."""
+    """Alarms that say what to do, a dashboard, and saved queries of the log."""
 
     def __init__(  # noqa: PLR0913 - each is something to watch
         self,
@@ -68,17 +70,17 @@ class Observability(Construct):
         configuration: Configuration,
         imports: ImportFunction,
         table: dynamodb.ITable,
-        undelivered: sqs.IQueue,
-        notices: Notices,
+        event_dlq: sqs.IQueue,
+        notifications: Notifications,
     ) -> None:
-        """Create it. `undelivered` is the queue of the events that did not reach the function."""
+        """Create it. `event_dlq` is the queue of the events that did not reach the function."""
         super().__init__(scope, id_)
         self._period = Duration.minutes(5)
         self._every = Duration.minutes(configuration.sweep_minutes)
-        self._alarms = self._add_alarms(imports, undelivered)
+        self._alarms = self._add_alarms(imports, event_dlq)
         for alarm in self._alarms:
-            alarm.add_alarm_action(actions.SnsAction(notices.topic))
-        notices.let_tell(self._alarms)
+            alarm.add_alarm_action(actions.SnsAction(notifications.topic))
+        notifications.allow_alarms(self._alarms)
         self.dashboard = self._add_dashboard(imports, table)
         for name, query in _QUERIES.items():
             logs.QueryDefinition(
@@ -89,56 +91,71 @@ class Observability(Construct):
                 log_groups=[imports.log_group],
             )
 
-    def _add_alarms(self, imports: ImportFunction, undelivered: sqs.IQueue) -> list[cloudwatch.Alarm]:
+    def _add_alarms(self, imports: ImportFunction, event_dlq: sqs.IQueue) -> list[cloudwatch.Alarm]:
         function = imports.function
         return [
             self._alarm(
-                "EventsUndelivered",
-                undelivered.metric_approximate_number_of_messages_visible(period=self._period, statistic="Maximum"),
-                "EventBridge could not invoke the function. Read the attribute ERROR_CODE of the messages in the queue"
-                " Undelivered, and put that right. The next sweep does their work: then purge the queue.",
+                "EventsNotDelivered",
+                event_dlq.metric_approximate_number_of_messages_visible(period=self._period, statistic="Maximum"),
+                "EventBridge could not invoke the function. Read the attribute ERROR_CODE of the messages in EventDlq"
+                " and fix the cause. The next sweep does the work of these events. Then purge the queue.",
             ),
             self._alarm(
-                "RunsFailed",
-                imports.failures.metric_approximate_number_of_messages_visible(
+                "InvocationsFailed",
+                imports.dead_letter_queue.metric_approximate_number_of_messages_visible(
                     period=self._period, statistic="Maximum"
                 ),
-                "Runs failed three times, or waited for longer than 6 hours. Read requestContext.condition and"
-                " responsePayload.errorMessage of the messages in the queue Failures, and put that right. The next"
-                " sweep does their work: then purge the queue.",
+                "Invocations failed three times, or waited for more than 6 hours. Read requestContext.condition and"
+                " responsePayload.errorMessage of the messages in FunctionDlq and fix the cause. The next sweep does"
+                " the work of these events. Then purge the queue.",
             ),
             self._alarm(
                 "FunctionErrors",
                 function.metric_errors(period=Duration.minutes(15)),
-                "The function fails again and again. Run the saved query 'What failed and why', and put right what it"
-                " names. The next sweep does what was left undone.",
-                # As many as one event has tries: what the first retry mends is nobody's news.
+                "The function failed three times in 15 minutes. Run the saved query 'What failed and why' and fix the"
+                " cause. The next sweep does what was left undone.",
+                # As many as one event has attempts: an error that the first retry resolves is no alarm.
                 threshold=3,
             ),
             self._alarm(
                 "FunctionThrottles",
                 function.metric_throttles(period=self._period),
-                "The function has been throttled for 15 minutes. Lambda tries again for 6 hours. Raise the account's"
+                "The function has been throttled for 15 minutes. Lambda retries for 6 hours. Raise the account's"
                 " concurrency, or reservedConcurrency in the configuration.",
-                # A burst of events passes by itself.
+                # A short burst of events is throttled and retried without an effect.
                 periods=3,
             ),
             self._alarm(
                 "SweepsMissing",
                 _own("SweepsCompleted", self._every),
-                "No sweep got through all import tasks without an error within three intervals: some failed imports may"
-                " not be told, and some lost events not made up for. Run the saved query 'What failed and why', and put"
-                " right what it names; without an entry in it, look whether the rule Sweep is enabled. After the first"
-                " deployment wait for three intervals.",
+                "No sweep processed all import tasks within three intervals: failed imports may not be reported, and"
+                " imports without an event may not be registered. Run the saved query 'What failed and why' and fix the"
+                " cause. If it shows nothing, check that the rule Sweep is enabled. After the first deployment, wait"
+                " for three intervals.",
                 comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
                 periods=3,
                 missing=cloudwatch.TreatMissingData.BREACHING,
             ),
             self._alarm(
+                "SweepProblems",
+                _own("SweepProblems", self._every),
+                "A sweep could not process some import tasks; it processed the others. Run the saved query 'What failed"
+                " and why', or invoke the function with the payload of a sweep and read `problems`. Fix the cause. The"
+                " next sweep tries again.",
+                # A transient error is gone with the next sweep.
+                periods=2,
+            ),
+            self._alarm(
                 "ImagesFailed",
                 _own("ImagesFailed", self._period),
-                "Image Builder could not finish a registered image. The notice and the saved query 'What failed and"
-                ' why\' have the reason: put it right, and register the import once more with "force": true.',
+                "Image Builder could not make a registered image. Read the reason in the notification or in the saved"
+                " query 'What failed and why', fix the cause, and invoke the function with \"force\": true.",
+            ),
+            self._alarm(
+                "ImagesNotFound",
+                _own("ImagesNotFound", self._period),
+                "Image Builder has the image of an import, but it could not be found. The notification says where to"
+                " look. Do not register the import again.",
             ),
         ]
 
@@ -175,7 +192,7 @@ class Observability(Construct):
                 "runs": function.metric_invocations(),
                 "written": table.metric_consumed_write_capacity_units(),
                 "read": table.metric_consumed_read_capacity_units(),
-                # Without the dimension it would be every log of the account.
+                # Without the dimension the metric is that of all log groups of the account.
                 "logged": imports.log_group.metric_incoming_bytes(
                     statistic="Sum", dimensions_map={"LogGroupName": imports.log_group.log_group_name}
                 ),
@@ -183,9 +200,9 @@ class Observability(Construct):
         )
         rows: list[list[cloudwatch.IWidget]] = [
             [
-                cloudwatch.AlarmStatusWidget(title="Is it working?", alarms=[*self._alarms], width=12, height=6),
+                cloudwatch.AlarmStatusWidget(title="Alarms", alarms=[*self._alarms], width=12, height=6),
                 _graph(
-                    "Runs and sweeps",
+                    "Invocations and sweeps",
                     _own("SweepsCompleted", hour),
                     *(
                         metric(period=hour)
@@ -195,18 +212,27 @@ class Observability(Construct):
             ],
             [
                 _graph(
-                    "What was registered?",
+                    "Registered images",
                     *(_own(name, hour) for name in ("ImagesRegistered", "ImagesAvailable")),
                     width=24,
                 )
             ],
             [
                 _graph(
-                    "What failed …",
-                    *(_own(name, hour) for name in ("ImportsFailed", "ImportsRejected", "ImagesFailed")),
+                    "Failures",
+                    *(
+                        _own(name, hour)
+                        for name in (
+                            "ImportsFailed",
+                            "ImportsRejected",
+                            "ImagesFailed",
+                            "ImagesNotFound",
+                            "SweepProblems",
+                        )
+                    ),
                 ),
                 cloudwatch.LogQueryWidget(
-                    title="… and why?",
+                    title="What failed and why",
                     log_group_names=[imports.log_group.log_group_name],
                     query_string=_FAILED.to_string(),
                     width=12,
@@ -215,13 +241,13 @@ class Observability(Construct):
             ],
             [
                 _graph(
-                    "How old were the events when their image was registered?",
+                    "Age of the events at registration",
                     *(_own("EventAge", hour, statistic) for statistic in ("p50", "p95", "Maximum")),
                     width=24,
                 )
             ],
             [
-                _graph("What does it cost?", cost, width=12),
+                _graph("Cost", cost, width=12),
                 cloudwatch.TextWidget(markdown=_FIXED_COST, width=12, height=6),
             ],
         ]

@@ -1,4 +1,4 @@
-"""The AWS operations that the function uses: its role allows them, and its bundle knows no others."""
+"""The AWS operations that the function uses: its role allows them, and its bundle has no others."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -6,14 +6,14 @@ from typing import Final
 ACTIONS: Final[Mapping[str, frozenset[str]]] = {
     "ReadImports": frozenset({"ec2:DescribeImages", "ec2:DescribeImportImageTasks"}),
     "RegisterImages": frozenset({"imagebuilder:ImportVmImage"}),
-    "FollowImages": frozenset({"imagebuilder:GetImage"}),
+    "TrackImages": frozenset({"imagebuilder:GetImage"}),
+    "FindImages": frozenset({"imagebuilder:ListImageBuildVersions"}),
     # Only with the version scheme `increment`.
     "ListVersions": frozenset({"imagebuilder:ListImages"}),
-    # Powertools Idempotency's, and the sweep's look at a hundred records at once.
-    "RememberWhatWasDone": frozenset(
+    "UseIdempotencyTable": frozenset(
         {"dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
     ),
-    "TellPeople": frozenset({"sns:Publish"}),
+    "PublishNotifications": frozenset({"sns:Publish"}),
 }
 """By the statement of the role that allows them."""
 

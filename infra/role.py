@@ -1,4 +1,4 @@
-"""The function's role: one statement for each need, as narrow as AWS allows. docs/permissions.md gives the reasons."""
+"""The function's role, as narrow as AWS allows. docs/permissions.md has the reason of each statement."""
 
 from collections.abc import Mapping
 
@@ -9,9 +9,9 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.checks import acknowledge, as_reported
+from infra.checks import acknowledge, nag_resource
 from infra.configuration import Configuration
-from infra.notices import Notices
+from infra.notifications import Notifications
 from infra.operations import ACTIONS
 
 
@@ -19,12 +19,12 @@ def function_role(
     scope: Construct,
     *,
     log_group: logs.ILogGroup,
-    failures: sqs.IQueue,
+    dead_letter_queue: sqs.IQueue,
     table: dynamodb.ITable,
-    notices: Notices,
+    notifications: Notifications,
     configuration: Configuration,
 ) -> iam.Role:
-    """Return the role: what it may do grows with what is configured."""
+    """Return the role. Some statements are there only where the configuration needs them."""
     stack = Stack.of(scope)
     version, build = (
         stack.format_arn(service="imagebuilder", resource="image", resource_name=name) for name in ("*/*", "*/*/*")
@@ -35,41 +35,43 @@ def function_role(
         resource="role",
         resource_name="aws-service-role/imagebuilder.amazonaws.com/AWSServiceRoleForImageBuilder",
     )
-    # All that narrows an action that knows no resources.
-    here = {"StringEquals": {"aws:RequestedRegion": stack.region}}
+    # The only way to narrow an action without resource types.
+    in_region = {"StringEquals": {"aws:RequestedRegion": stack.region}}
     statements = [
         iam.PolicyStatement(
             sid="WriteLogs",
             actions=["logs:CreateLogStream", "logs:PutLogEvents"],
             resources=[log_group.log_group_arn],
         ),
-        iam.PolicyStatement(sid="KeepFailures", actions=["sqs:SendMessage"], resources=[failures.queue_arn]),
-        _calls("ReadImports", "*", here),
+        iam.PolicyStatement(sid="SendToDlq", actions=["sqs:SendMessage"], resources=[dead_letter_queue.queue_arn]),
+        _calls("ReadImports", "*", in_region),
         _calls("RegisterImages", version),
         iam.PolicyStatement(sid="TagImages", actions=["imagebuilder:TagResource"], resources=[build]),
-        # The pattern of a version takes a build, too: its `*` does not stop at a slash.
-        _calls("FollowImages", version),
-        _calls("RememberWhatWasDone", table.table_arn),
-        _calls("TellPeople", notices.topic.topic_arn),
+        # The pattern of a version matches a build, too: its `*` does not stop at a slash.
+        _calls("TrackImages", version),
+        # Without an ARN, as the function calls it, no resource is known.
+        _calls("FindImages", "*", in_region),
+        _calls("UseIdempotencyTable", table.table_arn),
+        _calls("PublishNotifications", notifications.topic.topic_arn),
         iam.PolicyStatement(
-            sid="EncryptNotices",
+            sid="EncryptNotifications",
             actions=["kms:Decrypt", "kms:GenerateDataKey"],
-            resources=[notices.key.key_arn],
-            # SNS encrypts with this context, on the publisher's behalf (developer guide, "Key management").
-            conditions={"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": notices.topic.topic_arn}},
+            resources=[notifications.key.key_arn],
+            # SNS encrypts with this context on the publisher's behalf (developer guide, "Key management").
+            conditions={"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": notifications.topic.topic_arn}},
         ),
         iam.PolicyStatement(
-            sid="LetImageBuilderSetItselfUp",
+            sid="CreateServiceLinkedRole",
             actions=["iam:CreateServiceLinkedRole"],
             resources=[linked_role],
             conditions={"StringEquals": {"iam:AWSServiceName": "imagebuilder.amazonaws.com"}},
         ),
     ]
     if configuration.version_scheme == "increment":
-        statements.append(_calls("ListVersions", "*", here))
+        statements.append(_calls("ListVersions", "*", in_region))
     if configuration.tracing:
-        # Without a condition: Lambda refuses the function where it finds that the role may not, and does not say under
-        # which circumstances it asks.
+        # Without a condition: Lambda refuses the function where it finds that the role lacks the permission, and does
+        # not document with which context it asks.
         traces = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
         statements.append(iam.PolicyStatement(sid="WriteTraces", actions=traces, resources=["*"]))
     role = iam.Role(
@@ -77,20 +79,20 @@ def function_role(
         "Role",
         assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
         # Inline: the role is complete when the function first runs.
-        inline_policies={"Needs": iam.PolicyDocument(statements=statements)},
+        inline_policies={"Permissions": iam.PolicyDocument(statements=statements)},
     )
-    of_imports = "Names and versions come from the imports: no narrower resource is known beforehand."
+    not_known = "Names and versions come from the imports, so no narrower resource is known beforehand."
     acknowledge(
         role,
         {
-            "AwsSolutions-IAM5[Resource::*]": "Describe and List actions know no resources, nor do X-Ray's.",
-            **{f"AwsSolutions-IAM5[Resource::{as_reported(stack, arn)}]": of_imports for arn in (version, build)},
-            "Serverless-LambdaStarPermissions": f"Describe, List and X-Ray's actions know no resources. {of_imports}",
+            "AwsSolutions-IAM5[Resource::*]": "Describe and List actions have no resource types, nor have X-Ray's.",
+            **{f"AwsSolutions-IAM5[Resource::{nag_resource(stack, arn)}]": not_known for arn in (version, build)},
+            "Serverless-LambdaStarPermissions": f"See AwsSolutions-IAM5. {not_known}",
         },
     )
     return role
 
 
 def _calls(sid: str, resource: str, conditions: Mapping[str, Mapping[str, str]] | None = None) -> iam.PolicyStatement:
-    """Return the statement for what the function itself calls; the others are for what is done on its behalf."""
+    """Return the statement for the function's own calls; the other statements are for calls on its behalf."""
     return iam.PolicyStatement(sid=sid, actions=sorted(ACTIONS[sid]), resources=[resource], conditions=conditions)

@@ -6,24 +6,26 @@ from constructs import Construct
 
 from infra.configuration import CONTEXT_KEY, Configuration
 from infra.function import ImportFunction
-from infra.ledger import Ledger
-from infra.notices import Notices
+from infra.idempotency_table import IdempotencyTable
+from infra.notifications import Notifications
 from infra.observability import Observability
 from infra.triggers import Triggers
 
 
 class VmImageImport(Construct):
-    """Registers every VM import of its Region with Image Builder; for use in any stack."""
+    """Registers every VM import of its account and Region with Image Builder. It can be used in any stack."""
 
     def __init__(
         self, scope: Construct, id_: str, *, configuration: Configuration, code: lambda_.Code | None = None
     ) -> None:
-        """Create it. `code` stands in for the bundle, which takes a while to build the first time."""
+        """Create it. `code` replaces the bundle, for tests."""
         super().__init__(scope, id_)
-        table = Ledger(self, "Ledger").table
-        notices = Notices(self, "Notices", configuration=configuration)
-        self.topic = notices.topic
-        imports = ImportFunction(self, "Import", configuration=configuration, table=table, notices=notices, code=code)
+        table = IdempotencyTable(self, "Idempotency").table
+        notifications = Notifications(self, "Notifications", configuration=configuration)
+        self.topic = notifications.topic
+        imports = ImportFunction(
+            self, "Import", configuration=configuration, table=table, notifications=notifications, code=code
+        )
         self.function = imports.function
         triggers = Triggers(self, "Triggers", function=self.function, configuration=configuration)
         self.dashboard = Observability(
@@ -32,8 +34,8 @@ class VmImageImport(Construct):
             configuration=configuration,
             imports=imports,
             table=table,
-            undelivered=triggers.undelivered,
-            notices=notices,
+            event_dlq=triggers.event_dlq,
+            notifications=notifications,
         ).dashboard
 
 
@@ -46,6 +48,6 @@ class VmImageImportStack(Stack):
         super().__init__(scope, id_, env=env, description="Registers imported VMs as base images in EC2 Image Builder")
         configuration = Configuration.from_context(self.node.try_get_context(CONTEXT_KEY))
         system = VmImageImport(self, "VmImageImport", configuration=configuration, code=code)
-        CfnOutput(self, "FunctionName", value=system.function.function_name, description="To invoke it by hand")
-        CfnOutput(self, "DashboardName", value=system.dashboard.dashboard_name, description="To see how it is doing")
-        CfnOutput(self, "TopicArn", value=system.topic.topic_arn, description="To subscribe to the notices")
+        CfnOutput(self, "FunctionName", value=system.function.function_name, description="To invoke it manually")
+        CfnOutput(self, "DashboardName", value=system.dashboard.dashboard_name, description="To watch it")
+        CfnOutput(self, "TopicArn", value=system.topic.topic_arn, description="To subscribe to the notifications")

@@ -1,113 +1,82 @@
-"""What invokes the function by itself."""
+"""What invokes the function: two rules for events, and a schedule."""
 
-import json
 from collections.abc import Mapping
-from typing import Final
+from typing import Any
 
 from aws_cdk import Duration, Stack
 from aws_cdk import aws_events as events
-from aws_cdk import aws_iam as iam
+from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from infra.configuration import Configuration
-from infra.evidence import evidence_queue
-
-_EVENT_BRIDGE: Final = "events.amazonaws.com"
-_AN_EVENT: Final = events.CfnRule.RetryPolicyProperty(
-    # As long and as often as EventBridge can: an event costs nothing while it waits, and late is better than never.
-    maximum_event_age_in_seconds=24 * 60 * 60,
-    maximum_retry_attempts=185,
-)
-_A_SWEEP: Final = events.CfnRule.RetryPolicyProperty(
-    # The next one does its work: after an outage a day's sweeps must not come at once.
-    maximum_event_age_in_seconds=60,
-    maximum_retry_attempts=2,
-)
+from infra.dead_letter_queue import dead_letter_queue
 
 
 class Triggers(Construct):
-    """The rules that invoke the function, on events and on schedule, and the queue of undelivered events."""
+    """The rules that invoke the function, and the dead-letter queue of the events that do not reach it."""
 
     def __init__(
         self, scope: Construct, id_: str, *, function: lambda_.IFunction, configuration: Configuration
     ) -> None:
         super().__init__(scope, id_)
         self._function = function
-        self.undelivered = evidence_queue(self, "Undelivered")
-        every = events.Schedule.rate(Duration.minutes(configuration.sweep_minutes)).expression_string
-        rules = [
-            self._rule(
-                "AmiAvailable",
-                "An AMI became available: an import may have made it",
-                # The event carries neither name nor tags nor task, so the rule cannot tell imports from other AMIs.
-                pattern={
-                    "source": ["aws.ec2"],
-                    "detail-type": ["EC2 AMI State Change"],
-                    "detail": {"State": ["available"]},
-                },
-            ),
-            self._rule(
-                "ImageEnded",
-                "An image became available or failed: it may be an imported one",
-                pattern={
-                    "source": ["aws.imagebuilder"],
-                    "detail-type": ["EC2 Image Builder Image State Change"],
-                    "detail": {"state": {"status": ["AVAILABLE", "FAILED", "CANCELLED"]}},
-                },
-            ),
-            self._rule(
-                "Sweep",
-                "What no event has led to: every import that ended in the last 7 days is looked at",
-                schedule=every,
-                payload=json.dumps({"action": "sweep"}),
-            ),
-        ]
-        self.undelivered.add_to_resource_policy(
-            iam.PolicyStatement(
-                sid="KeepUndelivered",
-                principals=[iam.ServicePrincipal(_EVENT_BRIDGE)],
-                actions=["sqs:SendMessage"],
-                resources=[self.undelivered.queue_arn],
-                conditions={
-                    "StringEquals": {"aws:SourceAccount": Stack.of(self).account},
-                    "ArnEquals": {"aws:SourceArn": [rule.attr_arn for rule in rules]},
-                },
-            )
+        self.event_dlq = dead_letter_queue(self, "EventDlq")
+        # The event has neither name nor tags nor task, so a rule cannot select the AMIs of imports.
+        self._on_event(
+            "AmiAvailable",
+            "An AMI became available: it may be the AMI of an import",
+            source="aws.ec2",
+            detail_type="EC2 AMI State Change",
+            detail={"State": ["available"]},
+        )
+        self._on_event(
+            "ImageStateChanged",
+            "An image became available or failed: it may be the image of an import",
+            source="aws.imagebuilder",
+            detail_type="EC2 Image Builder Image State Change",
+            detail={"state": {"status": ["AVAILABLE", "FAILED", "CANCELLED"]}},
+        )
+        events.Rule(
+            self,
+            "Sweep",
+            description="Processes every import that ended in the last 7 days and that no event led to",
+            schedule=events.Schedule.rate(Duration.minutes(configuration.sweep_minutes)),
+            targets=[
+                targets.LambdaFunction(
+                    function,
+                    event=events.RuleTargetInput.from_object({"action": "sweep"}),
+                    dead_letter_queue=self.event_dlq,
+                    # The next sweep does its work: after an outage, a day's sweeps must not arrive at once.
+                    max_event_age=Duration.minutes(1),
+                    retry_attempts=2,
+                )
+            ],
         )
 
-    def _rule(
-        self,
-        id_: str,
-        description: str,
-        *,
-        pattern: Mapping[str, object] | None = None,
-        schedule: str | None = None,
-        payload: str | None = None,
-    ) -> events.CfnRule:
-        """Return a rule that may invoke the function.
-
-        The class `Rule` would allow it, too, but whatever account the rule's ARN is of.
-        """
-        target = events.CfnRule.TargetProperty(
-            id="Function",
-            arn=self._function.function_arn,
-            input=payload,
-            dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=self.undelivered.queue_arn),
-            retry_policy=_AN_EVENT if pattern else _A_SWEEP,
-        )
-        rule = events.CfnRule(
+    def _on_event(
+        self, id_: str, description: str, *, source: str, detail_type: str, detail: Mapping[str, Any]
+    ) -> None:
+        stack = Stack.of(self)
+        events.Rule(
             self,
             id_,
             description=description,
-            event_pattern=pattern,
-            schedule_expression=schedule,
-            targets=[target],
+            event_pattern=events.EventPattern(
+                # Events that another account or Region forwards to this bus keep their source.
+                account=[stack.account],
+                region=[stack.region],
+                source=[source],
+                detail_type=[detail_type],
+                detail=detail,
+            ),
+            targets=[
+                targets.LambdaFunction(
+                    self._function,
+                    dead_letter_queue=self.event_dlq,
+                    # EventBridge's longest and most: an event costs nothing while it waits.
+                    max_event_age=Duration.hours(24),
+                    retry_attempts=185,
+                )
+            ],
         )
-        self._function.add_permission(
-            id_,
-            principal=iam.ServicePrincipal(_EVENT_BRIDGE),
-            source_arn=rule.attr_arn,
-            source_account=Stack.of(self).account,
-        )
-        return rule

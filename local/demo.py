@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from local.aws import functions
-from local.aws.local_aws import LocalAws
+from local.aws.local_aws import LocalAws, PublishedMessage
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _STACK: Final = "VmImageImport"
@@ -78,7 +78,6 @@ def main() -> int:
     console.print("Starting the local AWS and deploying the stack …")
     with LocalAws() as aws:
         aws.deploy(_ROOT / "cdk.out", _STACK)
-        queue = aws.subscribe(_output(aws, "TopicArn"), "notifications")
         console.print(f"Importing {len(VMS)} VMs, and registering an AMI that is not an import …")
         tasks = {aws.import_vm(_BUCKET, vm.keys, vm.disk, vm.tags): vm for vm in VMS}
         aws.amis_without_events |= {task for task, vm in tasks.items() if vm.event_lost}
@@ -92,7 +91,7 @@ def main() -> int:
             aws.advance()
         answers = {answer["importTaskId"]: answer for answer in _answers() if "importTaskId" in answer}
         answers |= {task: _invoke(aws, task) for task, vm in tasks.items() if not vm.image}
-        notifications = aws.receive_messages(queue)
+        notifications = aws.published_messages()
         images = {image["tags"]["vm-image-import:task-id"]: image for image in aws.images()}
         console.print(_table(tasks, answers, images))
         _print_notifications(notifications, console)
@@ -171,14 +170,14 @@ def _table(
     return table
 
 
-def _outcome(notification: Mapping[str, Any]) -> str:
-    return str(notification["MessageAttributes"]["outcome"]["Value"])
-
-
-def _print_notifications(notifications: Sequence[Mapping[str, Any]], console: Console) -> None:
-    console.print(f"{len(notifications)} notifications. One of each outcome:")
-    for notification in {_outcome(each): each for each in notifications}.values():
-        console.print(f"[bold]{notification['Subject']}[/bold]\n{notification['Message']}\n", soft_wrap=True)
+def _print_notifications(notifications: Sequence[PublishedMessage], console: Console) -> None:
+    console.print(f"{len(notifications)} notifications. One of each outcome, as e-mail:")
+    by_outcome = {each.attributes["outcome"]: each for each in notifications}
+    for notification in by_outcome.values():
+        console.print(notification.subject, style="bold", markup=False)
+        console.print(f"{notification.texts['email']}\n", soft_wrap=True, markup=False)
+    console.print("The last one, as a queue or a function receives it:")
+    console.print_json(by_outcome["IMPORT_FAILED"].texts["sqs"])
 
 
 def _vm_problems(
@@ -212,13 +211,13 @@ def _vm_problems(
             yield f"{task} ({vm.title}): expected {expected}, found {found}"
 
 
-def _notification_problems(notifications: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _notification_problems(notifications: Sequence[PublishedMessage]) -> Iterator[str]:
     """Yield a problem unless every registration, every available image and every failed import has one notification."""
     expected = [
         *["REGISTERED", "IMAGE_AVAILABLE"] * len(_REGISTERED),
         *["IMPORT_FAILED"] * (len(VMS) - len(_REGISTERED)),
     ]
-    if (outcomes := sorted(map(_outcome, notifications))) != sorted(expected):
+    if (outcomes := sorted(each.attributes["outcome"] for each in notifications)) != sorted(expected):
         yield f"Expected one notification for each fact: {outcomes}"
 
 

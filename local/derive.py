@@ -20,7 +20,7 @@ _ROOT: Final = Path(__file__).resolve().parent.parent
 # `lambda` is a keyword: the folder is a source root, never a package.
 sys.path.insert(0, str(_ROOT / "lambda"))
 
-from vm_image_import.derive import Derivation, derive  # noqa: E402 - as said above
+from vm_image_import.derive import Derivation, DerivedValue, Identity, derive, identify  # noqa: E402 - as said above
 from vm_image_import.errors import RejectedError  # noqa: E402
 from vm_image_import.models import (  # noqa: E402
     Ami,
@@ -63,12 +63,15 @@ def _tags(text: str) -> dict[str, str]:
 
 def _derive(key: str, tags: Mapping[str, str], description: str | None) -> Derivation:
     context = json.loads((_ROOT / "cdk.json").read_text(encoding="utf-8"))["context"].get(CONTEXT_KEY)
-    settings = Settings.from_environment(Configuration.from_context(context).function_environment())
+    configured = Configuration.from_context(context).function_environment()
+    settings = Settings.from_environment({**configured, "TABLE_NAME": "TABLE", "TOPIC_ARN": "TOPIC"})
     disk = Disk(url=key) if "://" in key else Disk(bucket="BUCKET", key=key)
     task = ImportTask(_TASK_ID, description=description or None, disks=(disk,), tags=tags)
     ami = Ami("ami-0123456789abcdef0", created=datetime.now(UTC))
+    name, version = identify(task, ami, Overrides(), settings)
     # Nothing is known of existing images here: `increment` shows the first version.
-    return derive(task, ami, Overrides(), settings, token="TOKEN", next_version=lambda _: "1.0.0")  # noqa: S106 - no secret
+    identity = Identity(name, version or DerivedValue("1.0.0", "highest existing version"))
+    return derive(task, ami, Overrides(), settings, identity, "TOKEN")
 
 
 def _table(derivation: Derivation) -> Table:

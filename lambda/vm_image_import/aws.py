@@ -1,41 +1,42 @@
-"""EC2, Image Builder, SNS and DynamoDB: the only place that knows botocore and AWS's error codes."""
+"""EC2, Image Builder and SNS: the only module that knows botocore and AWS's error codes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NetworkError
+from botocore.parsers import ResponseParserError
 
 from vm_image_import.derive import names
 from vm_image_import.derive.tags import PREFIX
-from vm_image_import.errors import PermanentError, TokenUsedError, TransientError
-from vm_image_import.models import Ami, Disk, Image, ImageRequest, ImportTask
-from vm_image_import.notices import Notice
+from vm_image_import.errors import ClientTokenReusedError, PermanentError, TransientError
+from vm_image_import.models import Ami, Disk, Image, ImageRequest, ImportBuild, ImportTask
+from vm_image_import.text import one_line
 
 if TYPE_CHECKING:
-    from types_boto3_dynamodb import DynamoDBClient
     from types_boto3_ec2 import EC2Client
-    from types_boto3_ec2.type_defs import ImageTypeDef, ImportImageTaskTypeDef
+    from types_boto3_ec2.type_defs import DescribeImportImageTasksRequestTypeDef, ImageTypeDef, ImportImageTaskTypeDef
     from types_boto3_imagebuilder import ImagebuilderClient
+    from types_boto3_imagebuilder.type_defs import ImageStateTypeDef
     from types_boto3_sns import SNSClient
 
 _SESSION: Final = botocore.session.get_session()
-"""botocore's own: with boto3 on top every start would take longer, for nothing that is used here."""
+"""botocore's own: boto3 on top would make every start slower and is not needed here."""
 CONNECT_TIMEOUT: Final = 2
 READ_TIMEOUT: Final = 8
 """Seconds."""
 CONFIG: Final = Config(
-    # Three tries of at most 2 + 8 seconds a call: where AWS hardly answers, Lambda's own retry is the better one.
+    # Three attempts of at most 2 + 8 seconds a call: where AWS does not answer, Lambda's own retry is the better one.
     connect_timeout=CONNECT_TIMEOUT,
     read_timeout=READ_TIMEOUT,
     retries={"mode": "standard", "total_max_attempts": 3},
 )
 
-_PASSING: Final = frozenset(
+RETRYABLE_ERROR_CODES: Final = frozenset(
     {
         "BandwidthLimitExceeded",
         "EC2ThrottledException",
@@ -55,18 +56,27 @@ _PASSING: Final = frozenset(
         "TransactionInProgressException",
     }
 )
-"""Codes that botocore's `standard` retries take for passing whatever their status is; some come with 400."""
+"""Codes that botocore's `standard` retries treat as transient whatever their HTTP status is; some come with 400."""
 _TOO_MANY_REQUESTS: Final = 429
 _SERVER_ERROR: Final = 500
 
-_TOKEN_USED: Final = "IdempotentParameterMismatchException"  # noqa: S105 - an error code, no secret
-_NO_SUCH_IMAGE: Final = "ResourceNotFoundException"
-_PAGE: Final = 25
-_PAGES: Final = 10
-"""More versions that are not yet AVAILABLE are not looked for: the worst is another build of the same version."""
-_NO_SUCH_AMI: Final = ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable")
-_NO_SUCH_TASK: Final = "InvalidConversionTaskId"
+_CLIENT_TOKEN_REUSED: Final = "IdempotentParameterMismatchException"  # noqa: S105 - an error code, no secret
+_IMAGE_NOT_FOUND: Final = "ResourceNotFoundException"
+_PAGE_SIZE: Final = 25
+_MAX_PAGES: Final = 10
+"""Beyond 250 versions the highest one may be missed while it is not AVAILABLE: its version then gets another build."""
+_MAX_REASON: Final = 4_000
+"""Characters; messages of components have up to 384,000 (API reference, `ComponentFailure`)."""
+_AMI_NOT_FOUND: Final = ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable")
+_TASK_NOT_FOUND: Final = "InvalidConversionTaskId"
 """The beginning of the code; EC2 also answers an empty list (both observed)."""
+
+
+class TaskPage(NamedTuple):
+    """One page of import tasks, and the token of the next one; None at the end."""
+
+    tasks: Sequence[ImportTask]
+    next_token: str | None = None
 
 
 class Ec2:
@@ -75,46 +85,43 @@ class Ec2:
     def __init__(self, client: "EC2Client") -> None:
         self._client = client
 
-    @classmethod
-    def connect(cls) -> Self:
-        """Return one for the Region that the environment names."""
-        return cls(_connect("ec2"))
-
     def find_task(self, import_task_id: str) -> ImportTask | None:
         """Return the task, or None where EC2 does not list it. Raises TransientError or PermanentError."""
-        with told_apart():
+        with translate_errors():
             try:
                 answer = self._client.describe_import_image_tasks(ImportTaskIds=[import_task_id])
             except ClientError as error:
-                if _code(error).startswith(_NO_SUCH_TASK):
+                if _code(error).startswith(_TASK_NOT_FOUND):
                     return None
                 raise
         return next(map(import_task, answer["ImportImageTasks"]), None)
 
-    def finished_tasks(self) -> Iterator[list[ImportTask]]:
-        """Yield pages of the tasks that ended in the last 7 days. Raises TransientError or PermanentError."""
-        pages = self._client.get_paginator("describe_import_image_tasks").paginate(
-            # Not those that are `deleting`: they may not say yet whether they failed or were cancelled.
-            Filters=[{"Name": "task-state", "Values": ["completed", "deleted"]}]
-        )
-        with told_apart():
-            for page in pages:
-                yield [import_task(answer) for answer in page["ImportImageTasks"]]
+    def list_ended_tasks(self, next_token: str | None) -> TaskPage:
+        """Return a page of the tasks that ended in the last 7 days. Raises TransientError or PermanentError."""
+        # Not the tasks that are `deleting`: their status message may not say yet whether they failed.
+        request: DescribeImportImageTasksRequestTypeDef = {
+            "Filters": [{"Name": "task-state", "Values": ["completed", "deleted"]}]
+        }
+        if next_token:
+            request["NextToken"] = next_token
+        with translate_errors():
+            answer = self._client.describe_import_image_tasks(**request)
+        return TaskPage([import_task(task) for task in answer["ImportImageTasks"]], answer.get("NextToken"))
 
     def find_ami(self, image_id: str) -> Ami | None:
         """Return the AMI, or None where EC2 does not show it. Raises TransientError or PermanentError."""
-        with told_apart():
+        with translate_errors():
             try:
                 answer = self._client.describe_images(ImageIds=[image_id])
             except ClientError as error:
-                if _code(error) in _NO_SUCH_AMI:
+                if _code(error) in _AMI_NOT_FOUND:
                     return None
                 raise
         return next(map(ami, answer["Images"]), None)
 
     def find_ami_named(self, name: str) -> Ami | None:
         """Return this account's AMI of that name, or None. Raises TransientError or PermanentError."""
-        with told_apart():
+        with translate_errors():
             answer = self._client.describe_images(Owners=["self"], Filters=[{"Name": "name", "Values": [name]}])
         # A copy can have the name, too.
         return min(map(ami, answer["Images"]), key=lambda found: found.is_copy, default=None)
@@ -126,62 +133,77 @@ class ImageBuilder:
     def __init__(self, client: "ImagebuilderClient") -> None:
         self._client = client
 
-    @classmethod
-    def connect(cls) -> Self:
-        """Return one for the Region that the environment names."""
-        return cls(_connect("imagebuilder"))
-
     def import_vm_image(self, request: ImageRequest) -> str:
         """Register the image and return its build version's ARN.
 
-        Raises TransientError, PermanentError, or TokenUsedError where the token came with other values before.
+        Raises TransientError, PermanentError, or ClientTokenReusedError where the client token came with other values
+        before.
         """
-        with told_apart():
+        with translate_errors():
             answer = self._client.import_vm_image(**request.parameters())
         return answer["imageArn"]
 
     def find_image(self, arn: str) -> Image | None:
         """Return the image with this build version's ARN, or None. Raises TransientError or PermanentError."""
-        with told_apart():
+        with translate_errors():
             try:
                 answer = self._client.get_image(imageBuildVersionArn=arn)["image"]
             except ClientError as error:
-                if _code(error) == _NO_SUCH_IMAGE:
+                if _code(error) == _IMAGE_NOT_FOUND:
                     return None
                 raise
         state = answer.get("state", {})
         return Image(
             arn,
             status=state.get("status", ""),
-            reason=state.get("reason"),
+            reason=_failure_reason(state),
             ami_id=next((ami.get("image") for ami in answer.get("outputResources", {}).get("amis", [])), None),
-            import_task_id=answer.get("tags", {}).get(f"{PREFIX}task-id"),
+            tagged_task_id=answer.get("tags", {}).get(f"{PREFIX}task-id"),
         )
 
-    def versions(self, arn: str, name: str) -> Iterator[str]:
-        """Yield semantic versions of an image, the highest one among them.
+    def list_versions(self, arn: str, name: str) -> list[str]:
+        """Return semantic versions of an image, the highest one among them.
 
         `arn` is that of all versions; it finds the highest one that is AVAILABLE, however its name is written. `name`
         finds those that are not, by one of the ways to write it. Raises TransientError or PermanentError.
         """
-        with told_apart():
-            try:
-                image = self._client.get_image(imageBuildVersionArn=arn)["image"]
-            except ClientError as error:
-                if _code(error) != _NO_SUCH_IMAGE:
-                    raise
-            else:
-                # 1.4.2/1: the build is no part of the semantic version.
-                yield image["version"].partition("/")[0]
         pages = self._client.get_paginator("list_images").paginate(
             owner="Self",
             # The filter compares names as they were written, unlike the ARN (API reference, `Filter`).
             filters=[{"name": "name", "values": sorted({name, names.arn_name(name)})}],
-            PaginationConfig={"PageSize": _PAGE, "MaxItems": _PAGE * _PAGES},
+            PaginationConfig={"PageSize": _PAGE_SIZE, "MaxItems": _PAGE_SIZE * _MAX_PAGES},
         )
-        with told_apart():
-            for page in pages:
-                yield from (version["version"] for version in page["imageVersionList"])
+        with translate_errors():
+            found = [version["version"] for page in pages for version in page["imageVersionList"]]
+            try:
+                image = self._client.get_image(imageBuildVersionArn=arn)["image"]
+            except ClientError as error:
+                if _code(error) != _IMAGE_NOT_FOUND:
+                    raise
+                return found
+        # 1.4.2/1: the build is no part of the semantic version.
+        return [*found, image["version"].partition("/")[0]]
+
+    def list_import_builds(self) -> dict[str, list[ImportBuild]]:
+        """Return all builds of this account that carry the tag of an import task, by the task's id, oldest first.
+
+        It takes one call for 25 builds of the account. Builds of the last two minutes may be missing. Raises
+        TransientError or PermanentError.
+        """
+        found: dict[str, list[ImportBuild]] = {}
+        pages = self._client.get_paginator("list_image_build_versions").paginate(
+            PaginationConfig={"PageSize": _PAGE_SIZE}
+        )
+        with translate_errors():
+            summaries = [summary for page in pages for summary in page["imageSummaryList"]]
+        for summary in sorted(summaries, key=lambda summary: summary.get("dateCreated", "")):
+            tags = summary.get("tags", {})
+            task_id, ami_id = tags.get(f"{PREFIX}task-id"), tags.get(f"{PREFIX}ami-id")
+            amis = [ami.get("image") for ami in summary.get("outputResources", {}).get("amis", [])]
+            # Tags can be copied to other images. Only an import adopts the AMI of the task.
+            if task_id and ami_id and summary.get("buildType") == "IMPORT" and amis in ([], [ami_id]):
+                found.setdefault(task_id, []).append(ImportBuild(summary["arn"], ami_id))
+        return found
 
 
 class Topic:
@@ -191,46 +213,54 @@ class Topic:
         self._client = client
         self._arn = arn
 
-    @classmethod
-    def connect(cls, arn: str) -> Self:
-        """Return one for the topic with this ARN."""
-        return cls(_connect("sns"), arn)
+    def publish(self, subject: str, message: str, outcome: str) -> None:
+        """Publish a message that has a form for each protocol, with `outcome` as message attribute.
 
-    def publish(self, notice: Notice) -> None:
-        """Send a notice. Raises TransientError or PermanentError."""
-        with told_apart():
+        Raises TransientError or PermanentError.
+        """
+        with translate_errors():
             self._client.publish(
                 TopicArn=self._arn,
-                Subject=notice.subject,
-                Message=notice.message,
-                MessageAttributes={"outcome": {"DataType": "String", "StringValue": notice.outcome}},
+                Subject=subject,
+                Message=message,
+                MessageStructure="json",
+                MessageAttributes={"outcome": {"DataType": "String", "StringValue": outcome}},
             )
 
 
-def dynamodb() -> "DynamoDBClient":
-    """Return the client for the ledger."""
-    client: DynamoDBClient = _connect("dynamodb")
-    return client
-
-
-def _connect(service: str) -> Any:  # noqa: ANN401 - which client it is, the service's name says
+def create_client(service: str) -> Any:  # noqa: ANN401 - the type depends on the name of the service
+    """Return botocore's client of a service, in the Region and with the credentials of the environment."""
     return _SESSION.create_client(service, config=CONFIG)
 
 
 @contextmanager
-def told_apart() -> Iterator[None]:
-    """Raise what botocore raises as TransientError or PermanentError, with the service's own words."""
+def translate_errors() -> Iterator[None]:
+    """Translate botocore's errors to TransientError or PermanentError, with the service's own message."""
     try:
         yield
     except ClientError as error:
         code, status = _code(error), error.response["ResponseMetadata"]["HTTPStatusCode"]
-        if code in _PASSING or status == _TOO_MANY_REQUESTS or status >= _SERVER_ERROR:
+        if code in RETRYABLE_ERROR_CODES or status == _TOO_MANY_REQUESTS or status >= _SERVER_ERROR:
             raise TransientError(str(error)) from error
-        raise (TokenUsedError if code == _TOKEN_USED else PermanentError)(str(error)) from error
-    except (HTTPClientError, NetworkError) as error:
+        kind = ClientTokenReusedError if code == _CLIENT_TOKEN_REUSED else PermanentError
+        raise kind(str(error), code, certain=not error.response["ResponseMetadata"].get("RetryAttempts")) from error
+    except (HTTPClientError, NetworkError, ResponseParserError) as error:
         raise TransientError(str(error)) from error
     except BotoCoreError as error:
         raise PermanentError(str(error)) from error
+
+
+def _failure_reason(state: "ImageStateTypeDef") -> str | None:
+    """Return why an image failed: Image Builder's reason, and what its `failureContext` adds."""
+    context: Any = state.get("failureContext", {})
+    details = [
+        state.get("reason"),
+        context.get("imageStatus") and f"stage {context['imageStatus']}",
+        context.get("failedStep") and f"step {context['failedStep']}",
+        context.get("componentFailure", {}).get("errorMessage"),
+        context.get("distributionFailure", {}).get("errorMessage"),
+    ]
+    return one_line("; ".join(filter(None, details)), _MAX_REASON) or None
 
 
 def _code(error: ClientError) -> str:
@@ -264,12 +294,20 @@ def import_task(answer: "ImportImageTaskTypeDef") -> ImportTask:
     )
 
 
+def _parse_time(text: str | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+
+
 def ami(answer: "ImageTypeDef") -> Ami:
     """Return the AMI that EC2 describes."""
     return Ami(
         id=answer["ImageId"],
-        created=datetime.fromisoformat(answer["CreationDate"]),
+        created=_parse_time(answer.get("CreationDate")),
         state=answer["State"],
+        owner_id=answer.get("OwnerId"),
         name=answer.get("Name"),
         description=answer.get("Description"),
         platform=answer.get("Platform"),

@@ -1,26 +1,37 @@
-"""The ways in which a run can fail, told apart by what is to be done about it."""
+"""The ways in which an invocation can fail, by what has to be done about it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class TransientError(Exception):
-    """AWS may answer another time: raised out of the function, so that Lambda tries again."""
+    """AWS may answer a later attempt. It is raised out of the function, so that Lambda tries again."""
 
 
 class PermanentError(Exception):
-    """AWS refuses, and will until somebody changes something."""
+    """AWS refuses the request, and will refuse it until something is changed."""
+
+    def __init__(self, message: str, code: str = "", *, certain: bool = True) -> None:
+        super().__init__(message)
+        self.code = code
+        """The service's error code; empty where the request did not leave the function."""
+        self.certain = certain
+        """Whether nothing was done: an earlier attempt of the same call, without an answer, may have succeeded."""
+
+
+class ClientTokenReusedError(PermanentError):
+    """The client token came with other values before: an image of this import exists."""
 
 
 class InProgressError(Exception):
-    """Another run of the function is at the same thing."""
+    """Another invocation of the function is processing the same thing."""
 
 
-class TokenUsedError(PermanentError):
-    """The client token was used before, with other values: an image of this import exists."""
+class InvalidRecordError(PermanentError):
+    """A record of the idempotency table cannot be read."""
 
 
 class _ProblemsError(Exception):
-    """Several problems, told at once: each says what is wrong and what to write instead."""
+    """Several problems at once. Each one says what is wrong and what to write instead."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
@@ -28,16 +39,22 @@ class _ProblemsError(Exception):
 
 
 class InvalidTriggerError(_ProblemsError):
-    """The event or the payload is none that the function takes; nothing was called."""
+    """The function does not accept this event or payload; AWS was not called."""
 
 
 class InvalidSettingsError(_ProblemsError):
-    """The function's environment is not what its deployment should have written."""
+    """The function's environment variables are not what the deployment writes."""
 
 
 class SweepError(_ProblemsError):
-    """Some tasks of a sweep could not be dealt with; all others were."""
+    """The import tasks could not be listed. Those that were listed are processed."""
 
 
 class RejectedError(_ProblemsError):
-    """What somebody stated for the image cannot be used."""
+    """The import cannot be registered as it is stated."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        """Create it. `problems` maps what is wrong, for example `tag Version`, to its text."""
+        super().__init__(problems.values())
+        self.kind = ", ".join(problems)
+        """What is wrong, without the values that are."""

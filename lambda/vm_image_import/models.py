@@ -1,12 +1,12 @@
 """What the use cases work with: what EC2 and Image Builder say, the request, and the outcome."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal, Self
-from urllib.parse import urlparse
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from types_boto3_imagebuilder.type_defs import ImportVmImageRequestTypeDef
@@ -31,8 +31,24 @@ class AwsEnvironment:
         return f"arn:{self.partition}:imagebuilder:{self.region}:{self.account}:image/{name}/x.x.x"
 
 
-_IMPORT_AMI_NAME: Final = re.compile(r"import-ami-[0-9a-z]{8,}")
-"""An import's AMI is named like its import task (observed output; ids of 8 and of 17 characters were seen)."""
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One invocation of the function, as Lambda's context describes it."""
+
+    environment: AwsEnvironment
+    request_id: str
+    """The same for Lambda's retries of one event."""
+    time: datetime
+    """When it began, with a time zone."""
+    remaining_ms: Callable[[], int]
+    """Returns the time until Lambda ends the invocation, in milliseconds."""
+
+
+IMPORT_TASK_ID: Final = re.compile(r"import-ami-[0-9a-z]{8,64}")
+"""An import task's id, which is also the name of its AMI (observed output; ids of 8 and of 17 characters were seen)."""
+
+
+_HOST: Final = re.compile(r"[A-Za-z0-9.-]+(?::\d+)?|\[[0-9a-fA-F:.]+\](?::\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +65,20 @@ class Disk:
         if self.bucket and self.key:
             return f"s3://{self.bucket}/{self.key}"
         try:
-            scheme, host, path, *_ = urlparse(self.url or "")
+            parts = urlsplit(self.url or "")
         except ValueError:
             return None
-        return f"{scheme}://{host.rpartition('@')[2]}{path}" if host else None
+        host = parts.netloc.rpartition("@")[2]
+        # Where a user's password has a slash, a part of it looks like a port or a path.
+        if not _HOST.fullmatch(host) or "@" in parts.path:
+            return None
+        path = "/".join(segment.partition(";")[0] for segment in parts.path.split("/"))
+        return f"{parts.scheme}://{host}{path}"
 
 
 @dataclass(frozen=True, slots=True)
 class ImportTask:
-    """An import task. EC2 leaves out every field but the id when it has nothing to tell."""
+    """An import task. EC2 leaves out any field but the id (observed output)."""
 
     id: str
     status: str | None = None
@@ -82,15 +103,6 @@ class ImportTask:
         """Whether the task failed or was cancelled: both end as `deleted` (observed output)."""
         return self.status == "deleted"
 
-    @property
-    def cancelled(self) -> bool:
-        """Whether a task that ended without an AMI was cancelled.
-
-        Only the status message tells a cancelled task from a failed one (observed output). Its wording is not
-        documented, so any message that speaks of cancelling counts.
-        """
-        return self.ended_without_ami and "cancel" in (self.status_message or "").lower()
-
 
 @dataclass(frozen=True, slots=True)
 class Image:
@@ -100,18 +112,34 @@ class Image:
     status: str
     reason: str | None = None
     ami_id: str | None = None
-    import_task_id: str | None = None
-    """From its tag, which only this system sets."""
+    tagged_task_id: str | None = None
+    """The value of the tag `vm-image-import:task-id`, which anybody may set."""
+
+    @property
+    def import_task_id(self) -> str | None:
+        """The import task that the tag names, or None where its value is no id of an import task."""
+        task_id = self.tagged_task_id
+        return task_id if task_id and IMPORT_TASK_ID.fullmatch(task_id) else None
+
+
+@dataclass(frozen=True, slots=True)
+class ImportBuild:
+    """A build of an image that was imported from an import task's AMI, as its tags say."""
+
+    arn: str
+    ami_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ami:
-    """An AMI of this account and Region."""
+    """An AMI, of this account or of another one that shares it."""
 
     id: str
-    created: datetime
-    """When it was made, with a time zone."""
+    created: datetime | None
+    """When it was made, with a time zone. EC2 may leave it out."""
     state: str = "available"
+    owner_id: str | None = None
+    """The account that owns it."""
     name: str | None = None
     description: str | None = None
     platform: str | None = None
@@ -122,7 +150,7 @@ class Ami:
     @property
     def import_task_id(self) -> str | None:
         """The id of the import task that made this AMI, or None where its name tells that none did."""
-        return self.name if self.name and _IMPORT_AMI_NAME.fullmatch(self.name) else None
+        return self.name if self.name and IMPORT_TASK_ID.fullmatch(self.name) else None
 
     @property
     def is_copy(self) -> bool:
@@ -136,7 +164,7 @@ Platform = Literal["Windows", "Linux", "macOS"]
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What the payload states instead of what would be derived; None where it states nothing."""
+    """What a payload states instead of what would be derived. None where it states nothing."""
 
     name: str | None = None
     semantic_version: str | None = None
@@ -179,13 +207,14 @@ class ImageRequest:
 
 
 class OutcomeKind(StrEnum):
-    """The outcomes that a caller can rely on."""
+    """The outcomes of the contract: docs and answers name them so."""
 
     REGISTERED = "REGISTERED"
     DRY_RUN = "DRY_RUN"
     IMPORT_FAILED = "IMPORT_FAILED"
     IMPORT_CANCELLED = "IMPORT_CANCELLED"
     REJECTED = "REJECTED"
+    IMAGE_NOT_FOUND = "IMAGE_NOT_FOUND"
     IGNORED = "IGNORED"
     IN_PROGRESS = "IN_PROGRESS"
     NOT_FOUND = "NOT_FOUND"
@@ -196,7 +225,7 @@ class OutcomeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One outcome; what does not apply is None."""
+    """What became of one trigger. A field that does not apply is None."""
 
     kind: OutcomeKind
     import_task_id: str | None = None
@@ -205,19 +234,22 @@ class Outcome:
     request: Mapping[str, object] | None = None
     """The `ImportVmImage` request, in the API's own shape."""
     reason: str | None = None
-    """For a person: what happened and what to do."""
+    """What happened and what to do, as text for a person."""
     ami_id: str | None = None
-    """For the notice; no part of the answer."""
-    news: bool = True
-    """Whether people do not know it yet; no part of the answer."""
+    task: ImportTask | None = None
+    """The import task, where it was read."""
+    problem: str = ""
+    """The kind of the problem, without the values and the words that vary: an error code, or what is stated wrongly."""
+    is_new: bool = True
+    """Whether it was not reported before."""
 
-    def as_answer(self) -> dict[str, object]:
-        """Return the function's answer; keys that do not apply are left out."""
-        answer: dict[str, object | None] = {
-            "outcome": self.kind.value,
-            "importTaskId": self.import_task_id,
-            "imageArn": self.image_arn,
-            "request": self.request,
-            "reason": self.reason,
-        }
-        return {key: value for key, value in answer.items() if value is not None}
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    """What a sweep did. Tasks with nothing left to do are not in it."""
+
+    outcomes: Sequence[Outcome]
+    problems: Sequence[str] = ()
+    """Each with the id of its task."""
+    reason: str | None = None
+    """Why the sweep did not process all tasks; None where it did."""

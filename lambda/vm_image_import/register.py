@@ -1,221 +1,304 @@
 """Registers one import with Image Builder: the use case in which every trigger ends."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from functools import partial
-from typing import Final
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
-from vm_image_import import notices
-from vm_image_import.announce import announce
-from vm_image_import.derive import client_token, derive, names, versions
-from vm_image_import.errors import InProgressError, PermanentError, RejectedError, TokenUsedError, TransientError
-from vm_image_import.models import Ami, AwsEnvironment, ImageRequest, ImportTask, Outcome, OutcomeKind
-from vm_image_import.ports import Fact, Images, Imports, Ledger, Notices
-from vm_image_import.registration import Registration, about, registrations
-from vm_image_import.settings import Settings
-from vm_image_import.telemetry import logger
-from vm_image_import.triggers import AmiAvailable, ManualImport
-
-_VISIBLE_AFTER: Final = timedelta(minutes=1)
-"""EC2's reads lag for moments. Lambda's first retry comes after a minute: what EC2 does not show by then is gone."""
-_FAILED_AMI: Final = frozenset({"error", "failed", "invalid"})
-"""States of an AMI that never becomes one (API reference, `DescribeImages`)."""
-_NOT_RECORDED: Final = (
-    "An earlier run registered the import with the client token {} and was ended before it could record the image, and"
-    " the import reads differently since then: look for the image in Image Builder."
+from vm_image_import.clients import Clients
+from vm_image_import.derive import DerivedValue, Identity, derive, identify, make_client_token
+from vm_image_import.errors import (
+    ClientTokenReusedError,
+    InProgressError,
+    InvalidRecordError,
+    PermanentError,
+    RejectedError,
+    TransientError,
 )
+from vm_image_import.events import AmiAvailable, ManualImport
+from vm_image_import.idempotency.records import (
+    MAX_REGISTRATIONS,
+    IdempotencyKey,
+    Registration,
+    RegistrationId,
+    parse_registration,
+)
+from vm_image_import.models import (
+    Ami,
+    ImageRequest,
+    ImportBuild,
+    ImportTask,
+    Invocation,
+    Outcome,
+    OutcomeKind,
+    Overrides,
+)
+from vm_image_import.notifications import notify_once, publish
+from vm_image_import.observability import log_context, logger
+from vm_image_import.readiness import unusable, without_ami
+from vm_image_import.version_claims import VersionClaims
+
+if TYPE_CHECKING:
+    from vm_image_import.idempotency.store import Claim
+
+_ALREADY_REGISTERED: Final = 'The import was registered before. To register it once more write "force": true.'
+_IMAGE_NOT_FOUND: Final = (
+    "Image Builder has an image of this import, requested with the client token {}, but its ARN was not recorded and no"
+    " image has the tag vm-image-import:task-id of the import. Look for the image in Image Builder by the import's name"
+    ' and date, and use it by its ARN. Do not write "force": true: it makes a second image.'
+)
+_TOO_MANY: Final = "The import was registered {} times, which is the most. Import the VM again for another image."
+_VISIBLE_AFTER: Final = timedelta(minutes=1)
+"""EC2's reads are eventually consistent for moments. Lambda's first retry comes after a minute."""
+_FRESH: Final = timedelta(minutes=15)
+"""An import this young has no image of an earlier deployment. Image Builder's lists are up to two minutes old."""
+_NEXT_VERSION: Final = "highest existing version"
+_NO_OVERRIDES: Final = Overrides()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Registrar:
-    """Registers the imports of its home, each once.
+    """Registers the import tasks of this account and Region, each once.
 
-    Whatever AWS answers in passing (TransientError) and whatever keeps it from reading (PermanentError) is raised.
+    Every method raises TransientError where AWS may answer a later attempt, and PermanentError where it refuses a read.
     """
 
-    imports: Imports
-    images: Images
-    ledger: Ledger
-    notices: Notices
-    environment: AwsEnvironment
-    settings: Settings
+    clients: Clients
+    invocation: Invocation
 
-    def register_ami(self, trigger: AmiAvailable, now: datetime) -> Outcome:
+    def register_ami(self, event: AmiAvailable) -> Outcome:
         """Register the AMI of an event, if an import task of this account and Region made it."""
-        ami = self.imports.find_ami(trigger.image_id)
-        if ami is None:
-            if now - trigger.time < _VISIBLE_AFTER:
-                not_yet = f"EC2 does not show {trigger.image_id} yet."
+        with log_context(amiId=event.image_id):
+            ami = self.clients.ec2.find_ami(event.image_id)
+            if ami is None and abs(self.invocation.time - event.time) < _VISIBLE_AFTER:
+                not_yet = f"EC2 does not show {event.image_id} yet."
                 raise TransientError(not_yet)
-            return Outcome(OutcomeKind.IGNORED, reason=f"{trigger.image_id} is gone.")
+        if ami is None:
+            return Outcome(OutcomeKind.IGNORED, reason=f"EC2 does not show {event.image_id} any more.")
         if ami.import_task_id is None:
-            return Outcome(OutcomeKind.IGNORED, reason=f"{ami.id} is not named like an import task: no import made it.")
-        logger.append_keys(importTaskId=ami.import_task_id)
-        task = self.imports.find_task(ami.import_task_id)
-        if task is None:
-            reason = f"EC2 lists no such import task here: {ami.id} is a copy, or its import ended 7 days ago."
+            reason = f"{ami.id} is not named like an import task, so no import made it."
+            return Outcome(OutcomeKind.IGNORED, reason=reason)
+        if ami.owner_id not in {None, self.invocation.environment.account}:
+            reason = f"{ami.id} belongs to the account {ami.owner_id}."
             return Outcome(OutcomeKind.IGNORED, ami.import_task_id, reason=reason)
-        if ami.state == "pending":
-            # EC2's read lags behind its own event, which will not come again.
-            not_yet = f"EC2 shows {ami.id} as pending yet."
-            raise TransientError(not_yet)
-        return self._left_alone(task) or self._register_by_itself(task, ami)
+        with log_context(importTaskId=ami.import_task_id):
+            task = self.clients.ec2.find_task(ami.import_task_id)
+            if task is None:
+                reason = f"EC2 does not list this import task: {ami.id} is a copy, or the import ended over 7 days ago."
+                return Outcome(OutcomeKind.IGNORED, ami.import_task_id, reason=reason)
+            if excluded := self._excluded_by_filter(task):
+                return excluded
+            if ami.state == "pending":
+                # EC2's read is older than its event, and the event is sent once.
+                not_yet = f"EC2 still shows {ami.id} as pending."
+                raise TransientError(not_yet)
+            return self._register_automatically(task, ami)
 
-    def register_finished(self, task: ImportTask, *, dry_run: bool) -> Outcome:
-        """Register a task that EC2 lists as finished."""
-        return self._left_alone(task) or self._register_by_itself(task, self._ami_of(task), dry_run=dry_run)
+    def register_ended(self, task: ImportTask, *, dry_run: bool) -> Outcome:
+        """Register a task that EC2 lists as ended, or report its failure."""
+        return self._register_automatically(task, self._find_ami(task), dry_run=dry_run)
 
-    def tell_registered(self, import_task_id: str, number: int, registration: Registration) -> None:
-        """Tell people of a registered image, unless that was done: the notice is owed where the topic refused it."""
-        if registration.told:
-            return
-        this = about(import_task_id, number)
-        outcome = _registered(Outcome(OutcomeKind.REGISTERED, import_task_id), registration, self._token(this))
-        announce(Fact("told", this), outcome, self.ledger, self.notices)
+    def register_manually(self, trigger: ManualImport) -> Outcome:
+        """Register the task that a payload names, with the payload's overrides and whatever its tags are."""
+        task = self.clients.ec2.find_task(trigger.import_task_id)
+        if task is None:
+            reason = "EC2 lists no such import task in this Region. It lists a task for 7 days after its end."
+            return Outcome(OutcomeKind.NOT_FOUND, trigger.import_task_id, reason=reason)
+        ami = self._find_ami(task)
+        outcome = self._register(task, ami, trigger.overrides, dry_run=trigger.dry_run, force=trigger.force)
+        return outcome if trigger.dry_run else self._notify_failure(outcome, task)
 
-    def _left_alone(self, task: ImportTask) -> Outcome | None:
-        missing = [key for key, value in self.settings.only_tasks_tagged.items() if task.tags.get(key) != value]
-        if not missing:
-            return None
-        reason = f"The import task is left alone: its tags {', '.join(missing)} are not as configured."
-        return Outcome(OutcomeKind.IGNORED, task.id, reason=reason)
+    def send_pending_notification(self, task: ImportTask, id_: RegistrationId, registration: Registration) -> None:
+        """Send the notification of a registration with this id, where SNS refused it when the image was made."""
+        if not registration.notified:
+            self._notify_once(IdempotencyKey("notified", str(id_)), _registered(task, registration), task)
 
-    def _register_by_itself(self, task: ImportTask, ami: Ami | None, *, dry_run: bool = False) -> Outcome:
-        """Register without anybody asking for it, and with a notice of what went wrong."""
-        outcome = self._register(ManualImport(task.id, dry_run=dry_run), task, ami, "")
-        if not dry_run and outcome.kind is OutcomeKind.REJECTED:
-            outcome = announce(Fact("rejected", f"{task.id} {outcome.reason}"), outcome, self.ledger, self.notices)
-        elif not dry_run and outcome.kind is OutcomeKind.IMPORT_FAILED:
-            outcome = announce(Fact("ended", task.id), outcome, self.ledger, self.notices)
+    def _register_automatically(self, task: ImportTask, ami: Ami | None, *, dry_run: bool = False) -> Outcome:
+        """Register a task that the configuration does not exclude, and send a notification when that fails."""
+        if excluded := self._excluded_by_filter(task):
+            return excluded
+        outcome = self._register(task, ami, dry_run=dry_run)
+        if dry_run:
+            return outcome
+        if outcome.kind is OutcomeKind.REJECTED:
+            return self._notify_once(IdempotencyKey("rejected", task.id), outcome, task)
+        return self._notify_failure(outcome, task)
+
+    def _notify_failure(self, outcome: Outcome, task: ImportTask) -> Outcome:
+        """Send the notification of an import that failed, or whose image was not found."""
+        if outcome.kind is OutcomeKind.IMPORT_FAILED:
+            return self._notify_once(IdempotencyKey("terminal", task.id), outcome, task)
+        if outcome.kind is OutcomeKind.IMAGE_NOT_FOUND:
+            return self._notify_once(IdempotencyKey("image-not-found", task.id), outcome, task)
         return outcome
 
-    def register_task(self, trigger: ManualImport, run: str) -> Outcome:
-        """Register the import that a person names, as they overrule it, whatever tags the configuration asks for.
+    def _notify_once(self, key: IdempotencyKey, outcome: Outcome, task: ImportTask) -> Outcome:
+        return notify_once(key, replace(outcome, task=task), self.clients, self.invocation)
 
-        `run` is the id of this run and its repeats: one that is forced makes one image.
-        """
-        logger.append_keys(importTaskId=trigger.import_task_id)
-        task = self.imports.find_task(trigger.import_task_id)
-        if task is None:
-            reason = "EC2 lists no such import task in this Region. It forgets a task 7 days after its end."
-            return Outcome(OutcomeKind.NOT_FOUND, trigger.import_task_id, reason=reason)
-        return self._register(trigger, task, self._ami_of(task), run if trigger.force else "")
+    def _excluded_by_filter(self, task: ImportTask) -> Outcome | None:
+        wanted = self.clients.settings.only_tasks_tagged
+        missing = [key for key, value in wanted.items() if task.tags.get(key) != value]
+        if not missing:
+            return None
+        reason = f"onlyTasksTagged excludes the import task: its tags {', '.join(missing)} are not as configured."
+        return Outcome(OutcomeKind.IGNORED, task.id, reason=reason)
 
-    def _number(self, import_task_id: str, run: str) -> int:
-        """Return which registration a forced run makes: its own, where it is repeated, else the next."""
-        made = registrations(self.ledger, [import_task_id])[import_task_id]
-        return next((number for number, each in enumerate(made) if each.run == run), len(made))
-
-    def _token(self, this: str) -> str:
-        return client_token(self.environment.account, self.environment.region, this)
-
-    def _ami_of(self, task: ImportTask) -> Ami | None:
+    def _find_ami(self, task: ImportTask) -> Ami | None:
         if task.ended_without_ami:
             return None
-        return self.imports.find_ami(task.image_id) if task.image_id else self.imports.find_ami_named(task.id)
+        return self.clients.ec2.find_ami(task.image_id) if task.image_id else self.clients.ec2.find_ami_named(task.id)
 
-    def _register(self, asked: ManualImport, task: ImportTask, ami: Ami | None, forced_by: str) -> Outcome:
-        ready = _ready_ami(task, ami)
-        if isinstance(ready, Outcome):
-            return ready
-        number = self._number(task.id, forced_by) if forced_by else 0
-        this = about(task.id, number)
-        token = self._token(this)
-        next_version = partial(self._next_version_shown if asked.dry_run else self._next_version_once, this)
-        outcome = Outcome(OutcomeKind.REJECTED, task.id, ami_id=ready.id)
-
-        def request() -> ImageRequest:
-            nonlocal outcome
-            derivation = derive(task, ready, asked.overrides, self.settings, token=token, next_version=next_version)
-            outcome = replace(outcome, request=derivation.request.parameters())
-            logger.info("Derived the request", sources=derivation.sources, dropped_tags=derivation.dropped_tags)
-            return derivation.request
-
+    def _register(
+        self,
+        task: ImportTask,
+        ami: Ami | None,
+        overrides: Overrides = _NO_OVERRIDES,
+        *,
+        dry_run: bool = False,
+        force: bool = False,
+    ) -> Outcome:
+        if ami is None:
+            return without_ami(task)
+        if not_ready := unusable(task, ami):
+            return not_ready
         try:
-            if asked.dry_run:
-                request()
-                return replace(outcome, kind=OutcomeKind.DRY_RUN)
-            # Derived only where nothing is recorded: what became of the tags since then does not matter any more.
-            once = self.ledger.once(Fact("registered", this), lambda: self._import(request(), ready.id, forced_by))
-        except RejectedError as error:
-            return replace(outcome, reason=str(error))
+            id_ = self._next_registration(task) if force else RegistrationId(task.id)
+            if dry_run:
+                return self._show_request(task, ami, overrides, id_)
+            with self.clients.idempotency_store.claim(id_.key, self.invocation) as claim:
+                if claim.completed is None:
+                    return self._import(claim, task, ami, overrides, id_)
+            registration = parse_registration(id_, claim.completed)
         except InProgressError as error:
-            return replace(outcome, kind=OutcomeKind.IN_PROGRESS, reason=str(error))
-        registration = Registration.of_record(once.value)
-        registered = _registered(outcome, registration, token)
-        if once.now and registration.arn:
-            return registered
-        if not once.now:
-            self.tell_registered(task.id, number, registration)
-        reason = 'The import was registered before. To register it once more write "force": true.'
-        return replace(registered, kind=OutcomeKind.ALREADY_REGISTERED, reason=reason)
+            return Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=str(error))
+        except RejectedError as error:
+            return Outcome(OutcomeKind.REJECTED, task.id, reason=str(error), ami_id=ami.id, problem=error.kind)
+        except InvalidRecordError as error:
+            return Outcome(OutcomeKind.REJECTED, task.id, reason=str(error), ami_id=ami.id, problem="record")
+        self.send_pending_notification(task, id_, registration)
+        outcome = _registered(task, registration)
+        return replace(outcome, kind=OutcomeKind.ALREADY_REGISTERED, reason=_ALREADY_REGISTERED)
 
-    def _import(self, request: ImageRequest, ami_id: str, forced_by: str) -> str:
-        """Register the image and tell about it; return the record of that."""
+    def _next_registration(self, task: ImportTask) -> RegistrationId:
+        """Return the registration that a forced invocation makes: its own where Lambda retries it, else the next one.
+
+        Raises RejectedError where there are too many, and InvalidRecordError.
+        """
+        registrations = self.clients.idempotency_store.get_registrations([task.id])
+        if error := registrations.unreadable.get(task.id):
+            raise error
+        made = registrations.by_task[task.id]
+        own = [number for number, each in made.items() if each.request_id == self.invocation.request_id]
+        number = next(iter(own), len(made))
+        if number >= MAX_REGISTRATIONS:
+            raise RejectedError({"force": _TOO_MANY.format(MAX_REGISTRATIONS)})
+        return RegistrationId(task.id, number)
+
+    def _show_request(self, task: ImportTask, ami: Ami, overrides: Overrides, id_: RegistrationId) -> Outcome:
+        name, version = identify(task, ami, overrides, self.clients.settings)
+        if version is None:
+            version = DerivedValue(self._versions.show(id_, name.value), _NEXT_VERSION)
+        request = self._derive(task, ami, overrides, Identity(name, version), id_)
+        return Outcome(OutcomeKind.DRY_RUN, task.id, request=request.parameters(), ami_id=ami.id)
+
+    def _import(self, claim: "Claim", task: ImportTask, ami: Ami, overrides: Overrides, id_: RegistrationId) -> Outcome:
+        """Request the image, unless it exists already, and complete the claim. Raises RejectedError."""
+        # The request is derived only now: what becomes of the tags of a registered import does not matter.
+        name, version = identify(task, ami, overrides, self.clients.settings)
+        if id_.number == 0 and not self._is_fresh(ami) and (build := self._find_build(task, ami, self._builds)):
+            return self._complete(claim, task, Registration(build.arn, ami.id))
+
+        claimed = None
+        if version is None:
+            claimed = self._versions.claim(id_, name.value)
+            version = DerivedValue(claimed, _NEXT_VERSION)
+        request = self._derive(task, ami, overrides, Identity(name, version), id_)
+        parameters = request.parameters()
         try:
-            arn = self.images.import_vm_image(request)
-        except TokenUsedError:
-            arn = ""
+            arn = self.clients.image_builder.import_vm_image(request)
+        except ClientTokenReusedError:
+            # An earlier invocation made the image with other values, and was ended before it could record it.
+            existing = self._find_build(task, ami, self.clients.image_builder.list_import_builds())
+            if existing is None:
+                return self._image_not_found(task, ami, id_)
+            arn = existing.arn
+            if claimed and f"/{claimed}/" not in arn:
+                self._versions.release(id_, name.value, claimed)
         except PermanentError as error:
-            raise RejectedError([str(error)]) from error
-        registration = Registration(arn, ami_id, run=forced_by)
-        outcome = Outcome(OutcomeKind.REGISTERED, request.import_task_id)
-        registered = _registered(outcome, registration, request.client_token)
+            if claimed and error.certain:
+                self._versions.release(id_, name.value, claimed)
+            return Outcome(
+                OutcomeKind.REJECTED,
+                task.id,
+                request=parameters,
+                reason=str(error),
+                ami_id=ami.id,
+                problem=error.code,
+            )
+        return self._complete(claim, task, Registration(arn, ami.id, request_id=self.invocation.request_id), parameters)
+
+    def _complete(
+        self,
+        claim: "Claim",
+        task: ImportTask,
+        registration: Registration,
+        parameters: Mapping[str, object] | None = None,
+    ) -> Outcome:
+        """Send the notification of a registered image, and complete the claim with the record of both."""
+        outcome = replace(_registered(task, registration), request=parameters)
+        claim.complete(registration._replace(notified=self._try_publish(outcome)).to_json())
+        return outcome
+
+    def _try_publish(self, outcome: Outcome) -> bool:
+        """Return whether SNS accepts the notification. The image exists either way: the next sweep sends it."""
         try:
-            self.notices.publish(notices.of(registered))
+            publish(outcome, self.clients, self.invocation)
         except (TransientError, PermanentError):
-            # The image stands: asked for again, it would be made again once Image Builder has forgotten the token.
-            logger.exception("Registered, but not told")
-            registration = registration._replace(told=False)
-        return registration.as_record()
+            logger.exception("Registered, but the notification could not be sent")
+            return False
+        return True
 
-    def _next_version(self, name: str) -> str:
-        existing = self.images.versions(self.environment.image_arn(names.arn_name(name)), name)
-        if version := versions.after(existing):
-            return version
-        raise RejectedError(["The highest existing version cannot be incremented: state the version."])
+    def _is_fresh(self, ami: Ami) -> bool:
+        return ami.created is not None and abs(self.invocation.time - ami.created) < _FRESH
 
-    def _next_version_once(self, this: str, name: str) -> str:
-        """Return the same version to every repeat, although the first one may have made an image of it."""
-        return self.ledger.once(Fact("version", f"{this} {name}"), partial(self._next_version, name)).value
+    @cached_property
+    def _builds(self) -> Mapping[str, Sequence[ImportBuild]]:
+        """The builds that exist, by import task. A sweep lists them once."""
+        return self.clients.image_builder.list_import_builds()
 
-    def _next_version_shown(self, this: str, name: str) -> str:
-        """Return the version that would be asked for, and record nothing."""
-        fact = Fact("version", f"{this} {name}")
-        return self.ledger.known([fact]).get(fact) or self._next_version(name)
+    @property
+    def _versions(self) -> VersionClaims:
+        return VersionClaims(self.clients, self.invocation)
+
+    def _find_build(
+        self, task: ImportTask, ami: Ami, builds: Mapping[str, Sequence[ImportBuild]]
+    ) -> ImportBuild | None:
+        """Return the first build of this import that no registration has recorded."""
+        found = [build for build in builds.get(task.id, ()) if build.ami_id == ami.id]
+        if not found:
+            return None
+        registrations = self.clients.idempotency_store.get_registrations([task.id])
+        recorded = {registration.arn for registration in registrations.by_task[task.id].values()}
+        return next((build for build in found if build.arn not in recorded), None)
+
+    def _image_not_found(self, task: ImportTask, ami: Ami, id_: RegistrationId) -> Outcome:
+        if self._is_fresh(ami):
+            reason = "Image Builder has an image of this import, but does not list it yet. The next sweep looks again."
+            return Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=reason, ami_id=ami.id)
+        reason = _IMAGE_NOT_FOUND.format(self._client_token(id_))
+        return Outcome(OutcomeKind.IMAGE_NOT_FOUND, task.id, reason=reason, ami_id=ami.id)
+
+    def _client_token(self, id_: RegistrationId) -> str:
+        return make_client_token(self.invocation.environment, str(id_))
+
+    def _derive(
+        self, task: ImportTask, ami: Ami, overrides: Overrides, identity: Identity, id_: RegistrationId
+    ) -> ImageRequest:
+        derivation = derive(task, ami, overrides, self.clients.settings, identity, self._client_token(id_))
+        logger.info("Derived the request", sources=derivation.sources, dropped_tags=derivation.dropped_tags)
+        return derivation.request
 
 
-def _registered(outcome: Outcome, registration: Registration, token: str) -> Outcome:
-    """Return the outcome as that of a registration, which was asked for with this client token."""
-    arn, ami_id, *_ = registration
-    # The token tells apart what was registered more than once.
-    reason = None if arn else _NOT_RECORDED.format(token)
-    return replace(outcome, kind=OutcomeKind.REGISTERED, image_arn=arn or None, reason=reason, ami_id=ami_id)
-
-
-def _ready_ami(task: ImportTask, ami: Ami | None) -> Ami | Outcome:
-    """Return the AMI when it can be registered, else the outcome that says why not."""
-    if task.ended_without_ami:
-        kind = OutcomeKind.IMPORT_CANCELLED if task.cancelled else OutcomeKind.IMPORT_FAILED
-        return Outcome(kind, task.id, reason=task.status_message or "EC2 gives no reason.")
-    if task.status == "deleting":
-        # Whether it failed or was cancelled it may not say yet.
-        return Outcome(OutcomeKind.IN_PROGRESS, task.id, reason="The import has ended and is being deleted.")
-    if ami is None and task.status == "completed":
-        return Outcome(
-            OutcomeKind.IGNORED,
-            task.id,
-            reason="The import completed, but EC2 does not show its AMI: it is gone, or ask again.",
-        )
-    if ami is None or ami.state == "pending":
-        step = ", ".join(filter(None, (task.status_message, task.progress and f"{task.progress} %")))
-        reason = f"The import is still running ({step or task.status or 'no status'})."
-        return Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=reason)
-    if ami.is_copy:
-        return Outcome(OutcomeKind.IGNORED, task.id, reason=f"{ami.id} is a copy of {ami.source_image_id}.")
-    if ami.state != "available":
-        kind = OutcomeKind.REJECTED if ami.state in _FAILED_AMI else OutcomeKind.IGNORED
-        return Outcome(kind, task.id, reason=f"{ami.id} is {ami.state}, so it cannot be registered.", ami_id=ami.id)
-    if task.image_id and task.image_id != ami.id:
-        return Outcome(OutcomeKind.IGNORED, task.id, reason=f"The import made {task.image_id}, not {ami.id}.")
-    return ami
+def _registered(task: ImportTask, registration: Registration) -> Outcome:
+    return Outcome(OutcomeKind.REGISTERED, task.id, image_arn=registration.arn, ami_id=registration.ami_id, task=task)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self, get_args
 
 from vm_image_import.errors import InvalidSettingsError
+from vm_image_import.text import quote
 
 VersionScheme = Literal["date", "timestamp", "increment"]
 """What gives the version of an import that states none."""
@@ -13,29 +14,30 @@ VersionScheme = Literal["date", "timestamp", "increment"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The configuration; every field has the variable of its name in capitals. The defaults are those of cdk.json."""
+    """The configuration. Every field has the variable of its name in capitals. The defaults are those of cdk.json."""
 
     version_scheme: VersionScheme = "date"
     name_tag: str = "Name"
     version_tag: str = "Version"
     os_version_tag: str = "OsVersion"
-    """The task's tags that carry a part of the request."""
+    """The keys of the task's tags that state a part of the request."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Tags of every image."""
     only_tasks_tagged: Mapping[str, str] = field(default_factory=dict)
-    """Tags that a task has to have, all of them; another one is left alone."""
+    """Tags that a task must have, all of them; a task without them is excluded."""
     table_name: str = ""
-    """The ledger."""
+    """The idempotency table."""
     topic_arn: str = ""
-    """Of the notices."""
+    """The topic of the notifications."""
     image_log_group: str = ""
     """Where Image Builder writes its logs of an import; empty for its own default."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Return the settings of an environment like `os.environ`; a variable that is not there has its default.
+        """Return the settings of an environment like `os.environ`.
 
-        Raises InvalidSettingsError, with every problem at once, where a variable is not as it should be.
+        `TABLE_NAME` and `TOPIC_ARN` are required; any other variable has a default. Raises InvalidSettingsError, with
+        every problem at once.
         """
         given = {name: environment[name.upper()] for name in cls.__dataclass_fields__ if name.upper() in environment}
         if problems := list(_problems(given)):
@@ -45,22 +47,32 @@ class Settings:
 
     @property
     def directive_tags(self) -> frozenset[str]:
-        """The tags of a task that carry a part of the request and are no tags of the image."""
+        """The keys of those tags of a task that state a part of the request, and are no tags of the image."""
         return frozenset({self.name_tag, self.version_tag, self.os_version_tag})
 
 
 _MAPS: Final = ("tags", "only_tasks_tagged")
-_KEYS: Final = ("name_tag", "version_tag", "os_version_tag")
+_NOT_EMPTY: Final = {
+    "name_tag": "the key of a tag",
+    "version_tag": "the key of a tag",
+    "os_version_tag": "the key of a tag",
+    "table_name": "the name of the idempotency table",
+    "topic_arn": "the ARN of the topic",
+}
+_REQUIRED: Final = ("table_name", "topic_arn")
 
 
 def _problems(given: Mapping[str, str]) -> Iterator[str]:
+    for name in _REQUIRED:
+        if name not in given:
+            yield f"{name.upper()} is missing: write {_NOT_EMPTY[name]}."
     for name, text in given.items():
         if name == "version_scheme" and text not in get_args(VersionScheme):
-            yield f"{name.upper()} is '{text}': write one of {', '.join(get_args(VersionScheme))}."
-        if name in _KEYS and not text:
-            yield f"{name.upper()} is empty: write the key of a tag."
+            yield f"{name.upper()} is {quote(text)}: write one of {', '.join(get_args(VersionScheme))}."
+        if name in _NOT_EMPTY and not text:
+            yield f"{name.upper()} is empty: write {_NOT_EMPTY[name]}."
         if name in _MAPS and not _is_map(text):
-            yield f'{name.upper()} is \'{text}\': write JSON like {{"Team": "web"}}.'
+            yield f'{name.upper()} is {quote(text)}: write JSON like {{"Team": "web"}}.'
 
 
 def _is_map(text: str) -> bool:

@@ -1,126 +1,198 @@
-"""Looks at every finished import task, and does what the events did not lead to: the redrive of everything."""
+"""Looks at every ended import task, and does what events did not lead to."""
 
 import random
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
 
+from vm_image_import.clients import Clients
 from vm_image_import.errors import SweepError
-from vm_image_import.follow import Follower
-from vm_image_import.models import ImportTask, Outcome
-from vm_image_import.ports import Fact, Imports, Ledger
+from vm_image_import.idempotency.records import IdempotencyKey, Registration, RegistrationId
+from vm_image_import.models import ImportTask, Invocation, Outcome, OutcomeKind, SweepResult
+from vm_image_import.observability import log_and_count, log_and_count_sweep, log_context, logger
 from vm_image_import.register import Registrar
-from vm_image_import.registration import Registration, about, registrations
-from vm_image_import.telemetry import logger, tell
+from vm_image_import.remedies import cancelled_by_user, find_remedy
+from vm_image_import.track import ImageTracker
 
-_OUT_OF_TIME: Final = "Out of time: the next sweep goes on."
+_MARGIN_MS: Final = 30_000
+"""No task is begun later than this before the function's timeout. It is longer than the calls for one task take, unless
+AWS hardly answers; then Lambda ends the invocation, and the next sweep continues."""
+_OUT_OF_TIME: Final = "Out of time. The next sweep continues."
+
+
+class RegisterTask(NamedTuple):
+    """Register the task, or report its failure."""
+
+    task: ImportTask
+
+
+class NotifyRegistered(NamedTuple):
+    """Send the notification that SNS refused when the image was made."""
+
+    task: ImportTask
+    id: RegistrationId
+    registration: Registration
+
+
+class CheckImage(NamedTuple):
+    """Check whether a registered image has reached a terminal state."""
+
+    arn: str
+
+
+Action = RegisterTask | NotifyRegistered | CheckImage
+
+
+class PendingTask(NamedTuple):
+    """A task with something left to do."""
+
+    import_task_id: str
+    actions: Sequence[Action]
 
 
 @dataclass(slots=True)
-class Swept:
-    """What a sweep did; tasks with nothing left to do are not in it."""
+class _Listing:
+    """The tasks with something left to do, as far as they could be listed."""
 
-    outcomes: list[Outcome] = field(default_factory=list)
+    pending: list[PendingTask] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     complete: bool = True
-    """Whether it came to the end of the tasks in time; the next sweep goes on where it did not."""
-
-    def as_answer(self) -> dict[str, object]:
-        """Return the function's answer."""
-        answer: dict[str, object] = {
-            "outcome": "SWEPT",
-            "counts": dict(Counter(outcome.kind.value for outcome in self.outcomes)),
-            "results": [outcome.as_answer() for outcome in self.outcomes],
-        }
-        return answer if self.complete else answer | {"reason": _OUT_OF_TIME}
-
-
-_Step = Callable[[], Outcome | None]
-"""One thing left to do for a task; None where there is no more to say about it."""
+    """Whether there was time for all pages."""
+    error: str | None = None
+    """Why EC2 did not list all tasks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sweeper:
-    """Registers what is missing and tells what ended. One bad task never stops the rest."""
+    """Processes all ended import tasks. An error of one task does not stop the others."""
 
-    imports: Imports
-    ledger: Ledger
-    registrar: Registrar
-    follower: Follower
+    clients: Clients
+    invocation: Invocation
 
-    def sweep(self, out_of_time: Callable[[], bool], *, dry_run: bool) -> Swept:
-        """Go through all finished tasks until `out_of_time`.
+    def sweep(self, *, dry_run: bool) -> SweepResult:
+        """Process all ended tasks, until the time is over.
 
-        Raises SweepError at the end, with everything that went wrong; what could be dealt with was.
+        Raises SweepError where the tasks could not be listed to the end; those that were listed are processed first.
         """
-        swept = Swept()
-        open_tasks = list(self._open_tasks(swept, out_of_time, dry_run=dry_run))
-        # A sweep that runs out of time must not leave the same tasks to the next one again and again.
-        random.shuffle(open_tasks)
-        for task_id, steps in open_tasks:
-            if out_of_time():
-                swept.complete = False
+        listing = self._list_pending(dry_run=dry_run)
+        outcomes: list[Outcome] = []
+        problems = [*listing.problems]
+        complete = listing.complete
+        registrar = Registrar(self.clients, self.invocation)
+        for import_task_id, actions in listing.pending:
+            if self._out_of_time():
+                complete = False
                 break
-            logger.append_keys(importTaskId=task_id)
-            for step in steps:
+            for action in actions:
                 try:
-                    outcome = step()
-                except Exception as error:  # noqa: BLE001 - collected, and raised at the end
-                    logger.exception("Failed")
-                    swept.problems.append(f"{task_id}: {error}")
-                else:
-                    if outcome:
-                        tell(outcome, dry_run=dry_run)
-                        swept.outcomes.append(outcome)
-            logger.remove_keys(["importTaskId", "imageArn"])
-        if not swept.complete:
-            logger.warning(_OUT_OF_TIME)
-        if swept.problems:
-            swept.problems += [] if swept.complete else [_OUT_OF_TIME]
-            raise SweepError(swept.problems)
-        return swept
+                    with log_context(importTaskId=import_task_id, **_log_keys(action)):
+                        outcome = self._perform(action, registrar, dry_run=dry_run)
+                except Exception as error:  # noqa: BLE001 - one bad task is one problem
+                    problems.append(f"{import_task_id}: {error}")
+                    continue
+                if outcome:
+                    log_and_count(outcome, dry_run=dry_run)
+                    outcomes.append(outcome)
+        result = SweepResult(outcomes, problems, None if complete else _OUT_OF_TIME)
+        log_and_count_sweep(result, dry_run=dry_run, listed=listing.error is None)
+        if listing.error:
+            raise SweepError([listing.error])
+        return result
 
-    def _open_tasks(
-        self, swept: Swept, out_of_time: Callable[[], bool], *, dry_run: bool
-    ) -> Iterator[tuple[str, list[_Step]]]:
-        """Yield the ids of the tasks with something left to do, and what that is; note in `swept` what went wrong."""
-        try:
-            for page in self.imports.finished_tasks():
-                try:
-                    yield from self._open_of_page(page, dry_run=dry_run)
-                except Exception as error:  # noqa: BLE001 - collected, and raised at the end
-                    logger.exception("Failed")
-                    swept.problems.append(f"{page[0].id} and {len(page) - 1} more: {error}")
-                if out_of_time():
-                    swept.complete = False
-                    return
-        except Exception as error:  # noqa: BLE001 - collected, and raised at the end
-            logger.exception("Failed")
-            swept.problems.append(f"The import tasks could not be listed to the end: {error}")
+    def _out_of_time(self) -> bool:
+        return self.invocation.remaining_ms() < _MARGIN_MS
 
-    def _open_of_page(self, page: Sequence[ImportTask], *, dry_run: bool) -> Iterator[tuple[str, list[_Step]]]:
-        made = registrations(self.ledger, [task.id for task in page])
-        wanted = {task.id: dict(self._steps(task, made[task.id], dry_run=dry_run)) for task in page}
-        done = self.ledger.known(fact for steps in wanted.values() for fact in steps)
-        for task_id, steps in wanted.items():
-            if left := [step for fact, step in steps.items() if fact not in done]:
-                yield task_id, left
+    def _list_pending(self, *, dry_run: bool) -> _Listing:
+        """Return the tasks with something left to do, in random order."""
+        listing = _Listing()
+        next_token = None
+        while True:
+            try:
+                with log_context():
+                    page, next_token = self.clients.ec2.list_ended_tasks(next_token)
+            except Exception as error:  # noqa: BLE001 - raised when the listed tasks are processed
+                listing.error = f"The import tasks could not be listed to the end: {error}"
+                break
+            try:
+                with log_context():
+                    self._add_pending(listing, page, dry_run=dry_run)
+            except Exception as error:  # noqa: BLE001 - one bad page is one problem
+                listing.problems.append(f"{page[0].id} and {len(page) - 1} more: {error}")
+            if next_token is None:
+                break
+            if self._out_of_time():
+                listing.complete = False
+                break
+        # A sweep that runs out of time must not leave the same tasks to the next one again and again.
+        random.shuffle(listing.pending)
+        return listing
 
-    def _steps(self, task: ImportTask, made: Sequence[Registration], *, dry_run: bool) -> Iterator[tuple[Fact, _Step]]:
-        """Yield the facts after which nothing is left to do for a task, and what leads to each."""
-        register = partial(self.registrar.register_finished, task, dry_run=dry_run)
-        if not task.ended_without_ami and not made:
-            yield Fact("registered", task.id), register
-        elif task.ended_without_ami and not task.cancelled:
-            yield Fact("ended", task.id), register
-        if dry_run:
-            return
-        # Also where the task failed afterwards: its image fails with it.
-        for number, registration in enumerate(made):
-            if not registration.told:
-                tell_registered = partial(self.registrar.tell_registered, task.id, number, registration)
-                yield Fact("told", about(task.id, number)), tell_registered
-            if registration.arn:
-                yield Fact("ended", registration.arn), partial(self.follower.follow, registration.arn)
+    def _add_pending(self, listing: _Listing, page: Sequence[ImportTask], *, dry_run: bool) -> None:
+        store = self.clients.idempotency_store
+        registrations = store.get_registrations([task.id for task in page])
+        for task_id, error in registrations.unreadable.items():
+            logger.error("Failed", importTaskId=task_id, reason=str(error))
+            listing.problems.append(f"{task_id}: {error}")
+        actions = {
+            task.id: _actions(task, registrations.by_task[task.id], dry_run=dry_run)
+            for task in page
+            if task.id not in registrations.unreadable
+        }
+        keys = {_completed_by(action) for each in actions.values() for action in each}
+        done = {} if dry_run else store.get_completed(keys)
+        for import_task_id, listed in actions.items():
+            if left := [action for action in listed if _completed_by(action) not in done]:
+                listing.pending.append(PendingTask(import_task_id, left))
+
+    def _perform(self, action: Action, registrar: Registrar, *, dry_run: bool) -> Outcome | None:
+        match action:
+            case RegisterTask(task):
+                outcome = registrar.register_ended(task, dry_run=dry_run)
+                return _with_remedy(outcome, task) if dry_run else outcome
+            case NotifyRegistered(task, id_, registration):
+                registrar.send_pending_notification(task, id_, registration)
+                return None
+            case CheckImage(arn):
+                return ImageTracker(self.clients, self.invocation).check(arn)
+
+
+def _actions(task: ImportTask, registrations: Mapping[int, Registration], *, dry_run: bool) -> list[Action]:
+    """Return what has to be done for a task in the course of time, whether or not it is done yet."""
+    actions: list[Action] = []
+    if (task.ended_without_ami and not cancelled_by_user(task.status_message)) or not (
+        task.ended_without_ami or registrations
+    ):
+        actions.append(RegisterTask(task))
+    if dry_run:
+        return actions
+    # Also where the task failed after its image was registered: the image fails with it.
+    for number, registration in registrations.items():
+        if not registration.notified:
+            actions.append(NotifyRegistered(task, RegistrationId(task.id, number), registration))
+        actions.append(CheckImage(registration.arn))
+    return actions
+
+
+def _completed_by(action: Action) -> IdempotencyKey:
+    """Return the key whose record says that the action is done."""
+    match action:
+        case RegisterTask(task) if task.ended_without_ami:
+            return IdempotencyKey("terminal", task.id)
+        case RegisterTask(task):
+            return IdempotencyKey("registered", task.id)
+        case NotifyRegistered(_, id_, _):
+            return IdempotencyKey("notified", str(id_))
+        case CheckImage(arn):
+            return IdempotencyKey("terminal", arn)
+
+
+def _log_keys(action: Action) -> dict[str, str]:
+    return {"imageArn": action.arn} if isinstance(action, CheckImage) else {}
+
+
+def _with_remedy(outcome: Outcome, task: ImportTask) -> Outcome:
+    """Return the outcome of a failed import with what to do about it, as its notification says it."""
+    if outcome.kind is not OutcomeKind.IMPORT_FAILED:
+        return outcome
+    remedy = find_remedy(task.status_message, task.platform)
+    return replace(outcome, reason=f"{outcome.reason} {remedy.text} See {remedy.url}")

@@ -189,7 +189,9 @@ def _authorization_requests(response: BaseResponse, role: str) -> Iterator[Autho
         return AuthorizationRequest(action, resource, {"aws:RequestedRegion": region, **context})
 
     match service, operation:
-        case ("ec2", "DescribeImages" | "DescribeImportImageTasks") | ("imagebuilder", "ListImages"):
+        case "ec2", "DescribeImages" | "DescribeImportImageTasks":
+            yield request("*")
+        case "imagebuilder", "ListImages" | "ListImageBuildVersions":
             yield request("*")
         case "imagebuilder", "ImportVmImage":
             version = f"{prefix}:image/{arn_name(params['name'])}/{params['semanticVersion']}"

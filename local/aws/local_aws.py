@@ -9,17 +9,27 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, cast
+from typing import Any, Final, NamedTuple, Self, cast
 
 import boto3
 from moto.core.base_backend import BackendDict
 from moto.server import ThreadedMotoServer
+from moto.sns.models import sns_backends
 
 from local.aws import cloudformation, events, functions, image_builder, vm_import
 from local.aws.common import Event
 
 ACCOUNT: Final = "123456789012"
 """moto's default account."""
+
+
+class PublishedMessage(NamedTuple):
+    """A message that SNS accepted, with `MessageStructure` json."""
+
+    subject: str
+    texts: dict[str, str]
+    """By protocol."""
+    attributes: dict[str, str]
 
 
 class LocalAws:
@@ -122,14 +132,6 @@ class LocalAws:
         decoded: dict[str, Any] = json.load(answer["Payload"])
         return decoded
 
-    def subscribe(self, topic_arn: str, queue_name: str) -> str:
-        """Create an SQS queue, subscribe it to an SNS topic, and return its URL."""
-        sqs = self.client("sqs")
-        url = str(sqs.create_queue(QueueName=queue_name)["QueueUrl"])
-        arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        self.client("sns").subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=arn)
-        return url
-
     def receive_messages(self, queue_url: str) -> list[Any]:
         """Receive and delete all messages of an SQS queue; return their bodies, which have to be JSON."""
         sqs, bodies = self.client("sqs"), []
@@ -138,6 +140,15 @@ class LocalAws:
                 bodies.append(json.loads(message["Body"]))
                 sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
         return bodies
+
+    def published_messages(self) -> list[PublishedMessage]:
+        """Return the messages of all topics, oldest first."""
+        return [
+            PublishedMessage(subject or "", json.loads(message), {name: each["Value"] for name, each in given.items()})
+            for topic in sns_backends[ACCOUNT][self.region].topics.values()
+            for _, message, subject, attributes, _ in topic.sent_notifications
+            if (given := attributes or {})
+        ]
 
     def _is_delivered(self, event: Event) -> bool:
         amis = vm_import.backends[ACCOUNT][self.region].ec2.amis.values()

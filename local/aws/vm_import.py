@@ -42,8 +42,9 @@ _LISTED_AFTER_END: Final = timedelta(days=7)
 _ACCESS_DENIED: Final = (
     "ClientError: Disk validation failed [We do not have access to the given resource. Reason 403 Forbidden]"
 )
-# EC2's text is not documented. Only the message distinguishes a cancelled task from a failed one (observed output).
-_CANCELLED: Final = "Import task cancelled"
+# Only the message distinguishes a cancelled task from a failed one (observed output). The text is inferred from
+# `AWS initiated task cancellation`, which was observed.
+_CANCELLED: Final = "User initiated task cancellation"
 
 _INVALID: Final = "InvalidParameterValue"
 _MISMATCH: Final = "IdempotentParameterMismatch"
@@ -131,7 +132,7 @@ class Task:
             yield {"SnapshotDetails": details, "StatusMessage": message, "Progress": progress}
         registered = self._register_ami(machine.get("os"))
         if self._backend.ami_comes_first:
-            yield {}
+            yield {"ImageId": registered["ImageId"]} if self._backend.active_task_names_ami else {}
         yield {"Status": "completed", "StatusMessage": None, "Progress": None, **registered}
 
     def _register_ami(self, operating_system: str | None) -> dict[str, Any]:
@@ -184,6 +185,8 @@ class VmImportBackend(BaseBackend):
         self.unknown_task_is_error = True
         # Not documented: whether the AMI is available, and its event sent, before the task is completed.
         self.ami_comes_first = False
+        # Not documented: observed in scripts that wait for the AMI of an active task.
+        self.active_task_names_ami = True
 
     @property
     def ec2(self) -> EC2Backend:

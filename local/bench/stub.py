@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from itertools import count
 from socketserver import ThreadingTCPServer
@@ -17,7 +18,7 @@ OTHER_AMI: Final = "ami-0fedcba9876543210"
 _IMAGE: Final = """<DescribeImagesResponse><imagesSet><item><imageId>{id}</imageId><imageState>available</imageState>
 <imageOwnerId>123456789012</imageOwnerId><architecture>x86_64</architecture><name>{name}</name>
 <description>AWS-VMImport service: Linux - Ubuntu 22.04.3 LTS - 5.15.0-97-generic</description>
-<creationDate>2026-11-23T10:15:00.000Z</creationDate></item></imagesSet></DescribeImagesResponse>"""
+<creationDate>{created}</creationDate></item></imagesSet></DescribeImagesResponse>"""
 _TASK: Final = """<item><importTaskId>{task}</importTaskId>
 <architecture>x86_64</architecture><imageId>{ami}</imageId><licenseType>BYOL</licenseType><platform>Linux</platform>
 <status>completed</status><snapshotDetailSet><item><userBucket><s3Bucket>exports</s3Bucket>
@@ -62,7 +63,9 @@ class Stub(ThreadingTCPServer):
         match operation:
             case "DescribeImages":
                 (ami,) = form["ImageId.1"]
-                return _IMAGE.format(id=ami, name=self._amis.get(ami, "golden-base-2026"))
+                # An AMI of an older import costs a look at the existing builds.
+                created = datetime.now(UTC).isoformat()
+                return _IMAGE.format(id=ami, name=self._amis.get(ami, "golden-base-2026"), created=created)
             case "DescribeImportImageTasks":
                 return self._tasks(form)
             case "ImportVmImage":

@@ -1,4 +1,4 @@
-"""The adapters, with real boto3: against the local AWS, and against a server that answers as told."""
+"""The adapters with real boto3, against a server that answers as a test says."""
 
 import http.server
 import json
@@ -14,14 +14,15 @@ from botocore.config import Config
 from botocore.retries import standard
 
 from tests.conftest import REGION
-from vm_image_import.aws import _PASSING, CONFIG, CONNECT_TIMEOUT, READ_TIMEOUT, Ec2, ImageBuilder
-from vm_image_import.errors import PermanentError, TokenUsedError, TransientError
+from vm_image_import.aws import CONFIG, CONNECT_TIMEOUT, READ_TIMEOUT, RETRYABLE_ERROR_CODES, Ec2, ImageBuilder
+from vm_image_import.errors import ClientTokenReusedError, PermanentError, TransientError
 from vm_image_import.models import Ami, Disk, ImageRequest, ImportTask
+from vm_image_import.sweep import _MARGIN_MS
 
-# One try each: what is tested is how the last answer is told apart, not how often botocore asks.
+# One attempt each: the tests are about the translation of the last answer, not about botocore's retries.
 ONCE: Final = CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))
 # Only for a server that never answers: a slow machine would fail the tests of everything else.
-IMPATIENT: Final = ONCE.merge(Config(read_timeout=0.2))
+SHORT_TIMEOUT: Final = ONCE.merge(Config(read_timeout=0.2))
 REQUEST: Final = ImageRequest(
     name="web-server",
     semantic_version="1.4.2",
@@ -34,14 +35,14 @@ REQUEST: Final = ImageRequest(
 )
 
 
-class Told(http.server.ThreadingHTTPServer):
+class StubServer(http.server.ThreadingHTTPServer):
     """Answers every request with `status` and `body`, or, with status 0, hangs up, or, with -1, never answers."""
 
     status = 200
     body = b""
     headers: tuple[tuple[str, str], ...] = ()
     release: threading.Event
-    asked: str
+    received: str
     """The last request's body."""
 
     @property
@@ -50,10 +51,10 @@ class Told(http.server.ThreadingHTTPServer):
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    server: Told
+    server: StubServer
 
     def _answer(self) -> None:
-        self.server.asked = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        self.server.received = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
         if self.server.status < 0:
             self.server.release.wait()
         if self.server.status <= 0:
@@ -65,15 +66,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(self.server.body)
 
-    do_POST = do_PUT = _answer  # noqa: N815 - http.server's names
+    do_GET = do_POST = do_PUT = _answer  # noqa: N815 - http.server's names
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
 
 
 @pytest.fixture(scope="module")
-def _server() -> Iterator[Told]:
-    with Told(("127.0.0.1", 0), _Handler) as server:
+def _server() -> Iterator[StubServer]:
+    with StubServer(("127.0.0.1", 0), _Handler) as server:
         server.release = threading.Event()
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -83,8 +84,8 @@ def _server() -> Iterator[Told]:
 
 
 @pytest.fixture
-def told(_server: Told) -> Iterator[Told]:
-    """Give a server that answers as told."""
+def stub(_server: StubServer) -> Iterator[StubServer]:
+    """Give a server that answers as stub."""
     _server.status, _server.body, _server.headers = 200, b"", ()
     yield _server
     _server.release.set()
@@ -104,27 +105,24 @@ def image_builder(url: str, config: Config = ONCE) -> ImageBuilder:
     return ImageBuilder(boto3.client("imagebuilder", endpoint_url=url, region_name=REGION, config=config))
 
 
-def ec2_error(told: Told, status: int, code: str) -> None:
+def ec2_error(stub: StubServer, status: int, code: str) -> None:
     """Let EC2 answer an error."""
-    told.status = status
-    told.body = (
+    stub.status = status
+    stub.body = (
         "<Response><Errors><Error>"
         f"<Code>{code}</Code><Message>Why.</Message>"
         "</Error></Errors><RequestID>r</RequestID></Response>"
     ).encode()
 
 
-def image_builder_error(told: Told, status: int, code: str) -> None:
+def image_builder_error(stub: StubServer, status: int, code: str) -> None:
     """Let Image Builder answer an error."""
-    told.status, told.body = status, json.dumps({"message": "Why."}).encode()
-    told.headers = (("x-amzn-ErrorType", code),)
+    stub.status, stub.body = status, json.dumps({"message": "Why."}).encode()
+    stub.headers = (("x-amzn-ErrorType", code),)
 
 
 def test_calls_end_in_time() -> None:
-    """All tries of one call take no longer than what a sweep keeps free before the function ends."""
-    # It makes its client when it is imported, which needs the Region that a test is given.
-    from vm_image_import.handler import _MARGIN_MS  # noqa: PLC0415
-
+    """All attempts of one call take no longer than the time that a sweep keeps free before the timeout."""
     # Its types leave them out.
     config = cast("Any", CONFIG)
     assert (config.connect_timeout, config.read_timeout) == (CONNECT_TIMEOUT, READ_TIMEOUT)
@@ -132,18 +130,18 @@ def test_calls_end_in_time() -> None:
     assert 3 * (CONNECT_TIMEOUT + READ_TIMEOUT) * 1000 <= _MARGIN_MS
 
 
-def test_what_botocore_tries_again_is_what_may_pass() -> None:
-    """The codes are those of its `standard` retries: what they have tried in vain may pass later."""
+def test_retryable_error_codes_are_those_of_botocore() -> None:
+    """The retryable error codes are those that botocore's `standard` mode retries."""
     # Its types leave them out.
-    passing: Any = standard.TransientRetryableChecker
+    transient: Any = standard.TransientRetryableChecker
     throttled: Any = standard.ThrottledRetryableChecker
-    assert {*passing._TRANSIENT_ERROR_CODES, *throttled._THROTTLED_ERROR_CODES} == _PASSING  # noqa: SLF001 - nowhere else
+    assert {*transient._TRANSIENT_ERROR_CODES, *throttled._THROTTLED_ERROR_CODES} == RETRYABLE_ERROR_CODES  # noqa: SLF001 - nowhere else
 
 
 @pytest.mark.parametrize(
     ("status", "code", "error"),
     [
-        *((400, code, TransientError) for code in sorted(_PASSING)),
+        *((400, code, TransientError) for code in sorted(RETRYABLE_ERROR_CODES)),
         (503, "RequestLimitExceeded", TransientError),
         (500, "InternalError", TransientError),
         (503, "Unavailable", TransientError),
@@ -152,10 +150,10 @@ def test_what_botocore_tries_again_is_what_may_pass() -> None:
         (400, "InvalidParameterValue", PermanentError),
     ],
 )
-def test_ec2_errors_are_told_apart(told: Told, status: int, code: str, error: type[Exception]) -> None:
-    """What may pass is transient, what will not is permanent, on every call; both keep EC2's own words."""
-    ec2_error(told, status, code)
-    adapter = ec2(told.url)
+def test_ec2_errors_are_translated(stub: StubServer, status: int, code: str, error: type[Exception]) -> None:
+    """Every call of EC2 raises a transient or a permanent error with EC2's own message."""
+    ec2_error(stub, status, code)
+    adapter = ec2(stub.url)
     for call in (
         lambda: adapter.find_task("import-ami-0123456789abcdef0"),
         lambda: adapter.find_ami("ami-0abcdef1234567890"),
@@ -180,54 +178,54 @@ def test_ec2_errors_are_told_apart(told: Told, status: int, code: str, error: ty
         (402, "ServiceQuotaExceededException", PermanentError),
         (403, "AccessDeniedException", PermanentError),
         (403, "ForbiddenException", PermanentError),
-        (400, "IdempotentParameterMismatchException", TokenUsedError),
+        (400, "IdempotentParameterMismatchException", ClientTokenReusedError),
     ],
 )
-def test_image_builder_errors_are_told_apart(told: Told, status: int, code: str, error: type[Exception]) -> None:
-    """What may pass is transient, what will not is permanent, with Image Builder's own words."""
-    image_builder_error(told, status, code)
+def test_image_builder_errors_are_translated(stub: StubServer, status: int, code: str, error: type[Exception]) -> None:
+    """ImportVmImage raises a transient or a permanent error with Image Builder's own message."""
+    image_builder_error(stub, status, code)
     with pytest.raises(error, match=f"{code}.*Why") as caught:
-        image_builder(told.url).import_vm_image(REQUEST)
+        image_builder(stub.url).import_vm_image(REQUEST)
     assert type(caught.value) is error
 
 
 @pytest.mark.parametrize("status", [0, -1], ids=["connection dropped", "no answer in time"])
-def test_a_broken_network_is_transient(told: Told, status: int) -> None:
-    """Whether the request arrived is not known, so it is asked again; the client token keeps that harmless."""
-    told.status = status
+def test_a_broken_network_is_transient(stub: StubServer, status: int) -> None:
+    """A dropped connection and a missing answer are transient errors."""
+    stub.status = status
     with pytest.raises(TransientError):
-        ec2(told.url, IMPATIENT).find_ami("ami-0abcdef1234567890")
+        ec2(stub.url, SHORT_TIMEOUT).find_ami("ami-0abcdef1234567890")
     with pytest.raises(TransientError):
-        image_builder(told.url, IMPATIENT).import_vm_image(REQUEST)
+        image_builder(stub.url, SHORT_TIMEOUT).import_vm_image(REQUEST)
 
 
 def test_a_server_that_cannot_be_reached_is_transient() -> None:
-    """A refused connection is a passing state of the network."""
+    """A refused connection is a transient error."""
     with pytest.raises(TransientError):
         ec2("http://127.0.0.1:9").find_ami("ami-0abcdef1234567890")
 
 
-def test_a_request_that_botocore_refuses_is_permanent(told: Told) -> None:
-    """What never leaves the function will not leave it the next time."""
+def test_a_request_that_botocore_refuses_is_permanent(stub: StubServer) -> None:
+    """A request that botocore does not send is a permanent error."""
     with pytest.raises(PermanentError):
-        ec2(told.url).find_ami(None)  # type: ignore[arg-type]
+        ec2(stub.url).find_ami(None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("code", ["InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"])
-def test_an_ami_that_is_not_there_is_none(told: Told, code: str) -> None:
-    """EC2 answers an error for an AMI that is gone or not visible yet."""
-    ec2_error(told, 400, code)
-    assert ec2(told.url).find_ami("ami-0abcdef1234567890") is None
+def test_an_ami_that_is_not_there_is_none(stub: StubServer, code: str) -> None:
+    """EC2's errors for an AMI that does not exist give None."""
+    ec2_error(stub, 400, code)
+    assert ec2(stub.url).find_ami("ami-0abcdef1234567890") is None
 
 
 @pytest.mark.parametrize("code", ["InvalidConversionTaskId", "InvalidConversionTaskId.Malformed"])
-def test_a_task_that_is_not_there_is_none(told: Told, code: str) -> None:
-    """EC2 answers an error, or an empty list, for a task that it does not know any more: both were seen."""
-    ec2_error(told, 400, code)
-    assert ec2(told.url).find_task("import-ami-0123456789abcdef0") is None
-    told.status = 200
-    told.body = b"<DescribeImportImageTasksResponse><importImageTaskSet/></DescribeImportImageTasksResponse>"
-    assert ec2(told.url).find_task("import-ami-0123456789abcdef0") is None
+def test_a_task_that_is_not_there_is_none(stub: StubServer, code: str) -> None:
+    """EC2's error and its empty list for a task that does not exist give None."""
+    ec2_error(stub, 400, code)
+    assert ec2(stub.url).find_task("import-ami-0123456789abcdef0") is None
+    stub.status = 200
+    stub.body = b"<DescribeImportImageTasksResponse><importImageTaskSet/></DescribeImportImageTasksResponse>"
+    assert ec2(stub.url).find_task("import-ami-0123456789abcdef0") is None
 
 
 TASK_ANSWER = b"""<DescribeImportImageTasksResponse><importImageTaskSet><item>
@@ -251,10 +249,10 @@ AMI_ANSWER = b"""<DescribeImagesResponse><imagesSet><item>
 </item></imagesSet></DescribeImagesResponse>"""
 
 
-def test_everything_that_ec2_tells_of_a_task_is_read(told: Told) -> None:
-    """Nothing that the derivation or an outcome uses is lost on the way."""
-    told.body = TASK_ANSWER
-    assert ec2(told.url).find_task("import-ami-fg4d51t0") == ImportTask(
+def test_every_field_of_a_task_is_read(stub: StubServer) -> None:
+    """Every field of a task that the function uses is read from EC2's answer."""
+    stub.body = TASK_ANSWER
+    assert ec2(stub.url).find_task("import-ami-fg4d51t0") == ImportTask(
         id="import-ami-fg4d51t0",
         status="active",
         status_message="converting",
@@ -274,13 +272,14 @@ def test_everything_that_ec2_tells_of_a_task_is_read(told: Told) -> None:
     )
 
 
-def test_everything_that_ec2_tells_of_an_ami_is_read(told: Told) -> None:
-    """The same by id and by name; by name only this account's AMIs are asked for, whoever names theirs like a task."""
-    told.body = AMI_ANSWER
+def test_every_field_of_an_ami_is_read(stub: StubServer) -> None:
+    """Every field of an AMI is read, by id and by name; by name only among the AMIs of this account."""
+    stub.body = AMI_ANSWER
     expected = Ami(
         id="ami-0abcdef1234567890",
         created=datetime(2026, 11, 23, 10, 15, tzinfo=UTC),
         state="available",
+        owner_id="123456789012",
         name="import-ami-fg4d51t0",
         description="AWS-VMImport service: Linux - Ubuntu 20.04.3 LTS",
         platform="windows",
@@ -288,18 +287,39 @@ def test_everything_that_ec2_tells_of_an_ami_is_read(told: Told) -> None:
         boot_mode="uefi",
         source_image_id="ami-0fedcba9876543210",
     )
-    assert ec2(told.url).find_ami("ami-0abcdef1234567890") == expected
-    assert ec2(told.url).find_ami_named("import-ami-fg4d51t0") == expected
-    assert "Owner.1=self" in told.asked
+    assert ec2(stub.url).find_ami("ami-0abcdef1234567890") == expected
+    assert ec2(stub.url).find_ami_named("import-ami-fg4d51t0") == expected
+    assert "Owner.1=self" in stub.received
 
 
-def test_an_empty_ami_id_is_no_ami_id(told: Told) -> None:
-    """A failed task was seen with an empty ImageId, and any field but the id may be absent."""
-    told.body = (
+def test_an_empty_ami_id_is_no_ami_id(stub: StubServer) -> None:
+    """An empty ImageId is read as None, as is any absent field."""
+    stub.body = (
         b"<DescribeImportImageTasksResponse><importImageTaskSet><item>"
         b"<importTaskId>import-ami-03202c13763ba4333</importTaskId><imageId/>"
         b"</item></importImageTaskSet></DescribeImportImageTasksResponse>"
     )
-    task = ec2(told.url).find_task("import-ami-03202c13763ba4333")
+    task = ec2(stub.url).find_task("import-ami-03202c13763ba4333")
     assert task is not None
     assert (task.image_id, task.status, task.disks, task.tags) == (None, None, (), {})
+
+
+def test_a_failed_image_has_its_reason_and_context(stub: StubServer) -> None:
+    """The reason of a failed image has Image Builder's reason, the stage, the step and the messages, and is bounded."""
+    context = {
+        "imageStatus": "INTEGRATING",
+        "failedStep": "CreateAmi",
+        "componentFailure": {"errorMessage": "No space left."},
+        "distributionFailure": {"errorMessage": "x" * 10_000},
+    }
+    state = {"status": "FAILED", "reason": "The import failed.", "failureContext": context}
+    stub.body = json.dumps({"image": {"state": state}}).encode()
+    image = image_builder(stub.url).find_image("arn:aws:imagebuilder:us-east-1:123456789012:image/web/1.0.0/1")
+    assert image
+    for part in ("The import failed.", "INTEGRATING", "CreateAmi", "No space left.", "xxx"):
+        assert part in (image.reason or "")
+    assert len(image.reason or "") <= 4_000
+    stub.body = json.dumps({"image": {"state": {"status": "AVAILABLE"}}}).encode()
+    available = image_builder(stub.url).find_image("arn:aws:imagebuilder:us-east-1:123456789012:image/web/1.0.0/1")
+    assert available
+    assert available.reason is None

@@ -1,12 +1,18 @@
-"""The function's entry, in this process and with no AWS at all: the network is closed."""
+"""The function's entry, in this process and with a closed network."""
 
+import io
+import json
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from tests.contract.test_aws import ec2
+from vm_image_import.clients import Clients
 from vm_image_import.errors import InvalidTriggerError, TransientError
+from vm_image_import.handler import invoke
+from vm_image_import.observability import logger
+from vm_image_import.settings import Settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -21,23 +27,40 @@ CONTEXT = cast(
         memory_limit_in_mb=256,
         invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:f",
         aws_request_id="r",
+        get_remaining_time_in_millis=lambda: 300_000,
     ),
 )
 
 
+def clients() -> Clients:
+    """Return clients whose EC2 cannot be reached."""
+    clients = Clients(Settings())
+    clients.ec2 = ec2("http://127.0.0.1:9")
+    return clients
+
+
 @pytest.mark.parametrize("event", [{}, {"importTaskId": "x", "dryRun": 1}, {"detail-type": "x"}, None, "text"])
-def test_a_trigger_that_is_none_calls_nothing(event: object) -> None:
-    """Bad input is refused before AWS is asked for anything: a call would fail in another way here."""
-    from vm_image_import.handler import handler  # noqa: PLC0415 - makes clients, which need this test's environment
-
+def test_an_invalid_trigger_calls_nothing(event: object) -> None:
+    """Invalid input is refused before AWS is called: here a call would raise another error."""
     with pytest.raises(InvalidTriggerError):
-        handler(event, CONTEXT)
+        invoke(event, CONTEXT, clients())
 
 
-def test_a_closed_network_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The counter-example: with a good payload the same function does call."""
-    from vm_image_import import handler  # noqa: PLC0415 - as above
-
-    monkeypatch.setattr(handler, "_ec2", ec2("http://127.0.0.1:9"))
+def test_a_valid_trigger_calls_aws() -> None:
+    """With a valid payload the function calls EC2, and raises that it cannot be reached."""
     with pytest.raises(TransientError):
-        handler.handler({"importTaskId": "import-ami-0123456789abcdef0"}, CONTEXT)
+        invoke({"importTaskId": "import-ami-0123456789abcdef0"}, CONTEXT, clients())
+
+
+def test_an_error_is_logged_with_the_id_of_its_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log line of an error has the import task's id, and the next invocation's log line does not."""
+    log = io.StringIO()
+    monkeypatch.setattr(logger.registered_handler, "stream", log)
+    with pytest.raises(TransientError):
+        invoke({"importTaskId": "import-ami-0123456789abcdef0"}, CONTEXT, clients())
+    with pytest.raises(InvalidTriggerError):
+        invoke({}, CONTEXT, clients())
+    first, second = map(json.loads, log.getvalue().splitlines())
+    assert (first["level"], first["importTaskId"]) == ("ERROR", "import-ami-0123456789abcdef0")
+    assert second["level"] == "ERROR"
+    assert "importTaskId" not in second

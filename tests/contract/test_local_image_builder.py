@@ -153,7 +153,7 @@ def test_an_image_fails_with_its_task(end: str) -> None:
     assert event["detail"] == {"previous-state": {"status": "PENDING"}, "state": {"status": "FAILED"}}
     state = get(arn)["state"]
     assert state["status"] == "FAILED"
-    reason = {"failed": "Unsupported kernel version", "cancelled": "cancelled", "expired": "does not exist"}[end]
+    reason = {"failed": "Unsupported kernel version", "cancelled": "cancellation", "expired": "does not exist"}[end]
     assert task_id in state["reason"]
     assert reason in state["reason"]
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +14,24 @@ from local.aws.local_aws import ACCOUNT, LocalAws
 from tests.conftest import REGION, ROOT
 
 STEPS = 12
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+"""The creation date of an AMI whose image an earlier deployment can have made."""
 UBUNTU = {"platform": "Linux", "os": "Ubuntu 22.04.3 LTS - 5.15.0-97-generic"}
 
 
 class Notifications:
-    """The notifications of the deployed app, received through a subscribed queue."""
+    """The notifications that the deployed app publishes after this object is created."""
 
     def __init__(self, aws: LocalAws) -> None:
         self._aws = aws
-        self._queue = aws.subscribe(physical_id(aws, "AWS::SNS::Topic"), "notifications")
-        self._received: list[dict[str, Any]] = []
+        self._before = len(aws.published_messages())
 
     def about(self, identifier: str) -> list[tuple[str, str, str]]:
-        """Return outcome, subject and message of all notifications with this text, oldest first."""
-        self._received += self._aws.receive_messages(self._queue)
+        """Return outcome, subject and e-mail text of the notifications with this identifier, oldest first."""
         return [
-            (each["MessageAttributes"]["outcome"]["Value"], each["Subject"], each["Message"])
-            for each in self._received
-            if identifier in each["Message"]
+            (each.attributes["outcome"], each.subject, each.texts["email"])
+            for each in self._aws.published_messages()[self._before :]
+            if identifier in each.texts["email"]
         ]
 
 
@@ -42,9 +43,9 @@ def aws(assembly: Path) -> Iterator[LocalAws]:
         yield aws
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def notifications(aws: LocalAws) -> Notifications:
-    """Give the notifications since the first test that uses them."""
+    """Give the notifications since the test began."""
     return Notifications(aws)
 
 

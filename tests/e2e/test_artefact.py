@@ -95,7 +95,8 @@ print(*sys.modules)
     assert not modules & {
         *("aws_xray_sdk", "boto3", "fastjsonschema", "html.parser", "importlib.metadata", "multiprocessing"),
         *("pydantic", "s3transfer"),
-        *("aws_lambda_powertools.utilities.idempotency", "vm_image_import.ledger", "vm_image_import.payload"),
+        *("aws_lambda_powertools.utilities.idempotency", "aws_lambda_powertools.utilities.validation"),
+        "vm_image_import.idempotency.store",
     }
 
 

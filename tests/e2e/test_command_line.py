@@ -130,6 +130,6 @@ def test_from_bootstrap_to_destroy(terminals: Terminals, assembly: Path, tmp_pat
 
     terminals.run(f"cdk destroy --app {assembly} --force --no-notifications")
     (table,) = resource_names() - before
-    assert "Ledger" in table
+    assert "Idempotency" in table
     ask(f"dynamodb delete-table --table-name {table}")
     assert resource_names() == before

@@ -22,7 +22,8 @@ from tests.e2e.conftest import (
     queue_messages,
     start_import,
 )
-from vm_image_import.derive import client_token
+from vm_image_import.derive import make_client_token
+from vm_image_import.models import AwsEnvironment
 
 
 def test_a_completed_import_becomes_an_image(aws: LocalAws) -> None:
@@ -31,7 +32,7 @@ def test_a_completed_import_becomes_an_image(aws: LocalAws) -> None:
     finish_imports(aws)
     run = event_run(task)
     sent = json.loads(run.result.payload)["request"]["clientToken"]
-    assert sent == client_token(ACCOUNT, "us-east-1", task)
+    assert sent == make_client_token(AwsEnvironment("aws", "us-east-1", ACCOUNT), task)
     (image,) = builds(aws, "web-server")
     assert image["arn"] == f"arn:aws:imagebuilder:us-east-1:{ACCOUNT}:image/web-server/1.4.2/1"
     assert image["state"]["status"] == "AVAILABLE"
@@ -134,7 +135,9 @@ def test_alarms_match_the_emitted_metrics(aws: LocalAws) -> None:
     }
     alarms = aws.client("cloudwatch").describe_alarms()["MetricAlarms"]
     own = [each for each in alarms if not each["Namespace"].startswith("AWS/")]
-    assert {each["MetricName"] for each in own} == {"SweepsCompleted", "ImagesFailed"}
+    assert {each["MetricName"] for each in own} == {
+        *("SweepsCompleted", "SweepProblems", "ImagesFailed", "ImagesNotFound"),
+    }
     for each in own:
         dimensions = tuple((found["Name"], found["Value"]) for found in each["Dimensions"])
         assert {(each["Namespace"], dimensions)} == emitted
@@ -272,7 +275,7 @@ def test_a_failed_event_goes_to_the_function_dlq(aws: LocalAws) -> None:
     """After three failed attempts, the event and the error are in the function's DLQ."""
     events.deliver(golden_event("ami-available", id="useless", detail={"State": "available"}))
     functions.run_queued()
-    (record,) = (each for each in queue_messages(aws, "Failures") if each["requestPayload"]["id"] == "useless")
+    (record,) = (each for each in queue_messages(aws, "FunctionDlq") if each["requestPayload"]["id"] == "useless")
     assert record["requestContext"]["approximateInvokeCount"] == 3
     assert record["requestPayload"]["detail-type"] == "EC2 AMI State Change"
     assert record["responsePayload"]["errorType"] == "InvalidTriggerError"
@@ -286,7 +289,7 @@ def test_an_event_that_cannot_be_delivered_goes_to_the_event_dlq(aws: LocalAws) 
     aws_lambda.remove_permission(FunctionName=name, StatementId=statement["Sid"])
     event = golden_event("ami-available")
     assert events.deliver(event) == 0
-    assert queue_messages(aws, "Undelivered") == [event]
+    assert queue_messages(aws, "EventDlq") == [event]
     aws_lambda.add_permission(
         FunctionName=name,
         StatementId=statement["Sid"],

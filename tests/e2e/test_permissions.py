@@ -9,11 +9,20 @@ from typing import Any
 import pytest
 from moto.kms.models import kms_backends
 
-from local.aws import events, functions, iam, image_builder
+from local.aws import events, functions, iam, image_builder, vm_import
 from local.aws.iam import AuthorizationRequest
 from local.aws.local_aws import ACCOUNT, LocalAws
 from tests.conftest import REGION
-from tests.e2e.conftest import finish_imports, golden_event, physical_id, queue_messages, start_import
+from tests.e2e.conftest import (
+    LONG_AGO,
+    finish_imports,
+    finish_imports_without_events,
+    golden_event,
+    invoke,
+    physical_id,
+    queue_messages,
+    start_import,
+)
 
 ELSEWHERE = "999999999999"
 
@@ -40,6 +49,15 @@ def import_refused(aws: LocalAws) -> None:
         finish_imports(aws)
 
 
+def import_of_an_earlier_deployment(aws: LocalAws) -> None:
+    """Register an old import: the function looks for an image of an earlier deployment."""
+    task = start_import(aws, "exports/earlier-1.0.ova")
+    finish_imports_without_events(aws)
+    (ami,) = (ami for ami in vm_import.backends[ACCOUNT][REGION].ec2.amis.values() if ami.name == task)
+    ami.creation_date = LONG_AGO
+    invoke(aws, {"importTaskId": task})
+
+
 def fail_all_attempts(_: LocalAws) -> None:
     """Deliver an event without an AMI."""
     events.deliver(golden_event("ami-available", detail={"State": "available"}))
@@ -50,31 +68,33 @@ SCENARIOS: Mapping[str, Callable[[LocalAws], None]] = {
     "an import becomes an image": import_an_image,
     "an import has no version": import_without_version,
     "Image Builder refuses an import": import_refused,
+    "an import is of an earlier deployment": import_of_an_earlier_deployment,
     "all attempts of a run fail": fail_all_attempts,
 }
 
 ACTIONS = [
     ("WriteLogs", "logs:CreateLogStream"),
     ("WriteLogs", "logs:PutLogEvents"),
-    ("KeepFailures", "sqs:SendMessage"),
+    ("SendToDlq", "sqs:SendMessage"),
     ("ReadImports", "ec2:DescribeImages"),
     ("ReadImports", "ec2:DescribeImportImageTasks"),
     ("RegisterImages", "imagebuilder:ImportVmImage"),
     ("TagImages", "imagebuilder:TagResource"),
-    ("FollowImages", "imagebuilder:GetImage"),
-    ("RememberWhatWasDone", "dynamodb:BatchGetItem"),
-    ("RememberWhatWasDone", "dynamodb:DeleteItem"),
-    ("RememberWhatWasDone", "dynamodb:PutItem"),
-    ("RememberWhatWasDone", "dynamodb:UpdateItem"),
-    ("TellPeople", "sns:Publish"),
-    ("EncryptNotices", "kms:Decrypt"),
-    ("EncryptNotices", "kms:GenerateDataKey"),
-    ("LetImageBuilderSetItselfUp", "iam:CreateServiceLinkedRole"),
+    ("TrackImages", "imagebuilder:GetImage"),
+    ("FindImages", "imagebuilder:ListImageBuildVersions"),
+    ("UseIdempotencyTable", "dynamodb:BatchGetItem"),
+    ("UseIdempotencyTable", "dynamodb:DeleteItem"),
+    ("UseIdempotencyTable", "dynamodb:PutItem"),
+    ("UseIdempotencyTable", "dynamodb:UpdateItem"),
+    ("PublishNotifications", "sns:Publish"),
+    ("EncryptNotifications", "kms:Decrypt"),
+    ("EncryptNotifications", "kms:GenerateDataKey"),
+    ("CreateServiceLinkedRole", "iam:CreateServiceLinkedRole"),
     ("ListVersions", "imagebuilder:ListImages"),
     ("WriteTraces", "xray:PutTelemetryRecords"),
     ("WriteTraces", "xray:PutTraceSegments"),
 ]
-USED_BY_LAMBDA = {"WriteLogs", "KeepFailures", "WriteTraces"}
+USED_BY_LAMBDA = {"WriteLogs", "SendToDlq", "WriteTraces"}
 """Statements that Lambda uses, not the function: their denials are not in the function's log."""
 
 
@@ -108,7 +128,7 @@ def recorded(aws: LocalAws, policy: Sequence[Any]) -> dict[str, Sequence[iam.Aut
         before = len(iam.authorizations())
         scenario(aws)
         calls[name] = iam.authorizations()[before:]
-    assert not queue_messages(aws, "Undelivered")
+    assert not queue_messages(aws, "EventDlq")
     return calls
 
 
@@ -177,7 +197,7 @@ def test_a_missing_action_is_denied_and_logged(
     assert (action in output) == (sid not in USED_BY_LAMBDA)
     if sid == "WriteLogs":
         assert log_streams(aws) == streams
-    if sid == "KeepFailures":
+    if sid == "SendToDlq":
         assert dlq_message_count(aws) == dlq_messages
     assert {run.traced for run in functions.invocations()[runs:]} == {sid != "WriteTraces"}
 
@@ -192,7 +212,7 @@ def replace_policy(aws: LocalAws, role: str, statements: Sequence[Mapping[str, A
 
 def dlq_message_count(aws: LocalAws) -> str:
     """Return the number of messages in the function's DLQ."""
-    url, count = physical_id(aws, "AWS::SQS::Queue", "Failures"), "ApproximateNumberOfMessages"
+    url, count = physical_id(aws, "AWS::SQS::Queue", "FunctionDlq"), "ApproximateNumberOfMessages"
     return str(aws.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[count])["Attributes"][count])
 
 
@@ -241,7 +261,7 @@ def with_other_contexts(
             yield replace(request, context={name: value for name, value in request.context.items() if name != key})
 
 
-@pytest.mark.parametrize("kind", ["function", "undelivered", "failures", "topic", "key"])
+@pytest.mark.parametrize("kind", ["function", "eventdlq", "functiondlq", "topic", "key"])
 def test_only_its_own_services_reach_a_resource(aws: LocalAws, kind: str) -> None:
     """Only this stack's rules may invoke the function and send to the DLQ of events, and only its alarms may notify."""
     cases = resource_policies(aws)
@@ -255,11 +275,12 @@ def test_only_its_own_services_reach_a_resource(aws: LocalAws, kind: str) -> Non
             context = {"aws:SourceArn": source, "aws:SourceAccount": ACCOUNT, "aws:SecureTransport": "true"}
             assert iam.allows(statements, replace(request, context=context), service)
             assert not iam.allows(statements, replace(request, context=context), "s3.amazonaws.com")
-            other = {**context, "aws:SourceAccount": ELSEWHERE}
+            # The ARN of a rule has its account in it.
+            other = {**context, "aws:SourceAccount": ELSEWHERE, "aws:SourceArn": source.replace(ACCOUNT, ELSEWHERE)}
             assert not iam.allows(statements, replace(request, context=other), service)
             without_source = {"aws:SecureTransport": "true"}
             assert not iam.allows(statements, replace(request, context=without_source), service)
-            if kind in {"undelivered", "topic"}:
+            if kind in {"eventdlq", "topic"}:
                 plain = {**context, "aws:SecureTransport": "false"}
                 assert not iam.allows(statements, replace(request, context=plain), service)
         for source in (source for case in other_sources for source in case):
@@ -272,7 +293,7 @@ def resource_policies(aws: LocalAws) -> dict[str, tuple[list[Any], list[Authoriz
     sqs, name = aws.client("sqs"), physical_id(aws, "AWS::Lambda::Function")
     rules = [rule["Arn"] for rule in aws.client("events").list_rules()["Rules"]]
     alarms = [alarm["AlarmArn"] for alarm in aws.client("cloudwatch").describe_alarms()["MetricAlarms"]]
-    assert (len(rules), len(alarms)) == (3, 6)
+    assert (len(rules), len(alarms)) == (3, 8)
     arn = aws.client("lambda").get_function(FunctionName=name)["Configuration"]["FunctionArn"]
     topic = physical_id(aws, "AWS::SNS::Topic")
     key = physical_id(aws, "AWS::KMS::Key")
@@ -297,7 +318,7 @@ def resource_policies(aws: LocalAws) -> dict[str, tuple[list[Any], list[Authoriz
             alarms,
         ),
     }
-    for kind, sources in (("Undelivered", rules), ("Failures", [])):
+    for kind, sources in (("EventDlq", rules), ("FunctionDlq", [])):
         url = physical_id(aws, "AWS::SQS::Queue", kind)
         attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy", "QueueArn"])["Attributes"]
         found[kind.lower()] = (

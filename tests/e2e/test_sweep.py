@@ -2,7 +2,9 @@
 
 import json
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,7 @@ from tests.e2e.conftest import (
     physical_id,
     start_import,
 )
+from vm_image_import.remedies import find_remedy
 
 
 def test_a_lost_event_is_registered_by_the_next_sweep(aws: LocalAws, notifications: Notifications) -> None:
@@ -66,9 +69,9 @@ def test_a_failed_import_is_reported_once_with_a_remedy(aws: LocalAws, notificat
     for _ in range(2):
         aws.fire_schedules()
     ((outcome, subject, text),) = notifications.about(task)
-    assert (outcome, subject) == ("IMPORT_FAILED", f"Import failed: {task}")
+    assert (outcome, subject) == ("IMPORT_FAILED", f"Import failed: legacy-9.0.ova ({task})")
     assert message in text
-    assert "Install a kernel that VM Import supports" in text
+    assert "https://docs.aws.amazon.com/vm-import/" in text
     assert metrics_of(functions.invocations()[-2].result.logs) >= {"ImportsFailed", "SweepsCompleted"}
 
 
@@ -85,7 +88,26 @@ def test_concurrent_sweeps_report_a_failed_import_once(aws: LocalAws, notificati
     ((outcome, _, text),) = notifications.about(task)
     assert outcome == "IMPORT_FAILED"
     assert "ClientError: Something new" in text
-    assert "/vmie_troubleshooting.html" in text
+    assert "/vmimport-troubleshooting.html" in text
+
+
+@pytest.mark.parametrize("platform", ["Linux", "Windows"])
+def test_a_failed_import_arrives_as_json(aws: LocalAws, platform: str) -> None:
+    """A queue that subscribes to the topic gets the JSON document of a failed import with the platform's remedy."""
+    sqs, topic = aws.client("sqs"), physical_id(aws, "AWS::SNS::Topic")
+    url = sqs.create_queue(QueueName=f"subscriber-{platform}")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    subscription = aws.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    message = "FirstBootFailure: This import request failed because the instance failed to boot."
+    metadata = {"platform": platform, "status-message": message}
+    task = start_import(aws, f"exports/boot-{platform}.ova", metadata, Name="Shop")
+    finish_imports(aws)
+    aws.fire_schedules()
+    documents = [json.loads(each["Message"]) for each in aws.receive_messages(url)]
+    (document,) = (each for each in documents if each["importTaskId"] == task)
+    assert (document["outcome"], document["vmName"], document["reason"]) == ("IMPORT_FAILED", "Shop", message)
+    assert document["remedy"] == find_remedy(message, platform).text
+    aws.client("sns").unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
 
 
 def test_a_cancelled_import_is_not_reported(aws: LocalAws, notifications: Notifications) -> None:
@@ -173,15 +195,25 @@ def test_an_image_of_another_source_is_not_tracked(aws: LocalAws, notifications:
 
 
 def test_one_bad_task_does_not_stop_the_rest(aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sweep with one bad task registers the others and names the bad one in its error."""
+    """A sweep with one bad task registers the others, answers with one problem, and is not an error."""
     bad, good = start_import(aws, "exports/bad-1.0.ova"), start_import(aws, "exports/good-1.0.ova")
     finish_imports_without_events(aws)
-    (ami,) = (ami for ami in vm_import.backends[ACCOUNT][REGION].ec2.amis.values() if ami.name == bad)
-    monkeypatch.setattr(ami, "creation_date", None)
-    error = invoke(aws, {"action": "sweep"})
-    assert error["errorType"] == "SweepError"
-    assert bad in error["errorMessage"]
-    assert good not in error["errorMessage"]
+    backend = image_builder.backends[ACCOUNT][REGION]
+    import_vm_image = backend.import_vm_image
+
+    def raise_always(params: Mapping[str, Any]) -> dict[str, str]:
+        if params["vmImportTaskId"] == bad:
+            raise ZeroDivisionError
+        return import_vm_image(params)
+
+    monkeypatch.setattr(backend, "import_vm_image", raise_always)
+    for _ in range(2):
+        aws.fire_schedules()
+    answer = answer_of(functions.invocations()[-1])
+    assert answer["outcome"] == "SWEPT"
+    assert [bad in problem for problem in answer["problems"]] == [True]
+    assert good not in str(answer["problems"])
+    assert metrics_of(functions.invocations()[-1].result.logs) >= {"SweepProblems", "SweepsCompleted"}
     assert len(builds(aws, "good")) == 1
     monkeypatch.undo()
     assert invoke(aws, {"action": "sweep"})["outcome"] == "SWEPT"

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,6 +15,7 @@ from aws_cdk.assertions import Template
 from infra.configuration import CONTEXT_KEY, Configuration, ConfigurationError
 from infra.stack import VmImageImportStack
 from tests.conftest import PARTITIONS, ROOT
+from tests.unit.test_settings import REQUIRED, SETTINGS
 from vm_image_import.settings import Settings, VersionScheme
 
 INLINE = lambda_.Code.from_inline("def handler(*_): ...")
@@ -49,27 +51,28 @@ def variables(resources: Mapping[str, Any]) -> dict[str, str]:
 
 
 def settings_of(resources: Mapping[str, Any]) -> Settings:
-    """Return the settings that the function reads, but for the names that CloudFormation gives."""
-    made = {"TABLE_NAME": "", "TOPIC_ARN": ""}
+    """Return the settings that the function reads, with names for the table and the topic."""
+    made = REQUIRED
     return Settings.from_environment(variables(resources) | made)
 
 
 def test_variables_and_settings_are_the_same(template: Mapping[str, Any]) -> None:
-    """Every field of the settings has its variable in the template, and no variable is read by nobody."""
+    """Every setting has a variable in the template, and every variable has a setting."""
     assert set(variables(template["Resources"])) == {name.upper() for name in Settings.__dataclass_fields__}
 
 
 def test_the_defaults_are_the_same_everywhere(template: Mapping[str, Any]) -> None:
-    """cdk.json, the configuration, the function's settings and the template tell one story."""
+    """cdk.json, the configuration, the settings and the template have the same defaults."""
     context = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"][CONTEXT_KEY]
     assert Configuration.from_context(context) == Configuration() == Configuration.from_context(None)
-    assert settings_of(template["Resources"]) == Settings()
+    assert settings_of(template["Resources"]) == SETTINGS
 
 
 def test_every_value_reaches_the_function() -> None:
-    """What is configured is what the function finds."""
+    """Every configured value is in the function's settings."""
     resources = synthesised(EVERYTHING)
-    assert settings_of(resources) == Settings(
+    assert settings_of(resources) == replace(
+        SETTINGS,
         version_scheme="increment",
         name_tag="vm:name",
         version_tag="vm:version",
@@ -83,13 +86,13 @@ def test_every_value_reaches_the_function() -> None:
 
 
 def test_the_context_of_the_command_line_is_taken() -> None:
-    """`npx cdk deploy --context vm-image-import='{…}'` passes text."""
+    """A context in JSON text, as the command line passes it, is read like an object."""
     assert Configuration.from_context(json.dumps(EVERYTHING)) == Configuration.from_context(EVERYTHING)
 
 
 @pytest.mark.parametrize("scheme", get_args(VersionScheme))
 def test_only_increment_may_list_images(scheme: str) -> None:
-    """The role grows with what is configured, and not before."""
+    """The role may list images only with the version scheme `increment`."""
     text = json.dumps(synthesised({"versionScheme": scheme}))
     assert ("imagebuilder:ListImages" in text) == (scheme == "increment")
 
@@ -124,14 +127,14 @@ def test_only_increment_may_list_images(scheme: str) -> None:
     ],
 )
 def test_a_wrong_configuration_is_refused(context: object, problem: str) -> None:
-    """It ends the synthesis, and the message names the place and what is wrong there."""
+    """A wrong configuration is an error that names the key and the problem."""
     with pytest.raises(ConfigurationError) as caught:
         VmImageImportStack(App(context={CONTEXT_KEY: context}), "Wrong", code=INLINE)
     assert problem in str(caught.value)
 
 
 def test_every_problem_is_named_at_once() -> None:
-    """Nobody deploys five times to learn of five mistakes."""
+    """The error for several mistakes names all of them."""
     wrong = {
         "versionScheme": "weekly",
         "tags": {"a": 7, "b": 8},
@@ -145,7 +148,7 @@ def test_every_problem_is_named_at_once() -> None:
 
 
 def test_each_region_has_its_stack(configured_assembly: Path) -> None:
-    """One `cdk deploy --all` for all of them, in any partition: no name or ARN of another one is in a template."""
+    """Each configured Region has a stack, which names no other Region or partition."""
     assert {path.name for path in configured_assembly.glob("*.template.json")} == {
         f"VmImageImport-{region}.template.json" for region in PARTITIONS
     }

@@ -45,7 +45,7 @@ _OVERTAKEN_WHERE_IT_HURTS: Final = {"DeleteItem": 0.5}
 _READS: Final = frozenset({"DescribeImages", "DescribeImportImageTasks", "GetImage", "ListImages"})
 """The ones that may be stale: the ledger's are consistent."""
 _WRITES: Final = frozenset({"DeleteItem", "ImportVmImage", "Publish", "PutItem", "UpdateItem"})
-_NOT_TOLD: Final = re.compile(r'"told\W+false')
+_NOT_NOTIFIED: Final = re.compile(r'"notified\W+false')
 """In the record of a registration."""
 _moto: Final = BotocoreStubber.__call__
 
@@ -128,7 +128,7 @@ class Network:
             self.leave_unrecorded(run)
             run.unrecorded = self._hear(request)
         elif operation == "UpdateItem":
-            if _NOT_TOLD.search(_text(request)):
+            if _NOT_NOTIFIED.search(_text(request)):
                 # SNS took it, its answer was lost, and the last try was refused.
                 self.leave_unrecorded(run)
             run.unrecorded = None
@@ -153,7 +153,8 @@ class Network:
 
     def _hear(self, request: AWSPreparedRequest) -> str:
         body = parse_qs(_text(request))
-        (text,) = body["Message"]
+        (message,) = body["Message"]
+        text: str = json.loads(message)["email"]
         (outcome,) = body["MessageAttributes.entry.1.Value.StringValue"]
         self.notices.append((outcome, text))
         return text

@@ -4,7 +4,6 @@ While the faults last, events are lost, doubled, delayed and reordered, calls fa
 runs go on in the middle of other runs. Then come two quiet sweeps, and a week in which EC2 forgets everything.
 """
 
-import importlib.util
 import io
 import logging
 import os
@@ -15,7 +14,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any, ClassVar, Final, cast
 from unittest import mock
 
@@ -31,6 +30,10 @@ from local.aws import common, image_builder, vm_import
 from local.aws.image_builder import ImageBuilderBackend
 from local.aws.local_aws import ACCOUNT
 from tests.simulation.faults import OVERTAKEN, KilledError, Network, Run
+from vm_image_import.clients import Clients
+from vm_image_import.handler import invoke
+from vm_image_import.observability import metrics
+from vm_image_import.settings import Settings
 
 REGION: Final = "us-east-1"
 _TABLE: Final = "ledger"
@@ -146,7 +149,7 @@ class World:
         finally:
             logging.disable(logging.NOTSET)
             # Of runs that were ended before they could emit them.
-            _environment(0).metrics.clear_metrics()
+            metrics.clear_metrics()
         return self
 
     def _wait(self, seconds: float) -> None:
@@ -345,7 +348,7 @@ class World:
         if asked.get("force") and not run.dry:
             self.forced[asked["importTaskId"]] += 1
             self.counts["runs forced"] += 1
-        environment = _environment(len(self.network.runs))
+        clients = _execution_environment(len(self.network.runs))
         context = SimpleNamespace(
             aws_request_id=str(self.chance.random()),
             function_name="simulation",
@@ -357,7 +360,7 @@ class World:
         self.network.runs.append(run)
         try:
             with redirect_stdout(io.StringIO()):
-                answer = environment.handler(event, context)
+                answer = invoke(event, context, clients)
             self.counts[f"answers: {answer['outcome']}"] += 1
         except (Exception, KilledError) as error:  # noqa: BLE001 - every failure of a run is Lambda's to repeat
             self.counts[f"runs failed: {type(error).__name__}"] += 1
@@ -434,14 +437,10 @@ def _client(service: str) -> Any:  # noqa: ANN401 - which client it is, the call
 
 
 @cache
-def _environment(number: int) -> ModuleType:
-    """Return the function as one of Lambda's execution environments has it: with clients and a ledger of its own."""
-    spec = importlib.util.find_spec("vm_image_import.handler")
-    if spec is None or spec.loader is None:
-        raise ImportError(number)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def _execution_environment(number: int) -> Clients:
+    """Return the clients of one of Lambda's execution environments. Each of the nested runs has one of its own."""
+    assert number >= 0
+    return Clients(Settings.from_environment(_ENVIRONMENT))
 
 
 def _tag(task: str, key: str, value: str) -> None:

@@ -1,4 +1,4 @@
-"""Which module knows what."""
+"""Which module imports what."""
 
 import ast
 from pathlib import Path
@@ -8,13 +8,36 @@ import pytest
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "lambda" / "vm_image_import"
+LAYERS = [
+    {"handler"},
+    {"sweep"},
+    {"register", "track"},
+    {"notifications", "readiness", "version_claims"},
+    {"clients"},
+    {"idempotency.store"},
+    {"aws"},
+    {"observability"},
+    {"answers", "events"},
+    {"derive"},
+    {"derive.disks", "derive.tags"},
+    {"derive.names", "derive.versions"},
+    {"idempotency.records", "models", "settings"},
+    {"errors", "remedies", "text"},
+    {"idempotency", ""},
+]
+"""From top to bottom: a module imports modules of lower layers only."""
 IMPURE = {"boto3", "botocore", "aws_lambda_powertools", "os", "sys", "subprocess", "socket", "random", "time"}
+FILES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").removesuffix("."): path
+    for path in PACKAGE.rglob("*.py")
+}
+"""By the name of the module in the package."""
 
 
-def imported(path: Path) -> set[str]:
-    """Return what a module imports when it is loaded or run; not what only a type checker sees."""
+def imports(path: Path) -> set[str]:
+    """Return the full names that a module imports at run time, at any place in it."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    checked_only = {
+    types_only = {
         node
         for branch in ast.walk(tree)
         if isinstance(branch, ast.If) and ast.unparse(branch.test) == "TYPE_CHECKING"
@@ -22,52 +45,61 @@ def imported(path: Path) -> set[str]:
     }
     found = set()
     for node in ast.walk(tree):
-        if node in checked_only:
-            continue
-        if isinstance(node, ast.Import):
+        if isinstance(node, ast.Import) and node not in types_only:
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
+        elif isinstance(node, ast.ImportFrom) and node not in types_only:
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 
 
-def module(name: str) -> Path | None:
-    """Return the file of a module of this package, of whatever is imported from it."""
-    while name.startswith("vm_image_import"):
-        path = ROOT / "lambda" / Path(*name.split("."))
-        for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-            if candidate.exists():
-                return candidate
-        name = name.rpartition(".")[0]
-    return None
+def modules(path: Path) -> set[str]:
+    """Return the modules of this package that a module imports."""
+    found = set()
+    for name in imports(path):
+        head, _, tail = name.partition(".")
+        if head == "vm_image_import":
+            found.add(tail if tail in FILES else tail.rpartition(".")[0])
+    return found
+
+
+def libraries(path: Path) -> set[str]:
+    """Return the top-level names that a module imports."""
+    return {name.partition(".")[0] for name in imports(path)}
+
+
+def test_every_module_has_a_layer() -> None:
+    """Each module is in one layer."""
+    assert sorted(name for layer in LAYERS for name in layer) == sorted(FILES)
+
+
+@pytest.mark.parametrize("module", sorted(FILES))
+def test_a_module_imports_lower_layers_only(module: str) -> None:
+    """No module imports a module of its own or of a higher layer."""
+    (place,) = (number for number, layer in enumerate(LAYERS) if module in layer)
+    assert modules(FILES[module]) <= set().union(*LAYERS[place + 1 :])
 
 
 def test_the_derivation_is_pure() -> None:
-    """It and all that it imports know nothing of AWS, the environment or the clock."""
-    waiting, seen = list((PACKAGE / "derive").glob("*.py")), set()
+    """The derivation, and every module that it imports, is independent of AWS, the environment and the clock."""
+    waiting, seen = [name for name in FILES if name.startswith("derive")], set()
     while waiting:
-        path = waiting.pop()
-        if path in seen:
-            continue
-        seen.add(path)
-        names = imported(path)
-        assert not {name.split(".")[0] for name in names} & IMPURE, path
-        waiting += [found for name in names if (found := module(name))]
-    assert PACKAGE / "settings.py" in seen
+        module = waiting.pop()
+        if module not in seen:
+            seen.add(module)
+            assert not libraries(FILES[module]) & IMPURE, module
+            waiting += modules(FILES[module])
+    assert "settings" in seen
 
 
 @pytest.mark.parametrize(
-    ("library", "modules"),
+    ("library", "users"),
     [
         ("boto3", set()),
         ("botocore", {"aws"}),
-        ("aws_lambda_powertools", {"ledger", "payload", "telemetry"}),
+        ("aws_lambda_powertools", {"idempotency.store", "events", "observability"}),
         ("os", {"handler"}),
     ],
 )
-def test_a_library_is_known_where_it_belongs(library: str, modules: set[str]) -> None:
-    """Who changes how AWS is called, or how logs are written, has one file to change."""
-    knowing = {
-        path.stem for path in PACKAGE.rglob("*.py") if library in {name.split(".")[0] for name in imported(path)}
-    }
-    assert knowing == modules
+def test_a_library_is_used_where_it_belongs(library: str, users: set[str]) -> None:
+    """Calls of AWS, idempotency, validation and the log each have one module that knows their library."""
+    assert {module for module, path in FILES.items() if library in libraries(path)} == users

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from vm_image_import.derive import Derivation, client_token, derive, versions
+from tests.unit.derivation import derive
+from vm_image_import.derive import Derivation, make_client_token, versions
 from vm_image_import.errors import RejectedError
-from vm_image_import.models import Ami, Disk, ImageRequest, ImportTask, Overrides
+from vm_image_import.models import Ami, AwsEnvironment, Disk, ImageRequest, ImportTask, Overrides
 from vm_image_import.settings import Settings, VersionScheme
 
 AMI = Ami(
@@ -47,7 +48,7 @@ def derivation(
         overrides or Overrides(),
         settings or Settings(),
         token="token",
-        next_version=lambda _: versions.after(existing) or "",
+        existing=existing,
     )
 
 
@@ -253,11 +254,11 @@ def test_a_version_tag_that_is_no_version_is_rejected(version: str) -> None:
 
 def test_the_client_token_is_the_imports_own() -> None:
     """One import has one token for ever, within the API's length; another import, account or Region has another."""
-    token = client_token("123456789012", "us-east-1", "import-ami-fg4d51t0")
+    token = make_client_token(AwsEnvironment("aws", "us-east-1", "123456789012"), "import-ami-fg4d51t0")
     others = {
-        client_token("123456789013", "us-east-1", "import-ami-fg4d51t0"),
-        client_token("123456789012", "us-east-2", "import-ami-fg4d51t0"),
-        client_token("123456789012", "us-east-1", "import-ami-fg4d51t1"),
+        make_client_token(AwsEnvironment("aws", "us-east-1", "123456789013"), "import-ami-fg4d51t0"),
+        make_client_token(AwsEnvironment("aws", "us-east-2", "123456789012"), "import-ami-fg4d51t0"),
+        make_client_token(AwsEnvironment("aws", "us-east-1", "123456789012"), "import-ami-fg4d51t1"),
     }
     assert token == "74ec987f-f548-5332-b0ad-df546b4810f3"  # noqa: S105 no secret
     assert len(token) == 36

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from tests.unit.test_derive import AMI, BARE, BARE_AMI, TASK, derivation, request
-from vm_image_import.derive import derive, disks, names, versions
+from tests.unit.test_settings import REQUIRED
+from vm_image_import.derive import disks, identify, names, versions
 from vm_image_import.errors import RejectedError
 from vm_image_import.models import Ami, Disk, ImportTask, Overrides
 from vm_image_import.settings import Settings, VersionScheme
@@ -81,13 +82,9 @@ def test_every_source_of_the_name_is_folded(task: ImportTask, name: str) -> None
 
 @pytest.mark.parametrize("scheme", ["date", "timestamp"])
 def test_only_increment_asks_for_existing_versions(scheme: VersionScheme) -> None:
-    """The other schemes cost no call."""
-
-    def next_version(name: str) -> str:
-        raise AssertionError(name)
-
-    settings = Settings(version_scheme=scheme)
-    derive(BARE, AMI, Overrides(), settings, token="token", next_version=next_version)
+    """The version of the other schemes is known without a call."""
+    _, version = identify(BARE, AMI, Overrides(), Settings(version_scheme=scheme))
+    assert version is not None
 
 
 @pytest.mark.parametrize("overrides", [Overrides(name=""), Overrides(semantic_version="")])
@@ -160,7 +157,7 @@ def test_the_task_is_asked_before_the_ami(of_task: str | None, of_ami: str | Non
 @pytest.mark.parametrize("scheme", ["date", "timestamp", "increment"])
 def test_every_scheme_can_be_configured(scheme: str) -> None:
     """The three of the contract."""
-    assert Settings.from_environment({"VERSION_SCHEME": scheme}).version_scheme == scheme
+    assert Settings.from_environment({"VERSION_SCHEME": scheme, **REQUIRED}).version_scheme == scheme
 
 
 @pytest.mark.parametrize(
@@ -205,24 +202,6 @@ def test_an_ami_of_an_import_is_named_like_its_task(name: str, *, is_import: boo
 def test_the_source_of_a_disk_holds_no_secret(disk: Disk, source: str | None) -> None:
     """It goes into tags, descriptions and logs."""
     assert disk.source == source
-
-
-@pytest.mark.parametrize(
-    ("status", "message", "cancelled"),
-    [
-        ("deleted", "Import cancelled by user", True),
-        ("deleted", "User requested to CANCEL task", True),
-        ("deleting", "User requested to CANCEL task", False),
-        ("deleted", "Canceled", True),
-        ("deleted", None, False),
-        ("deleted", "ClientError", False),
-        ("active", "cancel requested", False),
-        ("completed", "was not cancelled", False),
-    ],
-)
-def test_a_cancelled_import_says_so(status: str, message: str | None, *, cancelled: bool) -> None:
-    """Only of a task that ended without an AMI, in either spelling."""
-    assert ImportTask("import-ami-fg4d51t0", status=status, status_message=message).cancelled is cancelled
 
 
 def test_only_the_end_of_a_long_segment_is_read() -> None:

@@ -14,12 +14,13 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from local.aws import constraints
+from tests.unit.derivation import derive
 from vm_image_import import aws
-from vm_image_import.derive import Derivation, derive, versions
+from vm_image_import.derive import Derivation
 from vm_image_import.errors import RejectedError
+from vm_image_import.events import ManualImport, parse
 from vm_image_import.models import Ami, ImportTask
 from vm_image_import.settings import Settings
-from vm_image_import.triggers import ManualImport, parse
 
 # As many as the project asks for where nobody waits for the answer.
 EXAMPLES: Final = 2000 if os.environ.get("CI") else 100
@@ -134,7 +135,7 @@ class Case(NamedTuple):
                 self.asked.overrides,
                 self.settings,
                 token="12345678-1234-1234-1234-123456789012",
-                next_version=lambda _: versions.after(self.existing) or "9.9.9",
+                existing=self.existing,
             )
         except RejectedError as error:
             return error

@@ -1,287 +1,208 @@
 """The use case: what becomes of an import in every state in which EC2 may show it."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 
-from vm_image_import.errors import InProgressError, PermanentError, TokenUsedError, TransientError
-from vm_image_import.models import (
-    Ami,
-    AwsEnvironment,
-    Disk,
-    Image,
-    ImageRequest,
-    ImportTask,
-    Outcome,
-    OutcomeKind,
-    Overrides,
-)
-from vm_image_import.notices import Notice
-from vm_image_import.ports import Fact, Once
-from vm_image_import.register import Registrar
+from tests.unit.fakes import AMI, ARN, REGISTERED, TASK, TASK_ID, InMemoryAws
+from vm_image_import.answers import answer_of
+from vm_image_import.errors import ClientTokenReusedError, PermanentError, TransientError
+from vm_image_import.models import Ami, ImportBuild, ImportTask, Outcome, OutcomeKind, Overrides
 from vm_image_import.settings import Settings
-from vm_image_import.triggers import AmiAvailable, ManualImport
 
-TASK_ID = "import-ami-fg4d51t0"
-NOW = datetime(2026, 11, 23, 10, 15, tzinfo=UTC)
-AMI = Ami(id="ami-0abcdef1234567890", created=NOW, name=TASK_ID)
-TASK = ImportTask(
-    id=TASK_ID, status="completed", image_id=AMI.id, disks=(Disk(bucket="b", key="web-server-1.4.2.ova"),)
-)
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 RUNNING = replace(TASK, image_id=None, status="active", progress="39", status_message="converting")
 FAILED = replace(TASK, image_id=None, status="deleted", status_message="ClientError: Unsupported kernel version X")
+INCREMENT = Settings(version_scheme="increment")
 CANCELLED = replace(FAILED, status_message="Cancelled by user")
-ARN = "arn:aws:imagebuilder:us-east-1:123456789012:image/web-server/1.4.2/1"
+FILTER = Settings(only_tasks_tagged={"Images": "yes", "Stage": "prod"})
+BUILDS = {TASK_ID: [ImportBuild(ARN, AMI.id)]}
 
 
-@dataclass
-class Aws:
-    """AWS in memory; knows nothing that a test did not put there, and fails when told to."""
-
-    task: ImportTask | None = None
-    ami: Ami | None = None
-    fails: Exception | None = None
-    existing: tuple[str, ...] = ()
-    settings: Settings = field(default_factory=Settings)
-    calls: list[str] = field(default_factory=list)
-    registered: list[ImageRequest] = field(default_factory=list)
-    told: list[Notice] = field(default_factory=list)
-    mute: Exception | None = None
-    ledger: dict[Fact, str] = field(default_factory=dict)
-    busy: set[Fact] = field(default_factory=set)
-
-    def once(self, fact: Fact, act: Callable[[], str]) -> Once:
-        if fact in self.busy:
-            another = f"Another run is at {fact.about}."
-            raise InProgressError(another)
-        if fact in self.ledger:
-            return Once(self.ledger[fact], now=False)
-        self.ledger[fact] = act()
-        return Once(self.ledger[fact], now=True)
-
-    def known(self, facts: Iterable[Fact]) -> dict[Fact, str]:
-        return {fact: self.ledger[fact] for fact in facts if fact in self.ledger}
-
-    def publish(self, notice: Notice) -> None:
-        if self.mute:
-            raise self.mute
-        self.told.append(notice)
-
-    def finished_tasks(self) -> list[list[ImportTask]]:
-        return [[self.task]] if self.task else []
-
-    def find_image(self, arn: str) -> Image | None:
-        raise AssertionError(arn)
-
-    def find_task(self, import_task_id: str) -> ImportTask | None:
-        self.calls.append("find_task")
-        return self.task if self.task and self.task.id == import_task_id else None
-
-    def find_ami(self, image_id: str) -> Ami | None:
-        self.calls.append("find_ami")
-        return self.ami if self.ami and self.ami.id == image_id else None
-
-    def find_ami_named(self, name: str) -> Ami | None:
-        self.calls.append("find_ami_named")
-        return self.ami if self.ami and self.ami.name == name else None
-
-    def versions(self, arn: str, name: str) -> tuple[str, ...]:
-        self.calls.append(f"versions {arn} {name}")
-        return self.existing
-
-    def import_vm_image(self, request: ImageRequest) -> str:
-        self.calls.append("import_vm_image")
-        if self.fails:
-            raise self.fails
-        self.registered.append(request)
-        return ARN
-
-    def on_event(self, age: timedelta = timedelta(seconds=1), image_id: str = AMI.id) -> Outcome:
-        return self._registrar.register_ami(AmiAvailable(image_id, NOW), NOW + age)
-
-    def by_hand(
-        self, overrides: Overrides | None = None, run: str = "run-1", *, dry_run: bool = False, force: bool = False
-    ) -> Outcome:
-        asked = ManualImport(TASK_ID, overrides or Overrides(), dry_run=dry_run, force=force)
-        return self._registrar.register_task(asked, run)
-
-    def by_sweep(self, *, dry_run: bool = False) -> Outcome:
-        assert self.task
-        return self._registrar.register_finished(self.task, dry_run=dry_run)
-
-    @property
-    def _registrar(self) -> Registrar:
-        return Registrar(self, self, self, self, AwsEnvironment("aws", "us-east-1", "123456789012"), self.settings)
-
-
-def test_both_ways_make_the_same_request() -> None:
-    """An event and a person lead to the same request with the same token, so a second one changes nothing."""
-    ways = Aws(TASK, AMI), Aws(TASK, AMI), Aws(TASK, AMI)
-    outcomes = [ways[0].on_event(), ways[1].by_hand(), ways[2].by_sweep()]
+def test_every_trigger_makes_the_same_request() -> None:
+    """An event, a manual invocation and a sweep send the same request with the same client token."""
+    ways = InMemoryAws(TASK, AMI), InMemoryAws(TASK, AMI), InMemoryAws(TASK, AMI)
+    outcomes = [ways[0].on_event(), ways[1].manually(), ways[2].by_sweep()]
     assert {outcome.kind for outcome in outcomes} == {OutcomeKind.REGISTERED}
     assert {outcome.image_arn for outcome in outcomes} == {ARN}
-    assert ways[0].registered == ways[1].registered == ways[2].registered
-    assert outcomes[0].request == ways[0].registered[0].parameters()
+    assert ways[0].requests == ways[1].requests == ways[2].requests
+    assert outcomes[0].request == ways[0].requests[0].parameters()
 
 
 def test_an_import_is_registered_once() -> None:
-    """Whatever comes after the first success gets its image, and no other is made."""
-    aws = Aws(TASK, AMI)
+    """Every trigger after the first success answers ALREADY_REGISTERED with the same image."""
+    aws = InMemoryAws(TASK, AMI)
     aws.on_event()
-    for again in (aws.on_event, aws.by_hand, aws.by_sweep):
+    for again in (aws.on_event, aws.manually, aws.by_sweep):
         outcome = again()
         assert (outcome.kind, outcome.image_arn) == (OutcomeKind.ALREADY_REGISTERED, ARN)
-    assert len(aws.registered) == 1
-    assert [notice.outcome for notice in aws.told] == ["REGISTERED"]
+    assert len(aws.requests) == 1
+    assert [notification.outcome for notification in aws.published] == ["REGISTERED"]
 
 
-def test_another_run_is_left_alone() -> None:
-    """Two runs at once for one task make one image: the second one leaves it to the first."""
-    aws = Aws(TASK, AMI, busy={Fact("registered", TASK_ID)})
+def test_an_import_that_another_invocation_processes_is_in_progress() -> None:
+    """Two invocations at once for one task make one image."""
+    aws = InMemoryAws(TASK, AMI, in_progress={REGISTERED})
     assert aws.on_event().kind is OutcomeKind.IN_PROGRESS
-    assert not aws.registered
+    assert not aws.requests
 
 
-def test_a_failure_leaves_nothing_behind() -> None:
-    """What was put right is registered by the next try."""
-    aws = Aws(TASK, AMI, fails=PermanentError("not authorized"))
+def test_a_refused_import_is_registered_by_the_next_sweep() -> None:
+    """An import that Image Builder refused is registered by a later sweep."""
+    aws = InMemoryAws(TASK, AMI, import_error=PermanentError("not authorized"))
     assert aws.on_event().kind is OutcomeKind.REJECTED
-    aws.fails = None
+    aws.import_error = None
     assert aws.by_sweep().kind is OutcomeKind.REGISTERED
 
 
 @pytest.mark.parametrize("refusal", [TransientError("SNS"), PermanentError("SNS")])
-def test_a_notice_that_cannot_be_sent_is_sent_later(refusal: Exception) -> None:
-    """The image stands and is not asked for again; whoever comes later fails until people are told."""
-    aws = Aws(TASK, AMI, mute=refusal)
+def test_a_notification_that_sns_refuses_is_sent_later(refusal: Exception) -> None:
+    """Where SNS refuses a notification, later triggers fail until it is sent, and no second image is made."""
+    aws = InMemoryAws(TASK, AMI, publish_error=refusal)
     assert aws.on_event().kind is OutcomeKind.REGISTERED
-    for attempt in (aws.on_event, aws.by_sweep, aws.by_hand):
+    for attempt in (aws.on_event, aws.by_sweep, aws.manually):
         with pytest.raises(type(refusal)):
             attempt()
-    aws.mute = None
-    assert [aws.by_sweep().kind, aws.by_hand().kind] == [OutcomeKind.ALREADY_REGISTERED] * 2
-    assert len(aws.registered) == 1
-    assert [notice.outcome for notice in aws.told] == ["REGISTERED"]
+    aws.publish_error = None
+    assert [aws.by_sweep().kind, aws.manually().kind] == [OutcomeKind.ALREADY_REGISTERED] * 2
+    assert len(aws.requests) == 1
+    assert [notification.outcome for notification in aws.published] == ["REGISTERED"]
 
 
 def test_a_forced_import_is_registered_for_the_sweep_too() -> None:
-    """Whoever forces an import that nobody has registered yet makes one image, not two."""
-    aws = Aws(TASK, AMI)
-    assert aws.by_hand(force=True).kind is OutcomeKind.REGISTERED
+    """An import whose first registration is forced gets one image."""
+    aws = InMemoryAws(TASK, AMI)
+    assert aws.manually(force=True).kind is OutcomeKind.REGISTERED
     assert aws.by_sweep().kind is OutcomeKind.ALREADY_REGISTERED
-    assert len(aws.registered) == 1
+    assert len(aws.requests) == 1
 
 
-def test_a_corrected_name_has_versions_of_its_own() -> None:
-    """The version that was decided for another name does not follow the import."""
-    aws = Aws(replace(TASK, disks=()), AMI, PermanentError("denied"), ("1.0.0",), Settings(version_scheme="increment"))
-    assert aws.by_hand(Overrides(name="web")).kind is OutcomeKind.REJECTED
-    aws.fails, aws.existing = None, ("5.0.0",)
-    assert aws.by_hand(Overrides(name="data"), dry_run=True).request == aws.by_hand(Overrides(name="data")).request
-    assert aws.registered[0].semantic_version == "5.0.1"
+def test_a_refused_import_gives_its_version_back() -> None:
+    """A version that was claimed for a refused request is free, and the corrected import gets the next one of then."""
+    aws = InMemoryAws(replace(TASK, disks=()), AMI, INCREMENT, versions=("1.0.0",))
+    aws.import_error = PermanentError("denied", "AccessDeniedException")
+    assert aws.manually(Overrides(name="web")).kind is OutcomeKind.REJECTED
+    assert not aws.records
+    aws.import_error, aws.versions = None, ("5.0.0",)
+    assert aws.manually(Overrides(name="web")).kind is OutcomeKind.REGISTERED
+    assert aws.requests[0].semantic_version == "5.0.1"
 
 
-def test_a_dry_run_shows_the_version_that_was_decided() -> None:
-    """Although an earlier run made an image of it and was ended before it could record that."""
-    aws = Aws(replace(TASK, disks=()), AMI, PermanentError("ended"), ("1.0.0",), Settings(version_scheme="increment"))
-    aws.by_hand(Overrides(name="web"))
-    aws.existing = ("1.0.1",)
-    request = aws.by_hand(Overrides(name="web"), dry_run=True).request
-    assert request
-    assert request["semanticVersion"] == "1.0.1"
+@pytest.mark.parametrize("error", [PermanentError("denied", certain=False), TransientError("no answer")])
+def test_a_request_that_may_have_arrived_keeps_its_version(error: Exception) -> None:
+    """A refusal after an attempt without an answer, and a transient error, keep the version for the next attempt."""
+    aws = InMemoryAws(replace(TASK, disks=()), AMI, INCREMENT, versions=("1.0.0",), import_error=error)
+    with suppress(TransientError):
+        aws.by_sweep()
+    aws.import_error = None
+    aws.by_sweep()
+    assert [request.semantic_version for request in aws.requests] == ["1.0.1"]
 
 
-def test_a_tag_that_goes_wrong_afterwards_changes_nothing() -> None:
-    """What is registered is registered, whatever its task's tags become."""
-    aws = Aws(TASK, AMI)
+def test_a_dry_run_shows_the_version_of_the_next_invocation() -> None:
+    """A dry run claims no version, and shows the one that the next invocation sends."""
+    aws = InMemoryAws(replace(TASK, disks=()), AMI, INCREMENT, versions=("1.0.0",))
+    shown = aws.manually(Overrides(name="data"), dry_run=True).request
+    assert not aws.records
+    assert aws.manually(Overrides(name="data")).request == shown
+    assert aws.requests[0].semantic_version == "1.0.1"
+
+
+def test_an_invalid_tag_does_not_matter_after_the_registration() -> None:
+    """A registered import stays ALREADY_REGISTERED whatever its task's tags become."""
+    aws = InMemoryAws(TASK, AMI)
     aws.on_event()
     aws.task = replace(TASK, tags={"Version": "latest"})
-    for again in (aws.on_event, aws.by_hand, aws.by_sweep):
+    for again in (aws.on_event, aws.manually, aws.by_sweep):
         assert (again().kind, again().image_arn) == (OutcomeKind.ALREADY_REGISTERED, ARN)
-    assert [notice.outcome for notice in aws.told] == ["REGISTERED"]
+    assert [notification.outcome for notification in aws.published] == ["REGISTERED"]
 
 
-def test_a_rejection_is_told_once_and_can_be_put_right() -> None:
-    """The same reason is one notice and one count, however often it is met; the next sweep takes a corrected tag."""
-    aws = Aws(replace(TASK, tags={"Version": "latest"}), AMI)
+def test_a_rejection_is_reported_once_and_can_be_fixed() -> None:
+    """A rejection is one notification and new once; a corrected tag is registered by the next sweep."""
+    aws = InMemoryAws(replace(TASK, tags={"Version": "latest"}), AMI)
     outcomes = [aws.on_event(), aws.by_sweep(), aws.by_sweep()]
-    assert [(outcome.kind, outcome.news) for outcome in outcomes] == [
+    assert [(outcome.kind, outcome.is_new) for outcome in outcomes] == [
         (OutcomeKind.REJECTED, True),
         (OutcomeKind.REJECTED, False),
         (OutcomeKind.REJECTED, False),
     ]
-    assert [notice.outcome for notice in aws.told] == ["REJECTED"]
+    assert [notification.outcome for notification in aws.published] == ["REJECTED"]
     aws.task = replace(TASK, tags={"Version": "2.0"})
     assert aws.by_sweep().kind is OutcomeKind.REGISTERED
-    assert aws.registered[0].semantic_version == "2.0.0"
+    assert aws.requests[0].semantic_version == "2.0.0"
 
 
-def test_a_failed_import_is_told_once() -> None:
-    """With EC2's own words and what to do about them; a cancelled one is nobody's news."""
-    aws = Aws(FAILED)
+def test_a_failed_import_is_reported_once() -> None:
+    """A failed import is one notification, with EC2's status message and the remedy; a cancelled import is none."""
+    aws = InMemoryAws(FAILED)
     outcomes = [aws.by_sweep(), aws.by_sweep()]
     assert [outcome.kind for outcome in outcomes] == [OutcomeKind.IMPORT_FAILED] * 2
-    assert [outcome.news for outcome in outcomes] == [True, False]
-    (notice,) = aws.told
-    assert "ClientError: Unsupported kernel version X" in notice.message
-    assert "Install a kernel that VM Import supports" in notice.message
-    cancelled = Aws(CANCELLED)
+    assert [outcome.is_new for outcome in outcomes] == [True, False]
+    (notification,) = aws.published
+    assert "ClientError: Unsupported kernel version X" in notification.message
+    assert "Install a kernel that VM Import supports" in notification.message
+    cancelled = InMemoryAws(CANCELLED)
     assert cancelled.by_sweep().kind is OutcomeKind.IMPORT_CANCELLED
-    assert not cancelled.told
+    assert not cancelled.published
 
 
 def test_a_dry_run_of_the_sweep_changes_nothing() -> None:
-    """It shows what would be registered, and tells nobody."""
-    aws = Aws(TASK, AMI)
+    """A dry run of the sweep registers, records and publishes nothing."""
+    aws = InMemoryAws(TASK, AMI)
     assert aws.by_sweep(dry_run=True).kind is OutcomeKind.DRY_RUN
     aws.task = FAILED
     assert aws.by_sweep(dry_run=True).kind is OutcomeKind.IMPORT_FAILED
-    assert not aws.registered
-    assert not aws.told
-    assert not aws.ledger
+    assert not aws.requests
+    assert not aws.published
+    assert not aws.records
 
 
-def test_by_hand_the_ami_is_the_one_that_the_task_names() -> None:
-    """Packer and others copy and rename AMIs: where the task names its AMI, the name does not matter."""
-    aws = Aws(TASK, replace(AMI, name="renamed"))
-    assert aws.by_hand().kind is OutcomeKind.REGISTERED
-    assert aws.calls == ["find_task", "find_ami", "import_vm_image"]
+def test_the_ami_is_the_one_that_the_task_names() -> None:
+    """A manual invocation finds the AMI by the id in the task, whatever the AMI's name is."""
+    aws = InMemoryAws(TASK, replace(AMI, name="renamed"))
+    assert aws.manually().kind is OutcomeKind.REGISTERED
+    assert aws.calls == [f"find_task {TASK_ID}", f"find_ami {AMI.id}", f"import_vm_image {TASK_ID}"]
 
 
-def test_an_event_costs_three_calls() -> None:
-    """The AMI, the task and the image are each asked for once."""
-    aws = Aws(TASK, AMI)
+def test_an_event_costs_three_calls_of_ec2_and_image_builder() -> None:
+    """An event reads the AMI and the task once, and requests the image once."""
+    aws = InMemoryAws(TASK, AMI)
     aws.on_event()
-    assert aws.calls == ["find_ami", "find_task", "import_vm_image"]
+    assert aws.calls == [f"find_ami {AMI.id}", f"find_task {TASK_ID}", f"import_vm_image {TASK_ID}"]
 
 
 @pytest.mark.parametrize("name", [None, "web-server", "import-ami-short", "my-import-ami-0123456789abcdef0"])
 def test_an_ami_that_is_no_import_is_ignored_after_one_call(name: str | None) -> None:
-    """Every AMI of the account wakes the function; nearly none is an import."""
-    aws = Aws(TASK, replace(AMI, name=name))
+    """An AMI that is not named like an import task costs one call."""
+    aws = InMemoryAws(TASK, replace(AMI, name=name))
     assert aws.on_event().kind is OutcomeKind.IGNORED
-    assert aws.calls == ["find_ami"]
+    assert aws.calls == [f"find_ami {AMI.id}"]
 
 
-def test_a_fresh_ami_that_ec2_does_not_show_is_asked_for_again() -> None:
-    """EC2's reads lag: the first run raises, so that Lambda tries again a minute later."""
+def test_a_fresh_ami_that_ec2_does_not_show_is_a_transient_error() -> None:
+    """An AMI that EC2 does not show within a minute of its event is tried again."""
     with pytest.raises(TransientError):
-        Aws(TASK).on_event(age=timedelta(seconds=59))
+        InMemoryAws(TASK).on_event(age=timedelta(seconds=59))
 
 
-def test_an_ami_that_ec2_still_shows_as_pending_is_asked_for_again() -> None:
-    """The event comes once: were it taken for done, the import would be lost."""
-    aws = Aws(TASK, replace(AMI, state="pending"))
+def test_an_ami_that_ec2_still_shows_as_pending_is_a_transient_error() -> None:
+    """An available AMI that EC2 shows as pending is tried again."""
+    aws = InMemoryAws(TASK, replace(AMI, state="pending"))
     with pytest.raises(TransientError):
         aws.on_event(age=timedelta(hours=1))
-    assert not aws.registered
+    assert not aws.requests
 
 
 def test_an_ami_that_is_gone_is_ignored() -> None:
-    """After a minute an AMI that EC2 does not show was deregistered: no retry brings it back."""
-    outcome = Aws(TASK).on_event(age=timedelta(minutes=1))
+    """An AMI that EC2 does not show a minute after its event is ignored."""
+    outcome = InMemoryAws(TASK).on_event(age=timedelta(minutes=1))
     assert outcome.kind is OutcomeKind.IGNORED
     assert AMI.id in (outcome.reason or "")
 
@@ -298,22 +219,101 @@ def test_an_ami_that_is_gone_is_ignored() -> None:
     ids=["copy", "task unknown here", "another AMI's task", "deregistered", "disabled"],
 )
 def test_an_ami_that_only_looks_like_an_import_is_ignored(task: ImportTask | None, ami: Ami) -> None:
-    """A copy keeps the name of the import's AMI, and old AMIs send the same event again."""
-    aws = Aws(task, ami)
+    """A copy, an AMI of an unknown task, another AMI than the task's, and an AMI that cannot be used are ignored."""
+    aws = InMemoryAws(task, ami)
     outcome = aws.on_event()
     assert outcome.kind is OutcomeKind.IGNORED
     assert outcome.import_task_id == TASK_ID
     assert outcome.reason
-    assert not aws.registered
+    assert not aws.requests
 
 
-@pytest.mark.parametrize("status", ["active", "converting", "completed", None])
-@pytest.mark.parametrize("image_id", [AMI.id, None])
-def test_an_available_ami_is_registered_whatever_the_task_says(status: str | None, image_id: str | None) -> None:
-    """Image Builder takes an import before its task is completed; the task may not name its AMI yet."""
+@pytest.mark.parametrize(
+    ("status", "image_id", "kind"),
+    [
+        ("active", AMI.id, OutcomeKind.REGISTERED),
+        ("converting", AMI.id, OutcomeKind.REGISTERED),
+        (None, AMI.id, OutcomeKind.REGISTERED),
+        ("completed", AMI.id, OutcomeKind.REGISTERED),
+        ("completed", None, OutcomeKind.REGISTERED),
+        (None, None, OutcomeKind.REGISTERED),
+        ("active", None, OutcomeKind.IN_PROGRESS),
+        ("converting", None, OutcomeKind.IN_PROGRESS),
+    ],
+)
+def test_the_ami_of_a_running_task_is_the_one_that_it_names(
+    status: str | None, image_id: str | None, kind: OutcomeKind
+) -> None:
+    """An available AMI is registered before its task is completed only where the task names it."""
     task = replace(TASK, status=status, image_id=image_id)
-    assert Aws(task, AMI).on_event().kind is OutcomeKind.REGISTERED
-    assert Aws(task, AMI).by_hand().kind is OutcomeKind.REGISTERED
+    assert InMemoryAws(task, AMI).on_event().kind is kind
+    assert InMemoryAws(task, AMI).manually().kind is kind
+
+
+def test_an_ami_of_another_account_is_ignored() -> None:
+    """An AMI that another account shares is ignored, although it has the name of an import task."""
+    aws = InMemoryAws(TASK, replace(AMI, owner_id="210987654321"))
+    assert aws.on_event().kind is OutcomeKind.IGNORED
+    assert not aws.requests
+
+
+@pytest.mark.parametrize("age", [timedelta(days=-30), timedelta(days=40_000), timedelta(minutes=-2)])
+def test_the_time_of_a_forged_event_changes_nothing(age: timedelta) -> None:
+    """An AMI that EC2 does not show is ignored where the time of its event is far from now."""
+    assert InMemoryAws(TASK).on_event(age=age).kind is OutcomeKind.IGNORED
+
+
+def test_a_filtered_ami_is_ignored_before_it_is_available() -> None:
+    """OnlyTasksTagged excludes a task whose AMI EC2 still shows as pending, without an error."""
+    aws = InMemoryAws(TASK, replace(AMI, state="pending"), FILTER)
+    assert aws.on_event().kind is OutcomeKind.IGNORED
+
+
+def test_rejections_differ_by_their_kind() -> None:
+    """A new kind of rejection is reported, the same one is not, and an earlier one that comes back is."""
+    aws = InMemoryAws(TASK, AMI)
+    codes = ("AccessDenied", "AccessDenied", "ServiceQuotaExceeded", "AccessDenied")
+    new = []
+    for number, code in enumerate(codes):
+        aws.import_error = PermanentError(f"refused (request {number})", code)
+        new.append(aws.by_sweep().is_new)
+    assert new == [True, False, True, True]
+    assert aws.outcomes_published() == ["REJECTED"] * 3
+
+
+def test_a_failed_import_is_reported_once_whoever_asks() -> None:
+    """A manual invocation for a failed import reports it once, and the sweep and later invocations do not again."""
+    aws = InMemoryAws(FAILED)
+    assert [aws.manually().is_new, aws.manually().is_new, aws.by_sweep().is_new] == [True, False, False]
+    assert aws.outcomes_published() == ["IMPORT_FAILED"]
+
+
+def test_an_unreadable_record_is_rejected() -> None:
+    """An import whose record cannot be read is not registered, and the reason says what to delete."""
+    aws = InMemoryAws(TASK, AMI, records={REGISTERED: "?"})
+    for outcome in (aws.on_event(), aws.manually(), aws.manually(force=True)):
+        assert outcome.kind is OutcomeKind.REJECTED
+        assert REGISTERED.record_id in (outcome.reason or "")
+    assert not aws.requests
+
+
+def test_an_import_is_registered_at_most_fifty_times() -> None:
+    """From 50 registrations on, `force` is refused with what to do instead."""
+    aws = InMemoryAws(TASK, AMI)
+    for number in range(50):
+        assert aws.manually(request_id=f"request-{number}", force=True).kind is OutcomeKind.REGISTERED
+    outcome = aws.manually(request_id="request-50", force=True)
+    assert outcome.kind is OutcomeKind.REJECTED
+    assert "Import the VM again" in (outcome.reason or "")
+    assert len(aws.requests) == 50
+
+
+def test_an_ami_without_a_creation_date_needs_a_stated_version() -> None:
+    """Where EC2 shows no creation date, the version schemes of the date reject the import."""
+    aws = InMemoryAws(replace(TASK, disks=()), replace(AMI, created=None))
+    assert aws.by_sweep().kind is OutcomeKind.REJECTED
+    aws.task = replace(TASK, tags={"Version": "1.0"})
+    assert aws.by_sweep().kind is OutcomeKind.REGISTERED
 
 
 @pytest.mark.parametrize(
@@ -345,94 +345,132 @@ def test_an_available_ami_is_registered_whatever_the_task_says(status: str | Non
         "cancelled",
     ],
 )
-def test_a_task_without_an_available_ami_is_told_about(
+def test_a_task_without_an_available_ami_is_answered(
     task: ImportTask | None, ami: Ami | None, kind: OutcomeKind, reason: str
 ) -> None:
-    """A person who asks for an import learns how it stands, in EC2's own words."""
-    aws = Aws(task, ami)
-    outcome = aws.by_hand()
+    """A manual invocation for a task without an available AMI answers its state, with EC2's own message."""
+    aws = InMemoryAws(task, ami)
+    outcome = aws.manually()
     assert outcome.kind is kind
     assert outcome.import_task_id == TASK_ID
     assert reason in (outcome.reason or "")
-    assert not aws.registered
+    assert not aws.requests
 
 
 def test_a_dry_run_shows_the_request_and_changes_nothing() -> None:
-    """What it answers is exactly what the real run then sends."""
-    aws = Aws(TASK, AMI)
-    outcome = aws.by_hand(Overrides(name="post office"), dry_run=True)
+    """A dry run answers exactly the request that the next invocation sends."""
+    aws = InMemoryAws(TASK, AMI)
+    outcome = aws.manually(Overrides(name="post office"), dry_run=True)
     assert outcome.kind is OutcomeKind.DRY_RUN
-    assert "import_vm_image" not in aws.calls
-    assert not aws.ledger
-    assert aws.by_hand(Overrides(name="post office")).request == outcome.request
-    assert aws.registered[0].name == "post office"
+    assert not aws.requests
+    assert not aws.records
+    assert aws.manually(Overrides(name="post office")).request == outcome.request
+    assert aws.requests[0].name == "post office"
 
 
-def test_what_was_stated_and_cannot_be_used_is_rejected() -> None:
-    """Nothing is registered under a version that nobody asked for."""
-    aws = Aws(replace(TASK, tags={"Version": "latest"}), AMI)
+def test_an_invalid_version_tag_is_rejected() -> None:
+    """An import with a version tag that is no version is not registered."""
+    aws = InMemoryAws(replace(TASK, tags={"Version": "latest"}), AMI)
     outcome = aws.on_event()
     assert outcome.kind is OutcomeKind.REJECTED
     assert "'latest'" in (outcome.reason or "")
-    assert "import_vm_image" not in aws.calls
+    assert not aws.requests
 
 
 def test_a_refusal_is_an_outcome() -> None:
-    """What Image Builder will refuse again is told with the request and its own words, and not tried again."""
-    outcome = Aws(TASK, AMI, fails=PermanentError("not authorized")).on_event()
+    """A refusal of Image Builder is REJECTED, with the request and Image Builder's own message."""
+    outcome = InMemoryAws(TASK, AMI, import_error=PermanentError("not authorized")).on_event()
     assert (outcome.kind, outcome.reason) == (OutcomeKind.REJECTED, "not authorized")
     assert outcome.request
 
 
-def test_a_token_that_was_used_means_registered_already() -> None:
-    """The same import with other values, say after a tag was changed, is not registered a second time.
-
-    An earlier run was ended before it could record or tell it, so nobody knows yet.
-    """
-    aws = Aws(TASK, AMI, fails=TokenUsedError("mismatch"))
+def test_a_reused_client_token_finds_the_image() -> None:
+    """An image of an invocation that was ended before it could record it is found by its tags, and is REGISTERED."""
+    aws = InMemoryAws(TASK, AMI, import_error=ClientTokenReusedError("mismatch"), builds=BUILDS)
     outcome = aws.on_event()
-    assert outcome.kind is OutcomeKind.ALREADY_REGISTERED
-    assert outcome.request
-    assert '"force": true' in (outcome.reason or "")
+    assert (outcome.kind, outcome.image_arn) == (OutcomeKind.REGISTERED, ARN)
     assert aws.by_sweep().kind is OutcomeKind.ALREADY_REGISTERED
-    (notice,) = aws.told
-    assert (notice.outcome, notice.subject) == ("REGISTERED", f"Image registered: {TASK_ID}")
-    assert "look for the image in Image Builder" in notice.message
+    assert aws.outcomes_published() == ["REGISTERED"]
 
 
-def test_images_that_nobody_knows_are_told_apart() -> None:
-    """Two runs that were ended half way, one of them forced, made two images: one notice twice would hide the second.
+def test_a_reused_client_token_finds_the_image_of_its_own_registration() -> None:
+    """A forced invocation finds the image that no other registration of the task has recorded."""
+    aws = InMemoryAws(TASK, AMI)
+    aws.on_event()
+    aws.import_error = ClientTokenReusedError("mismatch")
+    aws.builds = {TASK_ID: [ImportBuild(ARN, AMI.id), ImportBuild(f"{ARN[:-1]}2", AMI.id)]}
+    outcome = aws.manually(force=True)
+    assert (outcome.kind, outcome.image_arn) == (OutcomeKind.REGISTERED, f"{ARN[:-1]}2")
 
-    It is the same notice whether the topic takes it at once or later.
-    """
-    aws = Aws(TASK, AMI, fails=TokenUsedError("mismatch"))
-    requests = [aws.on_event().request]
-    aws.mute = PermanentError("SNS")
-    requests.append(aws.by_hand(force=True).request)
-    aws.mute = None
-    aws.by_hand(force=True)
-    assert len(aws.told) == 2
-    for notice, request in zip(aws.told, requests, strict=True):
-        assert request
-        assert str(request["clientToken"]) in notice.message
+
+def test_an_image_that_is_not_found_asks_for_action() -> None:
+    """Where no image has the tag of an import that Image Builder knows, this is one notification, without "force"."""
+    aws = InMemoryAws(TASK, AMI, import_error=ClientTokenReusedError("mismatch"), age=timedelta(hours=1))
+    outcomes = [aws.by_sweep(), aws.by_sweep(), aws.manually()]
+    assert [outcome.kind for outcome in outcomes] == [OutcomeKind.IMAGE_NOT_FOUND] * 3
+    assert [outcome.is_new for outcome in outcomes] == [True, False, False]
+    (notification,) = aws.published
+    assert notification.outcome == "IMAGE_NOT_FOUND"
+    assert 'Do not write "force"' in notification.message
+    aws.builds = BUILDS
+    assert aws.by_sweep().image_arn == ARN
+
+
+def test_an_image_that_is_not_listed_yet_is_in_progress() -> None:
+    """Image Builder's lists are up to two minutes old: within 15 minutes a missing image is looked for again."""
+    aws = InMemoryAws(TASK, AMI, import_error=ClientTokenReusedError("mismatch"))
+    assert aws.on_event().kind is OutcomeKind.IN_PROGRESS
+    assert not aws.published
+    assert not aws.records
+
+
+@pytest.mark.parametrize("trigger", ["event", "sweep", "manual"])
+def test_a_new_deployment_finds_the_images_of_earlier_ones(trigger: str) -> None:
+    """Without a record, the image of an import that ended earlier is found by its tags, and no second one is made."""
+    aws = InMemoryAws(TASK, AMI, builds=BUILDS, age=timedelta(hours=1))
+    triggers: dict[str, Callable[[], Outcome]] = {
+        "event": partial(aws.on_event, timedelta(hours=1)),
+        "sweep": aws.by_sweep,
+        "manual": aws.manually,
+    }
+    outcome = triggers[trigger]()
+    assert (outcome.kind, outcome.image_arn) == (OutcomeKind.REGISTERED, ARN)
+    assert not aws.requests
+    assert REGISTERED in aws.records
+
+
+@pytest.mark.parametrize(
+    "builds",
+    [{}, {TASK_ID: [ImportBuild(ARN, "ami-0fedcba9876543210")]}, {"import-ami-00000000": [ImportBuild(ARN, AMI.id)]}],
+    ids=["none", "another AMI", "another task"],
+)
+def test_a_build_of_another_import_is_not_taken(builds: dict[str, list[ImportBuild]]) -> None:
+    """Only a build with the task's id and the task's AMI counts as the image of an import."""
+    aws = InMemoryAws(TASK, AMI, builds=builds, age=timedelta(hours=1))
+    assert aws.by_sweep().kind is OutcomeKind.REGISTERED
+    assert len(aws.requests) == 1
+
+
+def test_a_fresh_import_is_not_looked_for() -> None:
+    """An import whose AMI is younger than 15 minutes costs no look at the existing builds."""
+    aws = InMemoryAws(TASK, AMI)
+    aws.on_event()
+    assert "list_import_builds" not in aws.calls
 
 
 def test_force_makes_another_build_once() -> None:
-    """A forced run has a token of its own, which repeats of that run have, too, even if they were ended half way."""
-    aws = Aws(TASK, AMI)
-    aws.by_hand()
-    aws.fails = TransientError("the run was ended")
+    """Each forced invocation makes one image; Lambda's retries of it make none, although an attempt failed."""
+    aws = InMemoryAws(TASK, AMI)
+    aws.manually(request_id="request-0")
+    aws.import_error = TransientError("the run was ended")
     with pytest.raises(TransientError):
-        aws.by_hand(force=True)
-    aws.fails = None
-    outcomes = [aws.by_hand(run=run, force=True).kind for run in ("run-2", "run-2", "run-3")]
+        aws.manually(force=True)
+    aws.import_error = None
+    outcomes = [aws.manually(request_id=request_id, force=True).kind for request_id in ("run-2", "run-2", "run-3")]
     assert outcomes == [OutcomeKind.REGISTERED, OutcomeKind.ALREADY_REGISTERED, OutcomeKind.REGISTERED]
-    tokens = [request.client_token for request in aws.registered]
+    tokens = [request.client_token for request in aws.requests]
     assert len(set(tokens)) == 3
     assert {len(token) for token in tokens} == {36}
-
-
-FILTER = Settings(only_tasks_tagged={"Images": "yes", "Stage": "prod"})
 
 
 @pytest.mark.parametrize(
@@ -445,53 +483,47 @@ FILTER = Settings(only_tasks_tagged={"Images": "yes", "Stage": "prod"})
     ],
     ids=["all", "one missing", "another value", "none"],
 )
-def test_tasks_without_the_configured_tags_are_left_alone(tags: dict[str, str], kind: OutcomeKind) -> None:
-    """What somebody else registers is not registered twice; what a person names is, whatever its tags."""
-    aws = Aws(replace(TASK, tags=tags), AMI, settings=FILTER)
+def test_tasks_without_the_configured_tags_are_ignored(tags: dict[str, str], kind: OutcomeKind) -> None:
+    """OnlyTasksTagged excludes tasks from events and sweeps, and not from manual invocations."""
+    aws = InMemoryAws(replace(TASK, tags=tags), AMI, settings=FILTER)
     outcome = aws.on_event()
     assert outcome.kind is kind
     assert outcome.import_task_id == TASK_ID
     assert aws.by_sweep().kind is (OutcomeKind.ALREADY_REGISTERED if kind is OutcomeKind.REGISTERED else kind)
-    assert aws.by_hand(force=True).kind is OutcomeKind.REGISTERED
+    assert aws.manually(force=True).kind is OutcomeKind.REGISTERED
 
 
-def test_increment_asks_for_the_versions_of_the_name() -> None:
-    """The image's ARN has the name as Image Builder writes it; the filter has it as it was stated."""
+def test_increment_uses_the_versions_of_the_name() -> None:
+    """The next version follows the highest one of the name; retries use the one that was claimed."""
     arn = "arn:aws:imagebuilder:us-east-1:123456789012:image/web-server/x.x.x"
-    aws = Aws(
-        replace(TASK, tags={"Name": "Web_Server"}, disks=()),
-        AMI,
-        existing=("1.4.9", "1.10.2", "1.4.2"),
-        settings=Settings(version_scheme="increment"),
-    )
+    task = replace(TASK, tags={"Name": "Web_Server"}, disks=())
+    aws = InMemoryAws(task, AMI, INCREMENT, versions=("1.4.9", "1.10.2", "1.4.2"))
     aws.on_event()
-    assert aws.registered[0].semantic_version == "1.10.3"
-    aws.existing, aws.ledger = (
-        ("1.10.3",),
-        {fact: value for fact, value in aws.ledger.items() if fact.kind == "version"},
-    )
+    assert aws.requests[0].semantic_version == "1.10.3"
+    # The invocation was ended before it could record the image, which the list does not show yet.
+    del aws.records[REGISTERED]
     aws.on_event()
-    assert aws.registered[1] == aws.registered[0], "a repeat whose success was not recorded asks for the same again"
-    assert f"versions {arn} Web_Server" in aws.calls
+    assert aws.requests[1] == aws.requests[0]
+    assert f"list_versions {arn} Web_Server" in aws.calls
 
 
-def test_increment_asks_for_nothing_when_the_version_is_stated() -> None:
-    """Only an import that states no version costs more calls."""
-    aws = Aws(TASK, AMI, settings=Settings(version_scheme="increment"))
+def test_increment_lists_no_versions_when_the_version_is_stated() -> None:
+    """An import that states its version costs no more calls."""
+    aws = InMemoryAws(TASK, AMI, settings=Settings(version_scheme="increment"))
     aws.on_event()
-    assert aws.calls == ["find_ami", "find_task", "import_vm_image"]
+    assert aws.calls == [f"find_ami {AMI.id}", f"find_task {TASK_ID}", f"import_vm_image {TASK_ID}"]
 
 
-def test_what_may_pass_is_raised() -> None:
-    """Lambda tries again only what the function raises."""
+def test_a_transient_error_is_raised() -> None:
+    """A transient error leaves the function, so that Lambda tries again."""
     with pytest.raises(TransientError):
-        Aws(TASK, AMI, fails=TransientError("throttled")).on_event()
+        InMemoryAws(TASK, AMI, import_error=TransientError("throttled")).on_event()
 
 
-def test_an_answer_leaves_out_what_does_not_apply() -> None:
-    """Tools read the keys of the contract and meet no null."""
-    assert Outcome(OutcomeKind.IGNORED, reason="r").as_answer() == {"outcome": "IGNORED", "reason": "r"}
-    assert Outcome(OutcomeKind.REGISTERED, "t", "a", {"name": "n"}).as_answer() == {
+def test_an_answer_has_only_the_keys_that_apply() -> None:
+    """An answer has no key without a value."""
+    assert answer_of(Outcome(OutcomeKind.IGNORED, reason="r")) == {"outcome": "IGNORED", "reason": "r"}
+    assert answer_of(Outcome(OutcomeKind.REGISTERED, "t", "a", {"name": "n"})) == {
         "outcome": "REGISTERED",
         "importTaskId": "t",
         "imageArn": "a",

@@ -5,12 +5,15 @@ import pytest
 from vm_image_import.errors import InvalidSettingsError
 from vm_image_import.settings import Settings
 
+REQUIRED = {"TABLE_NAME": "table", "TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:topic"}
+SETTINGS = Settings(table_name=REQUIRED["TABLE_NAME"], topic_arn=REQUIRED["TOPIC_ARN"])
+
 
 def test_an_environment_is_read() -> None:
-    """What is not there has its default; other variables, such as Lambda's own, do not matter."""
-    assert Settings.from_environment({"PATH": "/bin"}) == Settings()
-    settings = Settings.from_environment({"VERSION_SCHEME": "timestamp", "TAGS": '{"Team": "web"}'})
-    assert settings == Settings(version_scheme="timestamp", tags={"Team": "web"})
+    """A variable that is not there has its default; other variables do not matter."""
+    assert Settings.from_environment({"PATH": "/bin", **REQUIRED}) == SETTINGS
+    settings = Settings.from_environment({"VERSION_SCHEME": "timestamp", "TAGS": '{"Team": "web"}', **REQUIRED})
+    assert (settings.version_scheme, settings.tags) == ("timestamp", {"Team": "web"})
 
 
 @pytest.mark.parametrize(
@@ -28,17 +31,22 @@ def test_an_environment_is_read() -> None:
         ("TAGS", '{"Team": 7}'),
         ("TAGS", '{"Team": "web", "Cost": 7}'),
         ("ONLY_TASKS_TAGGED", "null"),
+        ("TABLE_NAME", ""),
+        ("TOPIC_ARN", ""),
+        ("TABLE_NAME", None),
+        ("TOPIC_ARN", None),
     ],
 )
-def test_a_wrong_value_stops_the_function(name: str, value: str) -> None:
-    """A function that was deployed by hand with a typing error does not run on a guess."""
+def test_a_wrong_or_missing_value_is_an_error(name: str, value: str | None) -> None:
+    """The error names the variable and says what to write."""
+    environment = {key: text for key, text in {**REQUIRED, name: value}.items() if text is not None}
     with pytest.raises(InvalidSettingsError, match=f"^{name} is .*: write ") as caught:
-        Settings.from_environment({name: value})
+        Settings.from_environment(environment)
     assert len(caught.value.problems) == 1
 
 
 def test_every_problem_is_named_at_once() -> None:
-    """One look at the log is enough."""
+    """The error names every wrong and every missing variable."""
     with pytest.raises(InvalidSettingsError) as caught:
         Settings.from_environment({"VERSION_SCHEME": "weekly", "NAME_TAG": "", "TAGS": "?"})
-    assert len(caught.value.problems) == 3
+    assert len(caught.value.problems) == 5

@@ -1,19 +1,20 @@
-"""Derives the request from the import task, the AMI and what a person overrules: pure functions, no AWS.
+"""Derives the request from the import task, the AMI and the payload's overrides: pure functions, no AWS.
 
-Of several sources the first one that yields something wins. The same input gives the same request, so that a repeat is
-recognised by its client token.
+Of several sources the first one that yields something wins. The same input gives the same request, so that Image
+Builder recognises a retry by its client token.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 from uuid import UUID, uuid5
 
 from vm_image_import.derive import disks, names, tags, versions
 from vm_image_import.errors import RejectedError
-from vm_image_import.models import Ami, ImageRequest, ImportTask, Overrides, Platform
+from vm_image_import.models import Ami, AwsEnvironment, ImageRequest, ImportTask, Overrides, Platform
 from vm_image_import.settings import Settings
+from vm_image_import.text import quote
 
 _MAX_DESCRIPTION: Final = 1024
 """The limit of the parameter `description` (API reference, `ImportVmImage`)."""
@@ -24,61 +25,69 @@ _AMI_DESCRIPTION: Final = re.compile(r"AWS-VMImport service: \w+ - (?P<release>.
 _PLATFORMS: Final[dict[str, Platform]] = {"windows": "Windows", "linux": "Linux", "macos": "macOS"}
 
 _TOKENS: Final = UUID("62963441-6869-42d4-99c5-3445dc39de7c")
-"""Any fixed namespace: another one would give every import a new token, and so a second image."""
-
-NextVersion = Callable[[str], str]
-"""Returns the semantic version after all those of the images with a name. Asked only where `increment` decides."""
+"""Any fixed namespace. Another one would give every import a new token, and so a second image."""
 
 
 class DerivedValue(NamedTuple):
-    """A derived value and, for a person, where it comes from."""
+    """A derived value, and where it comes from."""
 
     value: str
     source: str
 
 
+class Identity(NamedTuple):
+    """The name of an image, and its semantic version."""
+
+    name: DerivedValue
+    version: DerivedValue
+
+
 @dataclass(frozen=True, slots=True)
 class Derivation:
-    """The request, where each of its parts comes from, and the keys of the tags that it could not take."""
+    """The request, where each part of it comes from, and the keys of the task's tags that it cannot have."""
 
     request: ImageRequest
     sources: dict[str, str]
     dropped_tags: tuple[str, ...]
 
 
-def derive(
-    task: ImportTask, ami: Ami, overrides: Overrides, settings: Settings, *, token: str, next_version: NextVersion
-) -> Derivation:
-    """Derive the request for `task`, to be sent with the client token `token`.
+def identify(
+    task: ImportTask, ami: Ami, overrides: Overrides, settings: Settings
+) -> tuple[DerivedValue, DerivedValue | None]:
+    """Return the name of the image of `task`, and its semantic version: None where the scheme `increment` decides it.
 
-    Raises RejectedError, with every problem at once, when a name or a version that somebody stated cannot be used: it
-    must not silently become another one.
+    Raises RejectedError, with every problem at once, when a stated name or version cannot be used: it never silently
+    becomes another one.
     """
-    if problems := list(_problems(task, overrides, settings)):
+    if problems := dict(_problems(task, overrides, settings)):
         raise RejectedError(problems)
     from_path = disks.read(task.first_disk)
     name = _name(task, overrides, settings, from_path.name)
-    version = _version(task, overrides, settings, from_path.version) or _by_scheme(
-        settings, ami, lambda: next_version(name.value)
-    )
+    return name, _version(task, overrides, settings, from_path.version) or _by_scheme(settings, ami)
+
+
+def derive(
+    task: ImportTask, ami: Ami, overrides: Overrides, settings: Settings, identity: Identity, client_token: str
+) -> Derivation:
+    """Derive the request for `task`, once name and version are known."""
     platform = _platform(task, ami, overrides)
     os_version = _os_version(task, ami, overrides, settings)
     description = _description(task, overrides)
     merged = tags.merge(task, ami, overrides.tags, settings)
     request = ImageRequest(
-        name=name.value,
-        semantic_version=version.value,
+        name=identity.name.value,
+        semantic_version=identity.version.value,
         description=description.value,
         platform=_PLATFORMS[platform.value.lower()],
         os_version=os_version.value if os_version else None,
         tags=merged.tags,
         import_task_id=task.id,
-        client_token=token,
+        client_token=client_token,
         log_group=settings.image_log_group or None,
     )
     parts = {
-        "name": name,
-        "semanticVersion": version,
+        "name": identity.name,
+        "semanticVersion": identity.version,
         "platform": platform,
         "osVersion": os_version,
         "description": description,
@@ -86,22 +95,22 @@ def derive(
     return Derivation(request, {key: part.source for key, part in parts.items() if part}, merged.dropped)
 
 
-def client_token(account: str, region: str, registration: str) -> str:
-    """Return the token that makes every repeat of one registration the same request: 36 characters, always the same.
-
-    `registration` is the import task's id, with a number where the import is registered once more.
-    """
-    return str(uuid5(_TOKENS, f"{account}/{region}/{registration}"))
+def make_client_token(environment: AwsEnvironment, registration_id: str) -> str:
+    """Return the client token of a registration: 36 characters, the same for every retry."""
+    return str(uuid5(_TOKENS, f"{environment.account}/{environment.region}/{registration_id}"))
 
 
-def _problems(task: ImportTask, overrides: Overrides, settings: Settings) -> Iterator[str]:
+def _problems(task: ImportTask, overrides: Overrides, settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield what is stated wrongly, and the text that says so."""
     if overrides.name is not None and names.normalise(overrides.name) is None:
-        yield f"name '{overrides.name}' leaves fewer than 3 characters of A-Z a-z 0-9 - _: write a longer one."
+        text = "leaves fewer than 3 characters of A-Z a-z 0-9 - _: write a longer one."
+        yield "name", f"name {quote(overrides.name)} {text}"
     where, version = "semanticVersion", overrides.semantic_version
     if version is None:
-        where, version = f"The import task's tag {settings.version_tag}", task.tags.get(settings.version_tag)
+        where, version = f"tag {settings.version_tag}", task.tags.get(settings.version_tag)
     if version is not None and versions.parse(version) is None:
-        yield f"{where} '{version}' is no version: write it like {versions.FORMS}."
+        of = "The import task's " if where.startswith("tag") else ""
+        yield where, f"{of}{where} {quote(version)} is no version: write it like {versions.FORMS}."
 
 
 def _name(task: ImportTask, overrides: Overrides, settings: Settings, from_path: str | None) -> DerivedValue:
@@ -129,12 +138,15 @@ def _version(task: ImportTask, overrides: Overrides, settings: Settings, from_pa
     return None
 
 
-def _by_scheme(settings: Settings, ami: Ami, next_version: Callable[[], str]) -> DerivedValue:
+def _by_scheme(settings: Settings, ami: Ami) -> DerivedValue | None:
+    if settings.version_scheme == "increment":
+        return None
+    if ami.created is None:
+        problem = f"EC2 shows no creation date of {ami.id}, which gives the version: state the version."
+        raise RejectedError({"creation date": problem})
     if settings.version_scheme == "date":
         return DerivedValue(versions.of_day(ami.created), "AMI's creation day")
-    if settings.version_scheme == "timestamp":
-        return DerivedValue(versions.of_second(ami.created), "AMI's creation time")
-    return DerivedValue(next_version(), "highest existing version")
+    return DerivedValue(versions.of_second(ami.created), "AMI's creation time")
 
 
 def _platform(task: ImportTask, ami: Ami, overrides: Overrides) -> DerivedValue:

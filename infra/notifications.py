@@ -1,4 +1,4 @@
-"""The topic that people and machines are told on."""
+"""The topic of the notifications and of the alarms."""
 
 from collections.abc import Sequence
 
@@ -14,16 +14,16 @@ from infra.checks import acknowledge
 from infra.configuration import Configuration
 
 
-class Notices(Construct):
+class Notifications(Construct):
     """An encrypted topic with its key, and the configured e-mail address as its subscriber."""
 
     def __init__(self, scope: Construct, id_: str, *, configuration: Configuration) -> None:
         super().__init__(scope, id_)
-        # A key of its own, for 1 USD a month: alarms cannot use the free one of SNS (alias/aws/sns).
+        # A customer managed key, for 1 USD a month: alarms cannot use the AWS managed one (alias/aws/sns).
         self.key = kms.Key(
             self,
             "Key",
-            description="Encrypts the notices of VM image import",
+            description="Encrypts the notifications of VM image import",
             enable_key_rotation=True,
             # Nothing that it encrypts outlives the topic.
             removal_policy=RemovalPolicy.DESTROY,
@@ -31,31 +31,32 @@ class Notices(Construct):
         )
         self.topic = sns.Topic(self, "Topic", display_name="VM image import", enforce_ssl=True, master_key=self.key)
         stack = Stack.of(self)
-        # By the beginning of their names: the topic needs the key, and the alarms the topic.
-        # Of the stack as it is deployed: a StackSet gives it another name.
+        # By the beginning of their names: the topic needs the key, and the alarms need the topic.
+        # With the name of the stack as it is deployed: a StackSet gives it another one.
         alarms = stack.format_arn(service="cloudwatch", resource=f"alarm:{Aws.STACK_NAME}-*")
         self.key.add_to_resource_policy(
             _for_alarms("EncryptAlarms", ["kms:Decrypt", "kms:GenerateDataKey"], "*", stack.account, [alarms])
         )
         if configuration.notification_email:
-            # A step, not an end: AVAILABLE or FAILED follows.
-            ends = sns.SubscriptionFilter.string_filter(denylist=["REGISTERED"]).conditions
-            # Alarms have no such attribute, and without this none would come through.
-            alarms_too = sns.SubscriptionFilter.not_exists_filter().conditions
-            subscription = self.topic.add_subscription(
-                subscriptions.EmailSubscription(
-                    configuration.notification_email,
-                    filter_policy={"outcome": sns.SubscriptionFilter([*alarms_too, *ends])},
-                )
-            )
-            told_elsewhere = "What an e-mail tells, the log and the images tell, too."
-            acknowledge(subscription, {"Serverless-SNSRedrivePolicy": told_elsewhere})
+            self._subscribe(configuration.notification_email)
 
-    def let_tell(self, alarms: Sequence[cloudwatch.IAlarm]) -> None:
-        """Let these alarms publish to the topic."""
+    def _subscribe(self, email: str) -> None:
+        # REGISTERED is followed by another notification: IMAGE_AVAILABLE or IMAGE_FAILED.
+        outcomes = sns.SubscriptionFilter.string_filter(denylist=["REGISTERED"]).conditions
+        # Alarms have no attribute `outcome`.
+        alarms = sns.SubscriptionFilter.not_exists_filter().conditions
+        subscription = self.topic.add_subscription(
+            subscriptions.EmailSubscription(
+                email, filter_policy={"outcome": sns.SubscriptionFilter([*alarms, *outcomes])}
+            )
+        )
+        acknowledge(subscription, {"Serverless-SNSRedrivePolicy": "The log has everything that an e-mail says."})
+
+    def allow_alarms(self, alarms: Sequence[cloudwatch.IAlarm]) -> None:
+        """Allow these alarms to publish to the topic."""
         arns = [alarm.alarm_arn for alarm in alarms]
         self.topic.add_to_resource_policy(
-            _for_alarms("TellOfAlarms", ["sns:Publish"], self.topic.topic_arn, Stack.of(self).account, arns)
+            _for_alarms("PublishAlarms", ["sns:Publish"], self.topic.topic_arn, Stack.of(self).account, arns)
         )
 
 

@@ -1,12 +1,12 @@
-"""The table of what was done already."""
+"""The DynamoDB table of Powertools Idempotency."""
 
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
 
-class Ledger(Construct):
-    """A table with the keys that Powertools Idempotency uses."""
+class IdempotencyTable(Construct):
+    """A table with the attributes that Powertools Idempotency uses."""
 
     def __init__(self, scope: Construct, id_: str) -> None:
         super().__init__(scope, id_)
@@ -14,13 +14,13 @@ class Ledger(Construct):
             self,
             "Table",
             partition_key=dynamodb.Attribute(name="id", type=dynamodb.AttributeType.STRING),
-            # A few records an import: on demand they cost next to nothing, and a burst of imports needs no planning.
+            # An import writes a few records: on demand they cost next to nothing, and a burst needs no planning.
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
             time_to_live_attribute="expiration",
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=True
             ),
             encryption=dynamodb.TableEncryption.AWS_MANAGED,
-            # Who removed the stack by mistake can look up, and restore, what was registered.
+            # The records outlive a stack that is deleted by mistake.
             removal_policy=RemovalPolicy.RETAIN,
         )

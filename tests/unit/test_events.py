@@ -1,4 +1,4 @@
-"""What the function takes for a trigger, and what it says of anything else."""
+"""The events and payloads that the function accepts, and the errors for any others."""
 
 import json
 from datetime import UTC, datetime
@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from vm_image_import import triggers
+from vm_image_import import events
 from vm_image_import.errors import InvalidTriggerError
+from vm_image_import.events import AmiAvailable, ImageStateChanged, ManualImport, Sweep
 from vm_image_import.models import Overrides
-from vm_image_import.payload import SCHEMA
-from vm_image_import.triggers import AmiAvailable, ImageEnded, ManualImport, Sweep
 
 EVENTS = Path(__file__).parent.parent / "events"
 TASK_ID = "import-ami-0123456789abcdef0"
@@ -23,29 +22,41 @@ def golden(name: str) -> dict[str, object]:
 
 
 def test_an_image_event_names_the_image() -> None:
-    """Whose image it is and how it ended is asked of Image Builder."""
+    """An image event is parsed to the ARN of the image."""
     arn = "arn:aws:imagebuilder:us-west-2:111122223333:image/web-server/1.4.2/1"
-    assert triggers.parse(golden("image-available")) == ImageEnded(arn)
+    assert events.parse(golden("image-available")) == ImageStateChanged(arn)
 
 
-@pytest.mark.parametrize("resources", [None, [], [7], ["arn:aws:ec2:us-east-1::image/ami-0abcdef1234567890"]])
+@pytest.mark.parametrize(
+    "resources",
+    [
+        None,
+        [],
+        [7],
+        ["arn:aws:ec2:us-east-1::image/ami-0abcdef1234567890"],
+        ["arn:aws:imagebuilder:us-west-2:111122223333:image/web-server/x.x.x"],
+        ["arn:aws:imagebuilder:us-west-2:111122223333:image/web-server/1.4.2"],
+        ["arn:aws:imagebuilder:us-west-2:111122223333:image/web-server/1.4.2/*"],
+        ["arn:aws:imagebuilder:us-west-2:111122223333:image/web-server/1.4.2/1\n"],
+    ],
+)
 def test_an_image_event_without_an_image_is_refused(resources: object) -> None:
-    """It says what is missing."""
-    with pytest.raises(InvalidTriggerError, match="image's ARN"):
-        triggers.parse(golden("image-available") | {"resources": resources})
+    """An image event without the ARN of an image is refused."""
+    with pytest.raises(InvalidTriggerError, match="ARN of an image build version"):
+        events.parse(golden("image-available") | {"resources": resources})
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
-def test_a_sweep_is_asked_for_by_action(dry_run: bool) -> None:  # noqa: FBT001 - a case of the table
-    """By the schedule, or by a person who may want to see first."""
-    assert triggers.parse({"action": "sweep", "dryRun": dry_run}) == Sweep(dry_run=dry_run)
-    assert triggers.parse({"action": "sweep"}) == Sweep()
+def test_the_action_sweep_is_a_sweep(dry_run: bool) -> None:  # noqa: FBT001 - a case of the table
+    """The payload of the schedule and of a manual sweep is parsed with its `dryRun`."""
+    assert events.parse({"action": "sweep", "dryRun": dry_run}) == Sweep(dry_run=dry_run)
+    assert events.parse({"action": "sweep"}) == Sweep()
 
 
 def test_an_ami_event_names_the_ami() -> None:
-    """Of the event only the AMI and the time count: the rest is read from EC2."""
+    """An AMI event is parsed to the id of the AMI and the time of the event."""
     expected = AmiAvailable("ami-0abcdef1234567890", datetime(2026, 11, 23, 10, 15, tzinfo=UTC))
-    assert triggers.parse(golden("ami-available")) == expected
+    assert events.parse(golden("ami-available")) == expected
 
 
 @pytest.mark.parametrize(
@@ -71,9 +82,9 @@ def test_an_ami_event_names_the_ami() -> None:
     ],
     ids=["task", "dry run", "everything"],
 )
-def test_a_payload_names_the_task_and_overrules(payload: object, trigger: ManualImport) -> None:
-    """Every key of the contract reaches the use case."""
-    assert triggers.parse(payload) == trigger
+def test_every_key_of_a_payload_is_parsed(payload: object, trigger: ManualImport) -> None:
+    """Every key of the contract is in the parsed trigger."""
+    assert events.parse(payload) == trigger
 
 
 @pytest.mark.parametrize(
@@ -113,33 +124,34 @@ def test_a_payload_names_the_task_and_overrules(payload: object, trigger: Manual
     ],
 )
 def test_a_malformed_payload_is_refused(payload: object, key: str) -> None:
-    """The message names the key and says what to write."""
+    """The error for one wrong key names that key, and says what to write."""
     with pytest.raises(InvalidTriggerError) as caught:
-        triggers.parse(payload)
+        events.parse(payload)
     (problem,) = caught.value.problems
     assert problem.startswith(key)
     assert ": write " in problem
 
 
 def test_every_problem_is_named_at_once() -> None:
-    """Nobody has to send a payload five times to learn of five mistakes."""
+    """The error for a payload with several mistakes names all of them."""
     payload = {"importTaskID": TASK_ID, "name": 7, "dryRun": "yes", "tags": {"aws:x": "y"}, "platform": "BeOS"}
     with pytest.raises(InvalidTriggerError) as caught:
-        triggers.parse(payload)
+        events.parse(payload)
     message = str(caught.value)
     assert len(caught.value.problems) == 6
     assert (
-        caught.value.problems[1] == '"importTaskID" is unknown: write some of ' + ", ".join(SCHEMA["properties"]) + "."
+        caught.value.problems[1]
+        == '"importTaskID" is unknown: write some of ' + ", ".join(events.read_schema("payload")["properties"]) + "."
     )
     for key in ("importTaskId", "importTaskID", "name", "dryRun", "tags", "platform"):
         assert key in message
 
 
 def test_every_problem_of_the_tags_is_named() -> None:
-    """Each entry that cannot be is told by its key, and their number, too."""
+    """The error names every wrong entry of `tags`, and that there are too many."""
     wrong = {"aws:x": "y", "a&b": "z", "c": 7, "d": None, "e": "x" * 257}
     with pytest.raises(InvalidTriggerError) as caught:
-        triggers.parse({"importTaskId": TASK_ID, "tags": wrong | {f"k{n}": "" for n in range(44)}})
+        events.parse({"importTaskId": TASK_ID, "tags": wrong | {f"k{n}": "" for n in range(44)}})
     starts = (
         "tags must contain",
         'tags cannot have "aws:x"',
@@ -154,36 +166,79 @@ def test_every_problem_of_the_tags_is_named() -> None:
 
 
 def test_a_thousand_unknown_keys_are_one_problem() -> None:
-    """The message stays one that can be answered and read."""
+    """The error lists ten of a thousand unknown keys and counts the others."""
     with pytest.raises(InvalidTriggerError) as caught:
-        triggers.parse({"importTaskId": TASK_ID} | {f"k{n}": n for n in range(1000)})
+        events.parse({"importTaskId": TASK_ID} | {f"k{n}": n for n in range(1000)})
     (problem,) = caught.value.problems
     assert 'k9" and 990 more are unknown' in problem
     assert len(problem) < 400
 
 
 @pytest.mark.parametrize(
-    "payload", [{"importTaskId": TASK_ID, "description": "x\ud800y"}, {"x\ud800": 1}], ids=["value", "key"]
+    "payload",
+    [
+        {"importTaskId": TASK_ID, "description": "x\ud800y"},
+        {"x\ud800": 1},
+        {"detail-type": "\ud800"},
+        golden("ami-available") | {"detail": {"ImageId": "ami-\ud800"}},
+    ],
+    ids=["value", "key", "event", "AMI"],
 )
-def test_half_a_character_is_refused(payload: object) -> None:
-    """JSON can hold what is no text: it is refused before a call, since it could not be answered."""
-    with pytest.raises(InvalidTriggerError, match="half a character") as caught:
-        triggers.parse(payload)
+def test_an_unpaired_surrogate_is_refused(payload: object) -> None:
+    """An unpaired surrogate in a payload is refused, and the error itself can be encoded."""
+    with pytest.raises(InvalidTriggerError, match="unpaired surrogate") as caught:
+        events.parse(payload)
     assert str(caught.value).encode()
 
 
 @pytest.mark.parametrize("payload", [None, [], "import-ami-0123456789abcdef0", 7, [{"importTaskId": TASK_ID}]])
 def test_a_payload_that_is_no_object_is_refused(payload: object) -> None:
-    """Whatever JSON is sent, the answer says what a payload looks like."""
+    """The error for a payload that is no JSON object shows what a payload looks like."""
     with pytest.raises(InvalidTriggerError, match=r'write \{"importTaskId"'):
-        triggers.parse(payload)
+        events.parse(payload)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"detail-type": []},
+        {"detail-type": "EC2 AMI State Change", "source": ["aws.ec2"]},
+        {"detail-type": {"a": 1}, "source": None},
+        {"detail-type": "x" * 1_000_000, "source": "y\n" * 1_000_000},
+    ],
+    ids=["list", "list as source", "object", "long"],
+)
+def test_an_event_of_any_form_is_refused_shortly(event: object) -> None:
+    """An event with a source or a detail type of another form or length is refused with a short error on one line."""
+    with pytest.raises(InvalidTriggerError, match="No rule of this function") as caught:
+        events.parse(event)
+    assert len(str(caught.value)) < 400
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"importTaskId": TASK_ID, "x" * 1_000_000: 1},
+        {"importTaskId": TASK_ID, "tags": {f"k{number}": 7 for number in range(20_000)}},
+        {"importTaskId": TASK_ID, "tags": {"k\n" * 100_000: 7}},
+        {"importTaskId": TASK_ID, "name": "n" * 1_000_000},
+    ],
+    ids=["unknown key", "tags", "key of a tag", "name"],
+)
+def test_a_large_payload_is_refused_shortly(payload: object) -> None:
+    """The error for a large payload is short and has no line break."""
+    with pytest.raises(InvalidTriggerError) as caught:
+        events.parse(payload)
+    assert all(len(problem) < 600 and problem.isprintable() for problem in caught.value.problems)
+    assert len(caught.value.problems) < 60
 
 
 @pytest.mark.parametrize("name", ["instance-state-change", "ami-available-other-source"])
 def test_an_event_of_another_kind_is_refused(name: str) -> None:
-    """A rule of somebody else that invokes the function is a mistake to be told, not to be passed over."""
+    """An event that no rule of this stack sends is refused."""
     with pytest.raises(InvalidTriggerError, match="No rule of this function"):
-        triggers.parse(golden(name))
+        events.parse(golden(name))
 
 
 @pytest.mark.parametrize(
@@ -197,10 +252,13 @@ def test_an_event_of_another_kind_is_refused(name: str) -> None:
         {"time": None},
         {"time": "today"},
         {"time": "2026-11-23T10:15:00"},
+        {"time": "0001-01-01T00:00:00+14:00"},
+        {"detail": {"ImageId": "ami-0abcdef1234567890\n"}},
+        {"detail": {"ImageId": "ami-*"}},
     ],
     ids=json.dumps,
 )
 def test_a_damaged_event_is_refused(change: dict[str, object]) -> None:
-    """An event that lacks what AWS documents ends in an error that says what is missing."""
+    """The error for an incomplete event says what the event needs."""
     with pytest.raises(InvalidTriggerError, match=r"needs detail\.ImageId"):
-        triggers.parse(golden("ami-available") | change)
+        events.parse(golden("ami-available") | change)

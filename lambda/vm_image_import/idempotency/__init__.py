@@ -1,0 +1,1 @@
+"""Runs each operation once, and records its result in DynamoDB."""

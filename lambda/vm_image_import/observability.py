@@ -1,0 +1,80 @@
+"""The log and the metrics. Powertools reads service and namespace from the function's environment."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+from vm_image_import.answers import answer_of, counts_of
+from vm_image_import.models import Outcome, OutcomeKind, SweepResult
+
+logger = Logger()
+metrics = Metrics()
+# At every cold start botocore logs where it found its credentials.
+logging.getLogger("botocore").setLevel(logging.WARNING)
+# Most AMIs are no imports, and then there is nothing to count.
+warnings.filterwarnings("ignore", message="No application metrics to publish")
+
+_METRICS: Final = {
+    OutcomeKind.REGISTERED: "ImagesRegistered",
+    OutcomeKind.IMPORT_FAILED: "ImportsFailed",
+    OutcomeKind.REJECTED: "ImportsRejected",
+    OutcomeKind.IMAGE_AVAILABLE: "ImagesAvailable",
+    OutcomeKind.IMAGE_FAILED: "ImagesFailed",
+    OutcomeKind.IMAGE_NOT_FOUND: "ImagesNotFound",
+}
+_ACTION_REQUIRED: Final = frozenset(
+    {OutcomeKind.IMPORT_FAILED, OutcomeKind.IMAGE_FAILED, OutcomeKind.IMAGE_NOT_FOUND, OutcomeKind.REJECTED}
+)
+_MAX_EVENT_AGE: Final = 2 * 24 * 60 * 60
+"""Seconds. EventBridge delivers for one day and Lambda tries for 6 hours: an older time is not that of the event."""
+
+
+@contextmanager
+def log_context(**keys: str) -> Iterator[None]:
+    """Add keys to every log line of the block, and log an error that leaves it.
+
+    Lambda's own report of the error does not have the keys.
+    """
+    with logger.append_context_keys(**keys):
+        try:
+            yield
+        except Exception:
+            logger.exception("Failed")
+            raise
+
+
+def log_and_count(outcome: Outcome, *, dry_run: bool) -> None:
+    """Log an outcome, as a warning where it requires action, and count it where it has a metric.
+
+    A dry run is not counted, nor is an outcome that was reported before: every sweep finds it again.
+    """
+    log = logger.warning if outcome.kind in _ACTION_REQUIRED and outcome.is_new else logger.info
+    log("Done", extra=answer_of(outcome))
+    if outcome.kind in _METRICS and outcome.is_new and not dry_run:
+        metrics.add_metric(_METRICS[outcome.kind], MetricUnit.Count, 1)
+
+
+def record_event_age(seconds: float) -> None:
+    """Record the time from an event to the registration of its image, unless the time of the event is absurd."""
+    if 0 <= seconds <= _MAX_EVENT_AGE:
+        metrics.add_metric("EventAge", MetricUnit.Seconds, seconds)
+
+
+def log_and_count_sweep(result: SweepResult, *, dry_run: bool, listed: bool) -> None:
+    """Log what a sweep did, and count its problems, and whether it processed all tasks.
+
+    `listed` says whether EC2 listed all tasks. A dry run is not counted.
+    """
+    log = logger.info if result.reason is None else logger.warning
+    log("Swept", extra={"counts": counts_of(result), "problems": len(result.problems), "reason": result.reason})
+    if dry_run:
+        return
+    if result.problems:
+        metrics.add_metric("SweepProblems", MetricUnit.Count, len(result.problems))
+    if listed and result.reason is None:
+        metrics.add_metric("SweepsCompleted", MetricUnit.Count, 1)

@@ -26,7 +26,7 @@ from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.utils import method_names_from_class
 from moto.moto_api._internal import mock_random
 
-from local.aws import image_builder, vm_import
+from local.aws import common, image_builder, vm_import
 from local.aws.image_builder import ImageBuilderBackend
 from local.aws.local_aws import ACCOUNT
 from tests.simulation.faults import OVERTAKEN, KilledError, Network, Run
@@ -272,13 +272,13 @@ class World:
                 image.state = {"status": status}
                 detail: dict[str, object] = {"state": image.state}
                 kind = ("aws.imagebuilder", "EC2 Image Builder Image State Change")
-                self._emit(vm_import.event(self._image_builder, kind, image.arn, detail))
+                self._emit(common.event(self._image_builder, kind, image.arn, detail))
 
     def _again(self, image_id: str) -> None:
         """Send an AMI's event once more, as EnableImage does."""
         self.counts["events again"] += 1
         detail: dict[str, object] = {"ImageId": image_id, "State": "available"}
-        self._emit(vm_import.event(self._vm_import, ("aws.ec2", "EC2 AMI State Change"), image_id, detail))
+        self._emit(common.event(self._vm_import, ("aws.ec2", "EC2 AMI State Change"), image_id, detail))
 
     def _poison(self) -> None:
         """Let EC2 answer what nobody foresaw, whenever it is asked for certain AMIs."""

@@ -1,22 +1,33 @@
 """The CDK app: `npx cdk deploy` runs it."""
 
 import json
+import sys
 from pathlib import Path
 
 from aws_cdk import App, Environment
 
 from infra.checks import add_checks
-from infra.configuration import CONTEXT_KEY, Configuration
+from infra.configuration import CONTEXT_KEY, Configuration, ConfigurationError
 from infra.stack import VmImageImportStack
 
+ROOT = Path(__file__).parent
 # The CDK command line passes this context. Without the command line the template must be the same.
-context = json.loads(Path(__file__).with_name("cdk.json").read_text(encoding="utf-8"))["context"]
+context = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"]
+local = ROOT / "vm-image-import.json"
 
 app = App(context=context)
-if regions := Configuration.from_context(app.node.try_get_context(CONTEXT_KEY)).regions:
-    for region in regions:
-        VmImageImportStack(app, f"VmImageImport-{region}", env=Environment(region=region))
-else:
-    VmImageImportStack(app, "VmImageImport")
+try:
+    configuration = Configuration.from_context(
+        context[CONTEXT_KEY],
+        local.read_text(encoding="utf-8") if local.exists() else None,
+        # Text where the command line states it; else the object of cdk.json.
+        stated if isinstance(stated := app.node.try_get_context(CONTEXT_KEY), str) else None,
+    )
+except ConfigurationError as error:
+    sys.exit(str(error))
+for region in configuration.regions:
+    VmImageImportStack(app, f"VmImageImport-{region}", env=Environment(region=region), configuration=configuration)
+if not configuration.regions:
+    VmImageImportStack(app, "VmImageImport", configuration=configuration)
 add_checks(app)
 app.synth()

@@ -19,7 +19,10 @@ _LAMBDA: Final = _ROOT / "lambda"
 _LOCK: Final = _LAMBDA / "requirements.txt"
 _PACKAGE: Final = "vm_image_import"
 _BUILD: Final = _ROOT / ".build"
-_CACHE_INPUTS: Final = (_LOCK, *(Path(__file__).with_name(name) for name in ("bundle.py", "operations.py", "prune.py")))
+_CACHE_INPUTS: Final = (
+    _LOCK,
+    *(Path(__file__).with_name(f"{module}.py") for module in ("bundle", "interpreter", "operations", "prune")),
+)
 """What the dependencies are made from, and by which code."""
 
 _EXCLUDED: Final = (
@@ -121,6 +124,9 @@ def _cached(kind: str, content: Iterable[bytes], python: str | None, fill: Calla
         new = Path(temporary, kind)
         new.mkdir()
         fill(new)
+        # The CDK's hash of an asset ignores modes: what was built under another umask would stay unreadable on Lambda.
+        for path in (new, *new.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
         try:
             new.rename(folder)
         except OSError:

@@ -1,17 +1,21 @@
-"""What a deployment can configure: the CDK context `vm-image-import`, as cdk.json has it with its defaults."""
+"""What a deployment can configure: the CDK context `vm-image-import`, whose defaults are in cdk.json."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self, cast
 
 from aws_cdk.region_info import RegionInfo
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 
 CONTEXT_KEY: Final = "vm-image-import"
 
 _SCHEMA: Final = json.loads(Path(__file__).with_name("configuration.schema.json").read_text(encoding="utf-8"))
+_TAG_KEYS: Final = ("nameTag", "versionTag", "osVersionTag")
+_MAX_ENVIRONMENT: Final = 3_200
+"""Bytes of the configured variables. A function's environment has at most 4 KB (user guide, "Lambda quotas"), and the
+names of table and topic, which CloudFormation makes, need the rest."""
 
 
 class ConfigurationError(Exception):
@@ -34,28 +38,37 @@ class Configuration:
     sweep_minutes: int = 15
     reserved_concurrency: int | None = None
     tracing: bool = False
+    architecture: str = "arm64"
+    alarms: bool = True
+    dashboard: bool = True
     regions: Sequence[str] = field(default_factory=list)
 
     @classmethod
-    def from_context(cls, context: object) -> Self:
-        """Return the configuration that a context value states; what it leaves out has its default.
+    def from_context(cls, *contexts: object) -> Self:
+        """Return the configuration that context values state. A key of a later value overrides an earlier one.
 
-        The value is an object, or its JSON text as the command line's `--context` passes it. Raises ConfigurationError.
+        A value is an object, or its JSON text as the command line's `--context` passes it, or None. A key that no value
+        states has its default. Raises ConfigurationError.
         """
-        if isinstance(context, str):
-            try:
-                context = json.loads(context)
-            except ValueError as error:
-                message = f"The context {CONTEXT_KEY} is no JSON: {error}"
-                raise ConfigurationError(message) from error
-        stated = {} if context is None else context
-        errors = sorted(Draft202012Validator(_SCHEMA).iter_errors(stated), key=lambda error: error.json_path)
-        problems = [f"{error.json_path.replace('$', CONTEXT_KEY, 1)}: {error.message}" for error in errors]
-        problems += [f"{CONTEXT_KEY}.regions: '{name}' is no Region that the CDK knows" for name in _unknown(stated)]
-        if problems:
-            raise ConfigurationError("\n".join(("The configuration cannot be deployed.", *problems)))
-        valid = cast("Mapping[str, Any]", stated)
-        return cls(**{_snake_case(key): value for key, value in valid.items()})
+        stated: dict[str, Any] = {}
+        for context in contexts:
+            stated |= _parse(context)
+        problems = [*map(_describe, sorted(Draft202012Validator(_SCHEMA).iter_errors(stated), key=_path))]
+        problems += [f"{CONTEXT_KEY}.{key}: {problem}" for key, problem in _problems(stated)]
+        if not problems:
+            configuration = cls(**{_snake_case(key): value for key, value in stated.items()})
+            size = sum(len(f"{name}{value}".encode()) for name, value in configuration.function_environment().items())
+            if size <= _MAX_ENVIRONMENT:
+                return configuration
+            problems.append(
+                f"{CONTEXT_KEY}: the function's variables have {size} bytes: write at most {_MAX_ENVIRONMENT}, with"
+                " fewer or shorter tags."
+            )
+        raise ConfigurationError("\n".join(("The configuration cannot be deployed.", *problems)))
+
+    def as_context(self) -> dict[str, Any]:
+        """Return the context value that states every key of this configuration."""
+        return {_camel_case(key): value for key, value in asdict(self).items()}
 
     def function_environment(self) -> dict[str, str]:
         """Return the variables that the function reads as its settings."""
@@ -70,13 +83,72 @@ class Configuration:
         }
 
 
-def _unknown(stated: object) -> list[str]:
-    """Return the names that are no Regions. What is no list of names at all, the schema refuses."""
-    regions = stated.get("regions") if isinstance(stated, dict) else None
-    if not isinstance(regions, list) or not regions:
-        return []
-    known = {region.name for region in RegionInfo.regions}
-    return [name for name in regions if isinstance(name, str) and name not in known]
+def _parse(context: object) -> dict[str, Any]:
+    """Return the object of one context value. Raises ConfigurationError."""
+    if isinstance(context, str):
+        try:
+            context = json.loads(context)
+        except ValueError as error:
+            message = f'The context {CONTEXT_KEY} is no JSON ({error}): write it like {{"versionScheme": "date"}}.'
+            raise ConfigurationError(message) from error
+    if context is None:
+        return {}
+    if not isinstance(context, dict):
+        message = f'The context {CONTEXT_KEY} is no object: write it like {{"versionScheme": "date"}}.'
+        raise ConfigurationError(message)
+    return cast("dict[str, Any]", context)
+
+
+def _path(error: ValidationError) -> str:
+    return error.json_path.replace("$", CONTEXT_KEY, 1)
+
+
+def _describe(error: ValidationError) -> str:
+    """Return one problem: where it is, what is wrong, and what to write instead."""
+    if error.absolute_path:
+        wanted = _SCHEMA["properties"][error.absolute_path[0]]["description"]
+    else:
+        wanted = f"only {', '.join(_SCHEMA['properties'])}"
+    wrong = f"{error.instance!r} cannot be used" if error.validator == "pattern" else error.message
+    return f"{_path(error)}: {wrong}: write {wanted}."
+
+
+def _problems(stated: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the keys and the problems that the schema cannot express."""
+    for key, value in stated.items():
+        if any("\n" in text or "\r" in text for text in _texts(value)):
+            yield key, "it has a line break: write it on one line."
+    keys = [stated.get(key, default) for key, default in zip(_TAG_KEYS, ("Name", "Version", "OsVersion"), strict=True)]
+    for number, key in enumerate(keys):
+        if key in keys[:number]:
+            yield _TAG_KEYS[number], f"{key!r} is also the key of {_TAG_KEYS[keys.index(key)]}: write another key."
+    regions = [name for name in _list(stated.get("regions")) if isinstance(name, str)]
+    known = {region.name: region for region in RegionInfo.regions} if regions else {}
+    for name in regions:
+        if name not in known:
+            yield "regions", f"{name!r} is no Region that the CDK knows: write names like eu-west-1."
+    partitions = sorted({str(known[name].partition) for name in regions if name in known})
+    if len(partitions) > 1:
+        yield "regions", f"they are of the partitions {' and '.join(partitions)}: write Regions of one partition."
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from (text for text in (key, item) if isinstance(text, str))
+    elif isinstance(value, list):
+        yield from (item for item in value if isinstance(item, str))
+
+
+def _list(value: object) -> Sequence[object]:
+    return value if isinstance(value, list) else []
+
+
+def _camel_case(key: str) -> str:
+    first, *rest = key.split("_")
+    return "".join((first, *(word.capitalize() for word in rest)))
 
 
 def _snake_case(key: str) -> str:

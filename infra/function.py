@@ -61,7 +61,7 @@ class ImportFunction(Construct):
             code=code or self._bundled(),
             handler="vm_image_import.handler.handler",
             runtime=lambda_.Runtime.PYTHON_3_13,
-            architecture=lambda_.Architecture.ARM_64,
+            architecture=lambda_.Architecture.custom(configuration.architecture),
             # An invocation needs less than 100 MB, but its share of the CPU grows with the memory.
             memory_size=256,
             # A sweep over a thousand new imports takes minutes. It stops in time, and the next one continues.

@@ -21,6 +21,7 @@ class IdempotencyTable(Construct):
                 point_in_time_recovery_enabled=True
             ),
             encryption=dynamodb.TableEncryption.AWS_MANAGED,
-            # The records outlive a stack that is deleted by mistake.
+            # The records outlive a stack that is deleted by mistake. docs/operations.md says how to delete the table.
             removal_policy=RemovalPolicy.RETAIN,
+            deletion_protection=True,
         )

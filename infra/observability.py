@@ -45,9 +45,10 @@ _QUERIES: Final = {
 
 _FAILURE_METRICS: Final = ("ImportsFailed", "ImportsRejected", "ImagesFailed", "ImagesNotFound", "SweepProblems")
 
+_GB_SECOND: Final = {"arm64": "0.0000133334", "x86_64": "0.0000166667"}
 _COST: Final = (
-    # Of 256 MB on arm64: the GB-second and the request.
-    "FILL(ms, 0) / 1000 * 0.25 * 0.0000133334 + FILL(runs, 0) * 0.0000002"
+    # Of 256 MB: the GB-second and the request.
+    "FILL(ms, 0) / 1000 * 0.25 * {gb_second} + FILL(runs, 0) * 0.0000002"
     # Request units on demand, and a GB of the log.
     " + FILL(written, 0) * 0.000000625 + FILL(read, 0) * 0.000000125 + FILL(logged, 0) / 1000000000 * 0.5"
 )
@@ -77,11 +78,13 @@ class Observability(Construct):
         super().__init__(scope, id_)
         self._period = Duration.minutes(5)
         self._every = Duration.minutes(configuration.sweep_minutes)
-        self._alarms = self._add_alarms(imports, event_dlq)
+        self._alarms = self._add_alarms(imports, event_dlq) if configuration.alarms else []
         for alarm in self._alarms:
             alarm.add_alarm_action(actions.SnsAction(notifications.topic))
-        notifications.allow_alarms(self._alarms)
-        self.dashboard = self._add_dashboard(imports, table)
+            alarm.add_ok_action(actions.SnsAction(notifications.topic))
+        if self._alarms:
+            notifications.allow_alarms(self._alarms)
+        self.dashboard = self._add_dashboard(imports, table, configuration) if configuration.dashboard else None
         for name, query in _QUERIES.items():
             logs.QueryDefinition(
                 self,
@@ -181,11 +184,13 @@ class Observability(Construct):
             treat_missing_data=missing,
         )
 
-    def _add_dashboard(self, imports: ImportFunction, table: dynamodb.ITable) -> cloudwatch.Dashboard:
+    def _add_dashboard(
+        self, imports: ImportFunction, table: dynamodb.ITable, configuration: Configuration
+    ) -> cloudwatch.Dashboard:
         function, hour, day = imports.function, Duration.hours(1), Duration.days(1)
         cost = cloudwatch.MathExpression(
             label="USD a day",
-            expression=_COST,
+            expression=_COST.format(gb_second=_GB_SECOND[configuration.architecture]),
             period=day,
             using_metrics={
                 "ms": function.metric_duration(statistic="Sum"),
@@ -200,7 +205,11 @@ class Observability(Construct):
         )
         rows: list[list[cloudwatch.IWidget]] = [
             [
-                cloudwatch.AlarmStatusWidget(title="Alarms", alarms=[*self._alarms], width=12, height=6),
+                *(
+                    [cloudwatch.AlarmStatusWidget(title="Alarms", alarms=[*self._alarms], width=12, height=6)]
+                    if self._alarms
+                    else []
+                ),
                 _graph(
                     "Invocations and sweeps",
                     _own("SweepsCompleted", hour),

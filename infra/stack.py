@@ -40,14 +40,22 @@ class VmImageImport(Construct):
 
 
 class VmImageImportStack(Stack):
-    """One deployment, configured by the context."""
+    """One deployment."""
 
     def __init__(
-        self, scope: Construct, id_: str, *, env: Environment | None = None, code: lambda_.Code | None = None
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        configuration: Configuration | None = None,
+        env: Environment | None = None,
+        code: lambda_.Code | None = None,
     ) -> None:
+        """Create it. Without `configuration`, the context of the app is read; it may raise ConfigurationError."""
         super().__init__(scope, id_, env=env, description="Registers imported VMs as base images in EC2 Image Builder")
-        configuration = Configuration.from_context(self.node.try_get_context(CONTEXT_KEY))
+        configuration = configuration or Configuration.from_context(self.node.try_get_context(CONTEXT_KEY))
         system = VmImageImport(self, "VmImageImport", configuration=configuration, code=code)
         CfnOutput(self, "FunctionName", value=system.function.function_name, description="To invoke it manually")
-        CfnOutput(self, "DashboardName", value=system.dashboard.dashboard_name, description="To watch it")
+        if system.dashboard:
+            CfnOutput(self, "DashboardName", value=system.dashboard.dashboard_name, description="To watch it")
         CfnOutput(self, "TopicArn", value=system.topic.topic_arn, description="To subscribe to the notifications")

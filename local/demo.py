@@ -15,10 +15,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from infra.configuration import CONTEXT_KEY, Configuration
 from local.aws import functions
 from local.aws.local_aws import LocalAws
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
+_ASSEMBLY: Final = _ROOT / ".build/demo"
 _STACK: Final = "VmImageImport"
 _BUCKET: Final = "vm-exports"
 _STEPS: Final = 12
@@ -70,15 +72,16 @@ def main() -> int:
     """Run the demo and return its exit status."""
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print("Synthesising the stack with the CDK …")
-    synth = [str(_ROOT / "node_modules/.bin/cdk"), "synth", "--quiet"]
+    # Every key, and in a folder of its own: the settings in this checkout are for deployments.
+    context = f"{CONTEXT_KEY}={json.dumps(Configuration().as_context())}"
+    synth = [str(_ROOT / "node_modules/.bin/cdk"), "synth", "--quiet", "--output", str(_ASSEMBLY), "--context", context]
     if subprocess.run(synth, cwd=_ROOT, check=False).returncode:
         console.print("[red]The stack cannot be synthesised.")
         return 1
     console.print("Starting the local AWS and deploying to it …")
     with LocalAws() as cloud:
-        cloud.deploy(_ROOT / "cdk.out", _STACK)
+        cloud.deploy(_ASSEMBLY, _STACK)
         console.print(f"Importing {len(VMS)} VMs, and registering an AMI that is no import …")
-        listener = _subscribe(cloud)
         tasks = {_import(cloud, vm): vm for vm in VMS}
         cloud.lost |= {task for task, vm in tasks.items() if vm.event_lost}
         other_ami = cloud.client("ec2").register_image(Name="golden-base-2026", Architecture="x86_64")["ImageId"]
@@ -88,15 +91,19 @@ def main() -> int:
             cloud.sweep()
             cloud.step()
         answers = {**_answers(), **{task: _ask(cloud, task) for task, vm in tasks.items() if not vm.image}}
-        notices = cloud.take_messages(listener)
+        published = cloud.published()
         found = list(_images(cloud))
         images = {image["tags"]["vm-image-import:task-id"]: image for image in found}
         console.print(_table(tasks, answers, images))
-        console.print(f"What people were told, one of each kind of {len(notices)} notices:")
-        for notice in {notice["MessageAttributes"]["outcome"]["Value"]: notice for notice in notices}.values():
-            console.print(f"[bold]{notice['Subject']}[/bold]\n{notice['Message']}\n", soft_wrap=True)
+        console.print(f"{len(published)} notifications. One of each kind, as e-mail:")
+        kinds = {each.attributes["outcome"]: each for each in published}
+        for each in kinds.values():
+            console.print(each.subject, style="bold", markup=False)
+            console.print(f"{each.forms['email']}\n", soft_wrap=True, markup=False)
+        console.print("The last one, as a queue or a function gets it:")
+        console.print_json(kinds["IMPORT_FAILED"].forms["sqs"])
         problems = [*_problems(cloud, tasks, answers, images), *_problems_with_ignored(other_ami)]
-        told = sorted(notice["MessageAttributes"]["outcome"]["Value"] for notice in notices)
+        told = sorted(each.attributes["outcome"] for each in published)
         ends = ["IMAGE_AVAILABLE" if vm.image else "IMPORT_FAILED" for vm in VMS]
         if told != sorted([*ends, *("REGISTERED" for vm in VMS if vm.image)]):
             problems.append(f"Each fact should have been told once: {told}")
@@ -126,21 +133,6 @@ def _import(cloud: LocalAws, vm: Vm) -> str:
     return task
 
 
-def _subscribe(cloud: LocalAws) -> str:
-    """Subscribe a queue to the notices and return its URL."""
-    sqs = cloud.client("sqs")
-    url: str = sqs.create_queue(QueueName="listener")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    cloud.client("sns").subscribe(TopicArn=_output(cloud, "TopicArn"), Protocol="sqs", Endpoint=arn)
-    return url
-
-
-def _output(cloud: LocalAws, key: str) -> str:
-    """Return an output of the stack."""
-    outputs = cloud.client("cloudformation").describe_stacks(StackName=_STACK)["Stacks"][0]["Outputs"]
-    return next(str(output["OutputValue"]) for output in outputs if output["OutputKey"] == key)
-
-
 def _watch(cloud: LocalAws, tasks: Mapping[str, Vm], console: Console) -> None:
     """Let time pass until nothing moves any more, and show how the imports go."""
     ec2 = cloud.client("ec2")
@@ -155,6 +147,12 @@ def _watch(cloud: LocalAws, tasks: Mapping[str, Vm], console: Console) -> None:
                 status = task.get("StatusMessage", task["Status"])
                 completed = float(task.get("Progress", 100))
                 progress.update(bars[task["ImportTaskId"]], completed=completed, status=status)
+
+
+def _output(cloud: LocalAws, key: str) -> str:
+    """Return an output of the stack."""
+    outputs = cloud.client("cloudformation").describe_stacks(StackName=_STACK)["Stacks"][0]["Outputs"]
+    return next(str(output["OutputValue"]) for output in outputs if output["OutputKey"] == key)
 
 
 def _ask(cloud: LocalAws, task: str) -> dict[str, Any]:

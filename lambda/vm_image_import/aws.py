@@ -1,6 +1,6 @@
 """EC2, Image Builder and SNS: the only module that knows botocore and AWS's error codes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -15,11 +15,13 @@ from vm_image_import.derive import names
 from vm_image_import.derive.tags import PREFIX
 from vm_image_import.errors import ClientTokenReusedError, PermanentError, TransientError
 from vm_image_import.models import Ami, Disk, Image, ImageRequest, ImportBuild, ImportTask
+from vm_image_import.text import one_line
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
     from types_boto3_ec2.type_defs import DescribeImportImageTasksRequestTypeDef, ImageTypeDef, ImportImageTaskTypeDef
     from types_boto3_imagebuilder import ImagebuilderClient
+    from types_boto3_imagebuilder.type_defs import ImageStateTypeDef
     from types_boto3_sns import SNSClient
 
 _SESSION: Final = botocore.session.get_session()
@@ -63,6 +65,8 @@ _IMAGE_NOT_FOUND: Final = "ResourceNotFoundException"
 _PAGE_SIZE: Final = 25
 _MAX_PAGES: Final = 10
 """Beyond 250 versions the highest one may be missed while it is not AVAILABLE: its version then gets another build."""
+_MAX_REASON: Final = 4_000
+"""Characters; messages of components have up to 384,000 (API reference, `ComponentFailure`)."""
 _AMI_NOT_FOUND: Final = ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable")
 _TASK_NOT_FOUND: Final = "InvalidConversionTaskId"
 """The beginning of the code; EC2 also answers an empty list (both observed)."""
@@ -90,7 +94,7 @@ class Ec2:
                 if _code(error).startswith(_TASK_NOT_FOUND):
                     return None
                 raise
-        return next(map(import_task, answer["ImportImageTasks"]), None)
+        return next(map(import_task, _member(answer, "ImportImageTasks")), None)
 
     def list_ended_tasks(self, next_token: str | None) -> TaskPage:
         """Return a page of the tasks that ended in the last 7 days. Raises TransientError or PermanentError."""
@@ -102,7 +106,7 @@ class Ec2:
             request["NextToken"] = next_token
         with translate_errors():
             answer = self._client.describe_import_image_tasks(**request)
-        return TaskPage([import_task(task) for task in answer["ImportImageTasks"]], answer.get("NextToken"))
+        return TaskPage([import_task(task) for task in _member(answer, "ImportImageTasks")], answer.get("NextToken"))
 
     def find_ami(self, image_id: str) -> Ami | None:
         """Return the AMI, or None where EC2 does not show it. Raises TransientError or PermanentError."""
@@ -113,14 +117,14 @@ class Ec2:
                 if _code(error) in _AMI_NOT_FOUND:
                     return None
                 raise
-        return next(map(ami, answer["Images"]), None)
+        return next(map(ami, _member(answer, "Images")), None)
 
     def find_ami_named(self, name: str) -> Ami | None:
         """Return this account's AMI of that name, or None. Raises TransientError or PermanentError."""
         with translate_errors():
             answer = self._client.describe_images(Owners=["self"], Filters=[{"Name": "name", "Values": [name]}])
         # A copy can have the name, too.
-        return min(map(ami, answer["Images"]), key=lambda found: found.is_copy, default=None)
+        return min(map(ami, _member(answer, "Images")), key=lambda found: found.is_copy, default=None)
 
 
 class ImageBuilder:
@@ -137,13 +141,13 @@ class ImageBuilder:
         """
         with translate_errors():
             answer = self._client.import_vm_image(**request.parameters())
-        return answer["imageArn"]
+        return str(_member(answer, "imageArn"))
 
     def find_image(self, arn: str) -> Image | None:
         """Return the image with this build version's ARN, or None. Raises TransientError or PermanentError."""
         with translate_errors():
             try:
-                answer = self._client.get_image(imageBuildVersionArn=arn)["image"]
+                answer = _member(self._client.get_image(imageBuildVersionArn=arn), "image")
             except ClientError as error:
                 if _code(error) == _IMAGE_NOT_FOUND:
                     return None
@@ -152,7 +156,7 @@ class ImageBuilder:
         return Image(
             arn,
             status=state.get("status", ""),
-            reason=state.get("reason"),
+            reason=_failure_reason(state),
             ami_id=next((ami.get("image") for ami in answer.get("outputResources", {}).get("amis", [])), None),
             tagged_task_id=answer.get("tags", {}).get(f"{PREFIX}task-id"),
         )
@@ -170,9 +174,9 @@ class ImageBuilder:
             PaginationConfig={"PageSize": _PAGE_SIZE, "MaxItems": _PAGE_SIZE * _MAX_PAGES},
         )
         with translate_errors():
-            found = [version["version"] for page in pages for version in page["imageVersionList"]]
+            found = [version["version"] for page in pages for version in _member(page, "imageVersionList")]
             try:
-                image = self._client.get_image(imageBuildVersionArn=arn)["image"]
+                image = _member(self._client.get_image(imageBuildVersionArn=arn), "image")
             except ClientError as error:
                 if _code(error) != _IMAGE_NOT_FOUND:
                     raise
@@ -191,7 +195,7 @@ class ImageBuilder:
             PaginationConfig={"PageSize": _PAGE_SIZE}
         )
         with translate_errors():
-            summaries = [summary for page in pages for summary in page["imageSummaryList"]]
+            summaries = [summary for page in pages for summary in _member(page, "imageSummaryList")]
         for summary in sorted(summaries, key=lambda summary: summary.get("dateCreated", "")):
             tags = summary.get("tags", {})
             task_id, ami_id = tags.get(f"{PREFIX}task-id"), tags.get(f"{PREFIX}ami-id")
@@ -210,12 +214,16 @@ class Topic:
         self._arn = arn
 
     def publish(self, subject: str, message: str, outcome: str) -> None:
-        """Publish a notification, with `outcome` as message attribute. Raises TransientError or PermanentError."""
+        """Publish a message that has a form for each protocol, with `outcome` as message attribute.
+
+        Raises TransientError or PermanentError.
+        """
         with translate_errors():
             self._client.publish(
                 TopicArn=self._arn,
                 Subject=subject,
                 Message=message,
+                MessageStructure="json",
                 MessageAttributes={"outcome": {"DataType": "String", "StringValue": outcome}},
             )
 
@@ -236,10 +244,31 @@ def translate_errors() -> Iterator[None]:
             raise TransientError(str(error)) from error
         kind = ClientTokenReusedError if code == _CLIENT_TOKEN_REUSED else PermanentError
         raise kind(str(error), code, certain=not error.response["ResponseMetadata"].get("RetryAttempts")) from error
-    except (HTTPClientError, NetworkError, ResponseParserError) as error:
+    except (HTTPClientError, NetworkError, ResponseParserError, UnicodeDecodeError) as error:
         raise TransientError(str(error)) from error
     except BotoCoreError as error:
         raise PermanentError(str(error)) from error
+
+
+def _failure_reason(state: "ImageStateTypeDef") -> str | None:
+    """Return why an image failed: Image Builder's reason, and what its `failureContext` adds."""
+    context: Any = state.get("failureContext", {})
+    details = [
+        state.get("reason"),
+        context.get("imageStatus") and f"stage {context['imageStatus']}",
+        context.get("failedStep") and f"step {context['failedStep']}",
+        context.get("componentFailure", {}).get("errorMessage"),
+        context.get("distributionFailure", {}).get("errorMessage"),
+    ]
+    return one_line("; ".join(filter(None, details)), _MAX_REASON) or None
+
+
+def _member(answer: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - any member
+    """Return a member of an answer. Raises TransientError where it is missing: a proxy may have answered."""
+    if name not in answer:
+        message = f"AWS's answer has no {name}."
+        raise TransientError(message)
+    return answer[name]
 
 
 def _code(error: ClientError) -> str:

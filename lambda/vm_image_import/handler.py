@@ -51,10 +51,11 @@ def invoke(event: object, context: "LambdaContext", clients: Clients) -> dict[st
     invocation = Invocation(
         AwsEnvironment.of_function(context.invoked_function_arn),
         context.aws_request_id,
+        datetime.now(UTC),
         context.get_remaining_time_in_millis,
     )
     if isinstance(trigger, Sweep):
-        return answer_of_sweep(Sweeper(clients, invocation, datetime.now(UTC)).sweep(dry_run=trigger.dry_run))
+        return answer_of_sweep(Sweeper(clients, invocation).sweep(dry_run=trigger.dry_run))
     outcome = _handle_one(trigger, clients, invocation)
     log_and_count(outcome, dry_run=isinstance(trigger, ManualImport) and trigger.dry_run)
     return answer_of(outcome)
@@ -63,7 +64,7 @@ def invoke(event: object, context: "LambdaContext", clients: Clients) -> dict[st
 def _handle_one(
     trigger: AmiAvailable | ImageStateChanged | ManualImport, clients: Clients, invocation: Invocation
 ) -> Outcome:
-    registrar = Registrar(clients, invocation, datetime.now(UTC))
+    registrar = Registrar(clients, invocation)
     if isinstance(trigger, AmiAvailable):
         outcome = registrar.register_ami(trigger)
         if outcome.kind is OutcomeKind.REGISTERED:

@@ -38,6 +38,8 @@ class Invocation:
     environment: AwsEnvironment
     request_id: str
     """The same for Lambda's retries of one event."""
+    time: datetime
+    """When it began, with a time zone."""
     remaining_ms: Callable[[], int]
     """Returns the time until Lambda ends the invocation, in milliseconds."""
 
@@ -100,15 +102,6 @@ class ImportTask:
     def ended_without_ami(self) -> bool:
         """Whether the task failed or was cancelled: both end as `deleted` (observed output)."""
         return self.status == "deleted"
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether a task that ended without an AMI was cancelled.
-
-        Only the status message tells a cancelled task from a failed one (observed output). Its wording is not
-        documented, so any message that speaks of cancelling counts.
-        """
-        return self.ended_without_ami and "cancel" in (self.status_message or "").lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +236,8 @@ class Outcome:
     reason: str | None = None
     """What happened and what to do, as text for a person."""
     ami_id: str | None = None
+    task: ImportTask | None = None
+    """The import task, where it was read."""
     problem: str = ""
     """The kind of the problem, without the values and the words that vary: an error code, or what is stated wrongly."""
     is_new: bool = True

@@ -1,76 +1,26 @@
-"""The notifications: what they say, and that each is sent once."""
+"""The notifications: what they say, in which form for which subscriber, and that each is sent once."""
 
-import re
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC
 from typing import Final
 
 from vm_image_import.clients import Clients
+from vm_image_import.derive import disks
 from vm_image_import.errors import InProgressError
 from vm_image_import.idempotency.records import IdempotencyKey
-from vm_image_import.models import Invocation, Outcome, OutcomeKind
+from vm_image_import.models import ImportTask, Invocation, Outcome, OutcomeKind
+from vm_image_import.remedies import Remedy, find_remedy
+from vm_image_import.settings import Settings
 from vm_image_import.text import one_line
 
-_TROUBLESHOOTING: Final = "https://docs.aws.amazon.com/vm-import/latest/userguide/vmie_troubleshooting.html"
-_SUBJECT: Final = 99
-"""The most characters of a subject, which has to be ASCII (API reference, SNS `Publish`: less than 100)."""
-
-_REMEDIES: Final = (
-    (r"Unsupported kernel version", "Install a kernel that VM Import supports, make it the default, and export again."),
-    (r"Multiple different grub/menu\.lst", "Leave one grub or menu.lst file on the boot disk, and export again."),
-    (r"EFI partition detected|UEFI booting", "Import again with --boot-mode uefi, or convert the VM to boot by BIOS."),
-    (r"No valid partitions", "Import the disk that the VM boots from, with an MBR or GPT partition table."),
-    (
-        r"Unknown OS|Missing OS files",
-        "Import a disk with an operating system that VM Import supports, boot disk first.",
-    ),
-    (
-        r"403 Forbidden|do not have access to the given",
-        "Let the role vmimport read the bucket, the object and its key.",
-    ),
-    (r"Unsupported VMDK", "Export again as a stream-optimised VMDK, or as an OVA."),
-    (r"chunked disk files", "Export again as an OVA without chunked disk files."),
-    (
-        r"FirstBootFailure",
-        "Let the VM get its address by DHCP, allow Remote Desktop, remove third-party agents; export again.",
-    ),
-    (r"[Cc]ould not read fstab", "Correct /etc/fstab so that every device in it exists, and export again."),
-    (r"service role vmimport", "Create the role vmimport with the policy of the VM Import guide, and import again."),
-    (r"unable to detect default kernel", "Set the default kernel with grubby, and export again."),
-)
-"""What to do about EC2's messages (observed output, and its troubleshooting page)."""
-
-
-_MAX_LINE: Final = 4_000
-"""Characters. What EC2 and Image Builder say is text of others."""
-
-
-@dataclass(frozen=True, slots=True)
-class Notification:
-    """One message to the topic. A subscription filters by the message attribute `outcome`."""
-
-    subject: str
-    message: str
-    outcome: str
-
-
-def notification_of(outcome: Outcome) -> Notification:
-    """Return the notification of an outcome."""
-    resource = outcome.image_arn or outcome.import_task_id or ""
-    subject = f"{_TITLES[outcome.kind]}: {resource.rpartition('image/')[2]}"
-    lines = [
-        f"{_TITLES[outcome.kind]}.",
-        outcome.reason,
-        *_advice(outcome),
-        "",
-        outcome.import_task_id and f"Import task: {outcome.import_task_id}",
-        outcome.image_arn and f"Image: {outcome.image_arn}",
-        outcome.ami_id and f"AMI: {outcome.ami_id}",
-    ]
-    message = "\n".join(one_line(line, _MAX_LINE) for line in lines if line is not None)
-    subject = "".join(character if " " <= character <= "~" else "?" for character in subject)
-    return Notification(subject[:_SUBJECT], message, outcome.kind.value)
-
+_MAX_SUBJECT: Final = 99
+"""Characters of a subject, which has to be ASCII (API reference, SNS `Publish`: less than 100)."""
+_MAX_LINE: Final = 2_000
+"""Characters of a line. What EC2, Image Builder and tags say is untrusted, and SNS takes 256 KB in all."""
+_MAX_CHAT: Final = 8_000
+"""Characters of `description` (user guide of Amazon Q Developer in chat applications, custom notifications)."""
 
 _TITLES: Final = {
     OutcomeKind.REGISTERED: "Image registered",
@@ -82,7 +32,72 @@ _TITLES: Final = {
 }
 
 
-def _advice(outcome: Outcome) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One message to the topic. A subscription filters by the message attribute `outcome`."""
+
+    subject: str
+    text: str
+    document: Mapping[str, object]
+    """The same for machines, docs/notifications.schema.json."""
+    outcome: str
+
+    def message(self) -> str:
+        """Return the message with a form for each protocol (developer guide of SNS, `MessageStructure` json)."""
+        document = json.dumps(self.document, ensure_ascii=False)
+        chat = {
+            "version": "1.0",
+            "source": "custom",
+            "content": {"textType": "client-markdown", "title": self.subject, "description": self.text[:_MAX_CHAT]},
+        }
+        forms = {
+            **dict.fromkeys(("default", "email"), self.text),
+            **dict.fromkeys(("sqs", "lambda", "firehose"), document),
+            "https": json.dumps(chat, ensure_ascii=False),
+        }
+        return json.dumps(forms, ensure_ascii=False)
+
+
+def notification_of(outcome: Outcome, settings: Settings, invocation: Invocation) -> Notification:
+    """Return the notification of an outcome."""
+    title = _TITLES[outcome.kind]
+    label = _label(outcome, settings)
+    subject = "".join(character if " " <= character <= "~" else "?" for character in f"{title}: {label}")
+    remedy = _remedy(outcome)
+    lines = [
+        f"{title}.",
+        outcome.reason,
+        *_actions(outcome),
+        *([remedy.text, f"See {remedy.url}"] if remedy else []),
+        "",
+        *(f"{name}: {value}" for name, value in _facts(outcome, settings, invocation) if value),
+    ]
+    text = "\n".join(one_line(line, _MAX_LINE) for line in lines if line is not None)
+    return Notification(
+        subject[:_MAX_SUBJECT], text, _document(outcome, settings, invocation, remedy), outcome.kind.value
+    )
+
+
+def _label(outcome: Outcome, settings: Settings) -> str:
+    """Return what the owner of the VM knows it by."""
+    if outcome.image_arn:
+        return outcome.image_arn.rpartition("image/")[2]
+    known = _vm_name(outcome.task, settings) if outcome.task else None
+    return f"{known} ({outcome.import_task_id})" if known else outcome.import_task_id or ""
+
+
+def _vm_name(task: ImportTask, settings: Settings) -> str | None:
+    """Return the task's name tag, or the name of its boot disk's file, or its description."""
+    return task.tags.get(settings.name_tag) or disks.file_name(task.first_disk) or task.description
+
+
+def _remedy(outcome: Outcome) -> Remedy | None:
+    if outcome.kind is not OutcomeKind.IMPORT_FAILED:
+        return None
+    return find_remedy(outcome.reason, outcome.task.platform if outcome.task else None)
+
+
+def _actions(outcome: Outcome) -> Iterator[str]:
     match outcome.kind:
         case OutcomeKind.IMAGE_AVAILABLE if not outcome.reason:
             arn = outcome.image_arn or ""
@@ -90,18 +105,50 @@ def _advice(outcome: Outcome) -> Iterator[str]:
             yield f"The highest version of its name: {arn.rsplit('/', 2)[0]}/x.x.x"
         case OutcomeKind.IMAGE_FAILED:
             yield 'Fix the cause, then invoke the function manually with "force": true.'
-        case OutcomeKind.IMPORT_FAILED:
-            yield remedy_for(outcome.reason or "")
         case OutcomeKind.REJECTED:
             yield "Fix the import task's tags or the account. The next sweep registers the import."
         case OutcomeKind.REGISTERED:
             yield "Image Builder makes it AVAILABLE. Another notification follows."
 
 
-def remedy_for(status_message: str) -> str:
-    """Return what to do about a failed import, from EC2's status message."""
-    found = next((remedy for pattern, remedy in _REMEDIES if re.search(pattern, status_message)), None)
-    return found or f"See {_TROUBLESHOOTING}"
+def _facts(outcome: Outcome, settings: Settings, invocation: Invocation) -> Iterator[tuple[str, str | None]]:
+    if outcome.task:
+        yield "VM", _vm_name(outcome.task, settings)
+        yield "Source", outcome.task.first_disk.source
+        yield "Description", outcome.task.description
+    yield "Import task", outcome.import_task_id
+    yield "Image", outcome.image_arn
+    yield "AMI", outcome.ami_id
+    yield "Account", invocation.environment.account
+    yield "Region", invocation.environment.region
+
+
+def _document(outcome: Outcome, settings: Settings, invocation: Invocation, remedy: Remedy | None) -> dict[str, object]:
+    """Return the document of an outcome; a field that does not apply is null."""
+    task = outcome.task
+    name, version = None, None
+    if outcome.image_arn:
+        name, version = outcome.image_arn.rpartition("image/")[2].split("/")[:2]
+    fields: dict[str, object | None] = {
+        "version": "1",
+        "time": invocation.time.astimezone(UTC).isoformat(timespec="seconds"),
+        "account": invocation.environment.account,
+        "region": invocation.environment.region,
+        "outcome": outcome.kind.value,
+        "importTaskId": outcome.import_task_id,
+        "vmName": _vm_name(task, settings) if task else None,
+        "source": task.first_disk.source if task else None,
+        "description": task.description if task else None,
+        "platform": task.platform if task else None,
+        "amiId": outcome.ami_id,
+        "imageArn": outcome.image_arn,
+        "name": name,
+        "semanticVersion": version,
+        "reason": outcome.reason,
+        "remedy": remedy.text if remedy else None,
+        "remedyUrl": remedy.url if remedy else None,
+    }
+    return {key: one_line(value, _MAX_LINE) if isinstance(value, str) else value for key, value in fields.items()}
 
 
 def notify_once(key: IdempotencyKey, outcome: Outcome, clients: Clients, invocation: Invocation) -> Outcome:
@@ -119,7 +166,7 @@ def notify_once(key: IdempotencyKey, outcome: Outcome, clients: Clients, invocat
         with store.claim(key, invocation) as claim:
             if claim.completed is not None:
                 return replace(outcome, is_new=False)
-            publish(outcome, clients)
+            publish(outcome, clients, invocation)
             claim.complete(result)
             return outcome
     except InProgressError:
@@ -127,7 +174,7 @@ def notify_once(key: IdempotencyKey, outcome: Outcome, clients: Clients, invocat
         return replace(outcome, is_new=False)
 
 
-def publish(outcome: Outcome, clients: Clients) -> None:
+def publish(outcome: Outcome, clients: Clients, invocation: Invocation) -> None:
     """Send the notification of an outcome. Raises TransientError or PermanentError."""
-    notification = notification_of(outcome)
-    clients.topic.publish(notification.subject, notification.message, notification.outcome)
+    notification = notification_of(outcome, clients.settings, invocation)
+    clients.topic.publish(notification.subject, notification.message(), notification.outcome)

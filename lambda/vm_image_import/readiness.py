@@ -3,6 +3,7 @@
 from typing import Final
 
 from vm_image_import.models import Ami, ImportTask, Outcome, OutcomeKind
+from vm_image_import.remedies import cancelled_by_user
 
 _FAILED_STATES: Final = frozenset({"error", "failed", "invalid"})
 """States of an AMI that never becomes available (API reference, `DescribeImages`)."""
@@ -10,7 +11,7 @@ _FAILED_STATES: Final = frozenset({"error", "failed", "invalid"})
 
 def _ended(task: ImportTask) -> Outcome | None:
     if task.ended_without_ami:
-        kind = OutcomeKind.IMPORT_CANCELLED if task.cancelled else OutcomeKind.IMPORT_FAILED
+        kind = OutcomeKind.IMPORT_CANCELLED if cancelled_by_user(task.status_message) else OutcomeKind.IMPORT_FAILED
         return Outcome(kind, task.id, reason=task.status_message or "EC2 gives no reason.")
     if task.status == "deleting":
         # The status message may not say yet whether it failed or was cancelled.

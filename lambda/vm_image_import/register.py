@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -66,13 +66,12 @@ class Registrar:
 
     clients: Clients
     invocation: Invocation
-    now: datetime
 
     def register_ami(self, event: AmiAvailable) -> Outcome:
         """Register the AMI of an event, if an import task of this account and Region made it."""
         with log_context(amiId=event.image_id):
             ami = self.clients.ec2.find_ami(event.image_id)
-            if ami is None and abs(self.now - event.time) < _VISIBLE_AFTER:
+            if ami is None and abs(self.invocation.time - event.time) < _VISIBLE_AFTER:
                 not_yet = f"EC2 does not show {event.image_id} yet."
                 raise TransientError(not_yet)
         if ami is None:
@@ -108,14 +107,12 @@ class Registrar:
             return Outcome(OutcomeKind.NOT_FOUND, trigger.import_task_id, reason=reason)
         ami = self._find_ami(task)
         outcome = self._register(task, ami, trigger.overrides, dry_run=trigger.dry_run, force=trigger.force)
-        return outcome if trigger.dry_run else self._notify_failure(outcome)
+        return outcome if trigger.dry_run else self._notify_failure(outcome, task)
 
-    def send_pending_notification(self, id_: RegistrationId, registration: Registration) -> None:
+    def send_pending_notification(self, task: ImportTask, id_: RegistrationId, registration: Registration) -> None:
         """Send the notification of a registration with this id, where SNS refused it when the image was made."""
-        if registration.notified:
-            return
-        outcome = _registered(id_.import_task_id, registration)
-        self._notify_once(IdempotencyKey("notified", str(id_)), outcome)
+        if not registration.notified:
+            self._notify_once(IdempotencyKey("notified", str(id_)), _registered(task, registration), task)
 
     def _register_automatically(self, task: ImportTask, ami: Ami | None, *, dry_run: bool = False) -> Outcome:
         """Register a task that the configuration does not exclude, and send a notification when that fails."""
@@ -125,20 +122,19 @@ class Registrar:
         if dry_run:
             return outcome
         if outcome.kind is OutcomeKind.REJECTED:
-            return self._notify_once(IdempotencyKey("rejected", task.id), outcome)
-        return self._notify_failure(outcome)
+            return self._notify_once(IdempotencyKey("rejected", task.id), outcome, task)
+        return self._notify_failure(outcome, task)
 
-    def _notify_failure(self, outcome: Outcome) -> Outcome:
+    def _notify_failure(self, outcome: Outcome, task: ImportTask) -> Outcome:
         """Send the notification of an import that failed, or whose image was not found."""
-        task_id = outcome.import_task_id or ""
         if outcome.kind is OutcomeKind.IMPORT_FAILED:
-            return self._notify_once(IdempotencyKey("terminal", task_id), outcome)
+            return self._notify_once(IdempotencyKey("terminal", task.id), outcome, task)
         if outcome.kind is OutcomeKind.IMAGE_NOT_FOUND:
-            return self._notify_once(IdempotencyKey("image-not-found", task_id), outcome)
+            return self._notify_once(IdempotencyKey("image-not-found", task.id), outcome, task)
         return outcome
 
-    def _notify_once(self, key: IdempotencyKey, outcome: Outcome) -> Outcome:
-        return notify_once(key, outcome, self.clients, self.invocation)
+    def _notify_once(self, key: IdempotencyKey, outcome: Outcome, task: ImportTask) -> Outcome:
+        return notify_once(key, replace(outcome, task=task), self.clients, self.invocation)
 
     def _excluded_by_filter(self, task: ImportTask) -> Outcome | None:
         wanted = self.clients.settings.only_tasks_tagged
@@ -169,7 +165,7 @@ class Registrar:
         try:
             id_ = self._next_registration(task) if force else RegistrationId(task.id)
             if dry_run:
-                return self._show_request(task, ami, overrides, id_)
+                return self._dry_run(task, ami, overrides, id_)
             with self.clients.idempotency_store.claim(id_.key, self.invocation) as claim:
                 if claim.completed is None:
                     return self._import(claim, task, ami, overrides, id_)
@@ -180,9 +176,8 @@ class Registrar:
             return Outcome(OutcomeKind.REJECTED, task.id, reason=str(error), ami_id=ami.id, problem=error.kind)
         except InvalidRecordError as error:
             return Outcome(OutcomeKind.REJECTED, task.id, reason=str(error), ami_id=ami.id, problem="record")
-        self.send_pending_notification(id_, registration)
-        outcome = _registered(task.id, registration)
-        return replace(outcome, kind=OutcomeKind.ALREADY_REGISTERED, reason=_ALREADY_REGISTERED)
+        self.send_pending_notification(task, id_, registration)
+        return _already_registered(task, registration)
 
     def _next_registration(self, task: ImportTask) -> RegistrationId:
         """Return the registration that a forced invocation makes: its own where Lambda retries it, else the next one.
@@ -199,7 +194,10 @@ class Registrar:
             raise RejectedError({"force": _TOO_MANY.format(MAX_REGISTRATIONS)})
         return RegistrationId(task.id, number)
 
-    def _show_request(self, task: ImportTask, ami: Ami, overrides: Overrides, id_: RegistrationId) -> Outcome:
+    def _dry_run(self, task: ImportTask, ami: Ami, overrides: Overrides, id_: RegistrationId) -> Outcome:
+        """Return what would be requested, if anything. Raises RejectedError and InvalidRecordError."""
+        if record := self.clients.idempotency_store.get_completed([id_.key]).get(id_.key):
+            return _already_registered(task, parse_registration(id_, record))
         name, version = identify(task, ami, overrides, self.clients.settings)
         if version is None:
             version = DerivedValue(self._versions.show(id_, name.value), _NEXT_VERSION)
@@ -250,21 +248,21 @@ class Registrar:
         parameters: Mapping[str, object] | None = None,
     ) -> Outcome:
         """Send the notification of a registered image, and complete the claim with the record of both."""
-        outcome = replace(_registered(task.id, registration), request=parameters)
+        outcome = replace(_registered(task, registration), request=parameters)
         claim.complete(registration._replace(notified=self._try_publish(outcome)).to_json())
         return outcome
 
     def _try_publish(self, outcome: Outcome) -> bool:
         """Return whether SNS accepts the notification. The image exists either way: the next sweep sends it."""
         try:
-            publish(outcome, self.clients)
+            publish(outcome, self.clients, self.invocation)
         except (TransientError, PermanentError):
             logger.exception("Registered, but the notification could not be sent")
             return False
         return True
 
     def _is_fresh(self, ami: Ami) -> bool:
-        return ami.created is not None and abs(self.now - ami.created) < _FRESH
+        return ami.created is not None and abs(self.invocation.time - ami.created) < _FRESH
 
     @cached_property
     def _builds(self) -> Mapping[str, Sequence[ImportBuild]]:
@@ -304,5 +302,10 @@ class Registrar:
         return derivation.request
 
 
-def _registered(import_task_id: str, registration: Registration) -> Outcome:
-    return Outcome(OutcomeKind.REGISTERED, import_task_id, image_arn=registration.arn, ami_id=registration.ami_id)
+def _registered(task: ImportTask, registration: Registration) -> Outcome:
+    return Outcome(OutcomeKind.REGISTERED, task.id, image_arn=registration.arn, ami_id=registration.ami_id, task=task)
+
+
+def _already_registered(task: ImportTask, registration: Registration) -> Outcome:
+    outcome = _registered(task, registration)
+    return replace(outcome, kind=OutcomeKind.ALREADY_REGISTERED, reason=_ALREADY_REGISTERED)

@@ -2,16 +2,16 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from vm_image_import.clients import Clients
 from vm_image_import.errors import SweepError
 from vm_image_import.idempotency.records import IdempotencyKey, Registration, RegistrationId
-from vm_image_import.models import ImportTask, Invocation, Outcome, SweepResult
+from vm_image_import.models import ImportTask, Invocation, Outcome, OutcomeKind, SweepResult
 from vm_image_import.observability import log_and_count, log_and_count_sweep, log_context, logger
 from vm_image_import.register import Registrar
+from vm_image_import.remedies import cancelled_by_user, find_remedy
 from vm_image_import.track import ImageTracker
 
 _MARGIN_MS: Final = 30_000
@@ -29,6 +29,7 @@ class RegisterTask(NamedTuple):
 class NotifyRegistered(NamedTuple):
     """Send the notification that SNS refused when the image was made."""
 
+    task: ImportTask
     id: RegistrationId
     registration: Registration
 
@@ -67,7 +68,6 @@ class Sweeper:
 
     clients: Clients
     invocation: Invocation
-    now: datetime
 
     def sweep(self, *, dry_run: bool) -> SweepResult:
         """Process all ended tasks, until the time is over.
@@ -78,7 +78,7 @@ class Sweeper:
         outcomes: list[Outcome] = []
         problems = [*listing.problems]
         complete = listing.complete
-        registrar = Registrar(self.clients, self.invocation, self.now)
+        registrar = Registrar(self.clients, self.invocation)
         for import_task_id, actions in listing.pending:
             if self._out_of_time():
                 complete = False
@@ -138,7 +138,8 @@ class Sweeper:
             for task in page
             if task.id not in registrations.unreadable
         }
-        done = store.get_completed({_completed_by(action) for each in actions.values() for action in each})
+        keys = {_completed_by(action) for each in actions.values() for action in each}
+        done = {} if dry_run else store.get_completed(keys)
         for import_task_id, listed in actions.items():
             if left := [action for action in listed if _completed_by(action) not in done]:
                 listing.pending.append(PendingTask(import_task_id, left))
@@ -146,9 +147,10 @@ class Sweeper:
     def _perform(self, action: Action, registrar: Registrar, *, dry_run: bool) -> Outcome | None:
         match action:
             case RegisterTask(task):
-                return registrar.register_ended(task, dry_run=dry_run)
-            case NotifyRegistered(id_, registration):
-                registrar.send_pending_notification(id_, registration)
+                outcome = registrar.register_ended(task, dry_run=dry_run)
+                return _with_remedy(outcome, task) if dry_run else outcome
+            case NotifyRegistered(task, id_, registration):
+                registrar.send_pending_notification(task, id_, registration)
                 return None
             case CheckImage(arn):
                 return ImageTracker(self.clients, self.invocation).check(arn)
@@ -157,14 +159,16 @@ class Sweeper:
 def _actions(task: ImportTask, registrations: Mapping[int, Registration], *, dry_run: bool) -> list[Action]:
     """Return what has to be done for a task in the course of time, whether or not it is done yet."""
     actions: list[Action] = []
-    if (task.ended_without_ami and not task.cancelled) or not (task.ended_without_ami or registrations):
+    if (task.ended_without_ami and not cancelled_by_user(task.status_message)) or not (
+        task.ended_without_ami or registrations
+    ):
         actions.append(RegisterTask(task))
     if dry_run:
         return actions
     # Also where the task failed after its image was registered: the image fails with it.
     for number, registration in registrations.items():
         if not registration.notified:
-            actions.append(NotifyRegistered(RegistrationId(task.id, number), registration))
+            actions.append(NotifyRegistered(task, RegistrationId(task.id, number), registration))
         actions.append(CheckImage(registration.arn))
     return actions
 
@@ -176,7 +180,7 @@ def _completed_by(action: Action) -> IdempotencyKey:
             return IdempotencyKey("terminal", task.id)
         case RegisterTask(task):
             return IdempotencyKey("registered", task.id)
-        case NotifyRegistered(id_, _):
+        case NotifyRegistered(_, id_, _):
             return IdempotencyKey("notified", str(id_))
         case CheckImage(arn):
             return IdempotencyKey("terminal", arn)
@@ -184,3 +188,11 @@ def _completed_by(action: Action) -> IdempotencyKey:
 
 def _log_keys(action: Action) -> dict[str, str]:
     return {"imageArn": action.arn} if isinstance(action, CheckImage) else {}
+
+
+def _with_remedy(outcome: Outcome, task: ImportTask) -> Outcome:
+    """Return the outcome of a failed import with what to do about it, as its notification says it."""
+    if outcome.kind is not OutcomeKind.IMPORT_FAILED:
+        return outcome
+    remedy = find_remedy(task.status_message, task.platform)
+    return replace(outcome, reason=f"{outcome.reason} {remedy.text} See {remedy.url}")

@@ -7,16 +7,26 @@ import os
 import zipfile
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, cast
+from typing import Any, Final, NamedTuple, Self, cast
 
 import boto3
 from moto.core.base_backend import BackendDict
 from moto.server import ThreadedMotoServer
+from moto.sns.models import sns_backends
 
 from local.aws import cloudformation, events, functions, image_builder, vm_import
 
 ACCOUNT: Final = "123456789012"
 """moto's own."""
+
+
+class Published(NamedTuple):
+    """A message that a topic accepted, with `MessageStructure` json."""
+
+    subject: str
+    forms: dict[str, str]
+    """By protocol."""
+    attributes: dict[str, str]
 
 
 class LocalAws:
@@ -114,6 +124,15 @@ class LocalAws:
                 # Only received, it would come again half a minute later.
                 sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
         return bodies
+
+    def published(self) -> list[Published]:
+        """Return what was published to the topics so far, oldest first."""
+        return [
+            Published(subject or "", json.loads(message), {name: each["Value"] for name, each in given.items()})
+            for topic in sns_backends[ACCOUNT][self.region].topics.values()
+            for _, message, subject, attributes, _ in topic.sent_notifications
+            if (given := attributes or {})
+        ]
 
     def _loses(self, event: vm_import.Event) -> bool:
         amis = vm_import.backends[ACCOUNT][self.region].ec2.amis.values()

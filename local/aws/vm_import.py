@@ -45,7 +45,8 @@ NO_ACCESS: Final = (
     "ClientError: Disk validation failed [We do not have access to the given resource. Reason 403 Forbidden]"
 )
 # How EC2 words it is not documented; only that the message is all that tells a cancelled task from a failed one.
-CANCELLED: Final = "Import task cancelled"
+CANCELLED: Final = "User initiated task cancellation"
+"""Inferred from `AWS initiated task cancellation`, which was observed."""
 
 _INVALID: Final = "InvalidParameterValue"
 _MISMATCH: Final = "IdempotentParameterMismatch"

@@ -66,7 +66,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(self.server.body)
 
-    do_POST = do_PUT = _answer  # noqa: N815 - http.server's names
+    do_GET = do_POST = do_PUT = _answer  # noqa: N815 - http.server's names
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -199,6 +199,16 @@ def test_a_broken_network_is_transient(stub: StubServer, status: int) -> None:
         image_builder(stub.url, SHORT_TIMEOUT).import_vm_image(REQUEST)
 
 
+@pytest.mark.parametrize("body", [b"<<<", b"\xff\xfe", b"{", b"<a></b>"])
+def test_an_answer_that_cannot_be_parsed_is_transient(stub: StubServer, body: bytes) -> None:
+    """An answer that is neither XML nor JSON, as of a proxy, is a transient error."""
+    stub.body = body
+    with pytest.raises(TransientError):
+        ec2(stub.url).find_ami("ami-0abcdef1234567890")
+    with pytest.raises(TransientError):
+        image_builder(stub.url).import_vm_image(REQUEST)
+
+
 def test_a_server_that_cannot_be_reached_is_transient() -> None:
     """A refused connection is a transient error."""
     with pytest.raises(TransientError):
@@ -302,3 +312,24 @@ def test_an_empty_ami_id_is_no_ami_id(stub: StubServer) -> None:
     task = ec2(stub.url).find_task("import-ami-03202c13763ba4333")
     assert task is not None
     assert (task.image_id, task.status, task.disks, task.tags) == (None, None, (), {})
+
+
+def test_a_failed_image_has_its_reason_and_context(stub: StubServer) -> None:
+    """The reason of a failed image has Image Builder's reason, the stage, the step and the messages, and is bounded."""
+    context = {
+        "imageStatus": "INTEGRATING",
+        "failedStep": "CreateAmi",
+        "componentFailure": {"errorMessage": "No space left."},
+        "distributionFailure": {"errorMessage": "x" * 10_000},
+    }
+    state = {"status": "FAILED", "reason": "The import failed.", "failureContext": context}
+    stub.body = json.dumps({"image": {"state": state}}).encode()
+    image = image_builder(stub.url).find_image("arn:aws:imagebuilder:us-east-1:123456789012:image/web/1.0.0/1")
+    assert image
+    for part in ("The import failed.", "INTEGRATING", "CreateAmi", "No space left.", "xxx"):
+        assert part in (image.reason or "")
+    assert len(image.reason or "") <= 4_000
+    stub.body = json.dumps({"image": {"state": {"status": "AVAILABLE"}}}).encode()
+    available = image_builder(stub.url).find_image("arn:aws:imagebuilder:us-east-1:123456789012:image/web/1.0.0/1")
+    assert available
+    assert available.reason is None

@@ -3,6 +3,7 @@
 import json
 import time
 from contextlib import suppress
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,7 +42,7 @@ def new_store() -> IdempotencyStore:
 
 def invocation(remaining_ms: int = 60_000) -> Invocation:
     """Return an invocation with this remaining time."""
-    return Invocation(AwsEnvironment("aws", "us-east-1", "123456789012"), "r", lambda: remaining_ms)
+    return Invocation(AwsEnvironment("aws", "us-east-1", "123456789012"), "r", datetime.now(UTC), lambda: remaining_ms)
 
 
 def run_once(store: IdempotencyStore, key: IdempotencyKey, result: str, remaining_ms: int = 60_000) -> str | None:

@@ -152,7 +152,7 @@ def test_an_image_fails_with_its_task(end: str) -> None:
     assert event["detail"] == {"previous-state": {"status": "PENDING"}, "state": {"status": "FAILED"}}
     state = get(arn)["state"]
     assert state["status"] == "FAILED"
-    why = {"failed": "Unsupported kernel version", "cancelled": "cancelled", "vanished": "does not exist"}[end]
+    why = {"failed": "Unsupported kernel version", "cancelled": "cancellation", "vanished": "does not exist"}[end]
     assert task_id in state["reason"]
     assert why in state["reason"]
 

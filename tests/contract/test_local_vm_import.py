@@ -268,7 +268,7 @@ def test_cancelling() -> None:
     assert (answer["ImportTaskId"], answer["PreviousState"], answer["State"]) == (task_id, "active", "deleting")
     assert advance(9) == []
     task = describe(task_id)
-    assert (task["Status"], task["StatusMessage"]) == ("deleted", "Import task cancelled: wrong disk")
+    assert (task["Status"], task["StatusMessage"]) == ("deleted", "User initiated task cancellation: wrong disk")
 
 
 @pytest.mark.usefixtures("mode")

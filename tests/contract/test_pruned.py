@@ -1,4 +1,4 @@
-"""botocore in the bundle does what botocore does: the same questions put to the pruned package and to the full one."""
+"""The pruned botocore of the bundle, compared with the full one."""
 
 import json
 import subprocess
@@ -11,13 +11,13 @@ import pytest
 
 from infra import bundle
 from infra.operations import OPERATIONS
-from tests.contract import asked_of_botocore
+from tests.contract import botocore_report
 
 Report = dict[str, Any]
 
 
 def ask(packages: Path) -> Report:
-    """Return the answers of the botocore in a folder, with nothing else on the path but the standard library."""
+    """Return the answers of the botocore in a folder, with only the standard library beside it."""
     session = botocore.session.get_session()
     question = {
         "operations": {service: sorted(names) for service, names in OPERATIONS.items()},
@@ -29,7 +29,7 @@ def ask(packages: Path) -> Report:
         ],
     }
     run = subprocess.run(
-        [sys.executable, "-I", "-S", asked_of_botocore.__file__, str(packages)],
+        [sys.executable, "-I", "-S", botocore_report.__file__, str(packages)],
         input=json.dumps(question),
         capture_output=True,
         text=True,
@@ -42,26 +42,26 @@ def ask(packages: Path) -> Report:
 
 @pytest.fixture(scope="module")
 def pruned() -> Report:
-    """Give what the bundle's botocore does."""
+    """Give the answers of the bundle's botocore."""
     folder, _ = bundle.build()
     return ask(folder)
 
 
 @pytest.fixture(scope="module")
 def full() -> Report:
-    """Give what botocore does as it is installed here: both locks pin the same."""
+    """Give the answers of the installed botocore: both locks pin the same version."""
     return ask(Path(botocore.__file__).parent.parent)
 
 
-def test_every_operation_is_asked_about() -> None:
-    """Who adds an operation says here what is asked, and what the answer is."""
+def test_every_operation_is_compared() -> None:
+    """Every operation of the function is compared."""
     asked = {(service, operation) for service, operations in OPERATIONS.items() for operation in operations}
-    assert set(asked_of_botocore.ASKED) == asked
+    assert set(botocore_report.EXAMPLES) == asked
 
 
 @pytest.mark.parametrize("part", ["shapes", "answered", "refused", "failed"])
 def test_an_operation_is_the_same(pruned: Report, full: Report, part: str) -> None:
-    """Its whole model; requests and answers; what is refused before it is sent; errors, and how often it is tried."""
+    """An operation of the pruned botocore has the same shapes, requests, answers, validation errors and retries."""
     for service, operations in OPERATIONS.items():
         for operation in operations:
             assert pruned[f"{service}:{operation}"][part] == full[f"{service}:{operation}"][part], operation
@@ -69,17 +69,17 @@ def test_an_operation_is_the_same(pruned: Report, full: Report, part: str) -> No
 
 
 def test_a_service_is_the_same(pruned: Report, full: Report) -> None:
-    """Its protocol and signature, and whether its lists have pages."""
+    """A service of the pruned botocore has the same protocol, signature and paginators."""
     for service in OPERATIONS:
         assert pruned[service] == full[service]
 
 
 def test_every_endpoint_is_the_same(pruned: Report, full: Report) -> None:
-    """In every Region of every partition, with FIPS, with IPv6, and how it is signed for."""
+    """Every endpoint is the same in every Region of every partition, with FIPS and with dual stack."""
     assert pruned["endpoints"] == full["endpoints"]
     assert len({region for _, region, _ in map(json.loads, full["endpoints"])}) > 30
 
 
-def test_the_bundle_knows_the_operations_of_the_list_and_no_others(pruned: Report) -> None:
-    """What the function does not use is not there; what IAM's tests hold against the role is this list, too."""
+def test_the_bundle_has_the_listed_operations_only(pruned: Report) -> None:
+    """The bundle's botocore has exactly the operations of infra/operations.py."""
     assert pruned["known"] == {service: sorted(names) for service, names in OPERATIONS.items()}

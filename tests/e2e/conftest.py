@@ -30,26 +30,18 @@ def cloud(assembly: Path) -> Iterator[LocalAws]:
 
 
 @pytest.fixture
-def notices(cloud: LocalAws) -> Iterator[Notices]:
-    """Give what was told about a task or an image since the test began: outcome, subject and message."""
-    sqs, sns = cloud.client("sqs"), cloud.client("sns")
-    url = sqs.create_queue(QueueName="listener")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    topic = resource(cloud, "AWS::SNS::Topic")
-    subscription = sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True)
-    heard: list[dict[str, Any]] = []
+def notices(cloud: LocalAws) -> Notices:
+    """Give what was published about a task or an image since the test began: outcome, subject and text."""
+    before = len(cloud.published())
 
-    def listen(about: str) -> list[tuple[str, str, str]]:
-        heard.extend(cloud.take_messages(url))
+    def published(about: str) -> list[tuple[str, str, str]]:
         return [
-            (each["MessageAttributes"]["outcome"]["Value"], each["Subject"], each["Message"])
-            for each in heard
-            if about in each["Message"]
+            (each.attributes["outcome"], each.subject, each.forms["email"])
+            for each in cloud.published()[before:]
+            if about in each.forms["email"]
         ]
 
-    yield listen
-    sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
-    sqs.delete_queue(QueueUrl=url)
+    return published
 
 
 def resource(cloud: LocalAws, kind: str, part: str = "") -> str:

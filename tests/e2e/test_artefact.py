@@ -122,3 +122,9 @@ def test_calls_are_few(artefact: Path, python: str) -> None:
     assert sorted(registration) == [
         *("DescribeImages", "DescribeImportImageTasks", "ImportVmImage", "Publish", "PutItem", "UpdateItem")
     ]
+
+
+def test_the_artefact_is_pure_python(artefact: Path) -> None:
+    """The artefact has no compiled library, so it runs on either architecture."""
+    assert not [path for path in artefact.rglob("*") if path.suffix in {".so", ".pyd", ".dylib"}]
+    assert len(list(artefact.rglob("*.py"))) > 100

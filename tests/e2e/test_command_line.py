@@ -133,5 +133,6 @@ def test_from_bootstrap_to_destroy(terminals: Terminals, assembly: Path, tmp_pat
     terminals.type(f"cdk destroy --app {assembly} --force --no-notices")
     (table,) = in_the_account() - before
     assert "Idempotency" in table
+    ask(f"dynamodb update-table --table-name {table} --no-deletion-protection-enabled")
     ask(f"dynamodb delete-table --table-name {table}")
     assert in_the_account() == before

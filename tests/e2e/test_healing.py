@@ -24,6 +24,7 @@ from tests.e2e.conftest import (
     resource,
     start_import,
 )
+from vm_image_import.remedies import find_remedy
 
 
 def test_the_sweep_registers_what_no_event_led_to(cloud: LocalAws, notices: Notices) -> None:
@@ -68,9 +69,9 @@ def test_a_failed_import_is_told_once_with_a_remedy(cloud: LocalAws, notices: No
     for _ in range(2):
         cloud.sweep()
     ((outcome, subject, text),) = notices(task)
-    assert (outcome, subject) == ("IMPORT_FAILED", f"Import failed: {task}")
+    assert (outcome, subject) == ("IMPORT_FAILED", f"Import failed: legacy-9.0.ova ({task})")
     assert message in text
-    assert "Install a kernel that VM Import supports" in text
+    assert "https://docs.aws.amazon.com/vm-import/" in text
     assert metrics_of(functions.invocations()[-2].result.logs) >= {"ImportsFailed", "SweepsCompleted"}
 
 
@@ -87,7 +88,26 @@ def test_a_failed_import_that_several_runs_see_is_told_once(cloud: LocalAws, not
     ((outcome, _, text),) = notices(task)
     assert outcome == "IMPORT_FAILED"
     assert "ClientError: Something new" in text
-    assert "/vmie_troubleshooting.html" in text
+    assert "/vmimport-troubleshooting.html" in text
+
+
+@pytest.mark.parametrize("platform", ["Linux", "Windows"])
+def test_a_failed_import_arrives_as_json(cloud: LocalAws, platform: str) -> None:
+    """A queue that is subscribed to the topic gets the document of a failed import, with the platform's remedy."""
+    sqs, sns = cloud.client("sqs"), cloud.client("sns")
+    url = sqs.create_queue(QueueName=f"subscriber-{platform}")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    subscription = sns.subscribe(TopicArn=resource(cloud, "AWS::SNS::Topic"), Protocol="sqs", Endpoint=arn)
+    message = "FirstBootFailure: This import request failed because the instance failed to boot."
+    metadata = {"platform": platform, "status-message": message}
+    task = start_import(cloud, f"exports/boot-{platform}.ova", metadata, Name="Shop")
+    let_time_pass(cloud)
+    cloud.sweep()
+    documents = [json.loads(each["Message"]) for each in cloud.take_messages(url)]
+    (document,) = (each for each in documents if each["importTaskId"] == task)
+    assert (document["outcome"], document["vmName"], document["reason"]) == ("IMPORT_FAILED", "Shop", message)
+    assert document["remedy"] == find_remedy(message, platform).text
+    sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
 
 
 def test_a_cancelled_import_is_nobodys_news(cloud: LocalAws, notices: Notices) -> None:

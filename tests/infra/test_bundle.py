@@ -1,8 +1,9 @@
-"""How the bundle is built: once, and the same everywhere."""
+"""How the bundle is built."""
 
 import hashlib
 import os
 import shutil
+import stat
 from importlib import metadata
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tests.infra.test_locks import INPUTS, locked
 
 @pytest.fixture
 def installs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
-    """Build in an empty folder, from copies of what is installed here instead of by pip; give where to."""
+    """Build in an empty folder with copies of the installed packages instead of pip; give the target folders."""
     folders: list[Path] = []
 
     def install(folder: Path) -> None:
@@ -35,7 +36,7 @@ def installs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
 
 
 def content(folder: Path) -> dict[str, str]:
-    """Return the hash of each file, which is what an asset's hash is made of."""
+    """Return the hash of each file, which an asset's hash is made of."""
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*")
@@ -46,7 +47,7 @@ def content(folder: Path) -> dict[str, str]:
 def test_the_same_input_gives_the_same_bundle(
     installs: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Byte for byte, in another folder and with files of another day: CloudFormation sees no change."""
+    """The same input gives the same files, byte for byte, in another folder and on another day."""
     first, _ = bundle.build()
     monkeypatch.setattr(bundle, "_BUILD", tmp_path / "elsewhere")
     monkeypatch.setattr(bundle, "_LAMBDA", shutil.copytree(bundle._LAMBDA, tmp_path / "lambda"))  # noqa: SLF001
@@ -61,7 +62,7 @@ def test_the_same_input_gives_the_same_bundle(
 def test_a_changed_line_of_the_function_installs_nothing(
     installs: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Who works on the function waits for its own files only, and for none where nothing changed."""
+    """A change of the function's source changes only its own files in the bundle, and installs nothing."""
     monkeypatch.setattr(bundle, "_LAMBDA", shutil.copytree(bundle._LAMBDA, tmp_path / "lambda"))  # noqa: SLF001
     first, _ = bundle.build()
     assert bundle.build()[0] == first
@@ -76,9 +77,21 @@ def test_a_changed_line_of_the_function_installs_nothing(
 def test_an_operation_that_does_not_exist_stops_the_build(
     installs: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Who misspells one learns it here and not on Lambda, and no half of a bundle is left."""
+    """An operation that botocore does not have stops the build, and leaves no incomplete bundle."""
     monkeypatch.setattr(bundle, "OPERATIONS", {**OPERATIONS, "ec2": frozenset({"DescribeImage"})})
     with pytest.raises(UnknownOperationError, match="ec2:DescribeImage"):
         bundle.build()
     assert installs
     assert not list((tmp_path / "build").iterdir())
+
+
+def test_the_umask_does_not_matter(installs: list[Path]) -> None:
+    """Under any umask, files of the bundle can be read by all, and folders can be entered by all."""
+    before = os.umask(0o077)
+    try:
+        folder, _ = bundle.build()
+    finally:
+        os.umask(before)
+    assert installs
+    modes = {(path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in (folder, *folder.rglob("*"))}
+    assert modes == {(True, 0o755), (False, 0o644)}

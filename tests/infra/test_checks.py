@@ -1,4 +1,4 @@
-"""The policy checks: no finding without a reason on the very resource, and no reason without its finding."""
+"""The findings of the policy checks, and their acknowledgements."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ CFN_LINT = str(Path(sys.executable).with_name("cfn-lint"))
 def test_findings_and_acknowledgements_are_the_same(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, configuration: object, region: str | None
 ) -> None:
-    """With no acknowledgement in force the packs and cfn-lint find exactly what is acknowledged, errors or not."""
+    """Without acknowledgements, cdk-nag and cfn-lint find exactly what is acknowledged."""
     acknowledged: dict[tuple[str, str], str] = {}
 
     def note(construct: IConstruct, reasons: Mapping[str, str]) -> None:
@@ -64,6 +64,6 @@ def test_findings_and_acknowledgements_are_the_same(
 
 
 def test_only_a_resource_can_be_acknowledged() -> None:
-    """A reason for a whole construct would cover what nobody thought of."""
+    """A finding can be acknowledged on a resource only, not on a construct with several resources."""
     with pytest.raises(TypeError, match="Whole is no resource"):
         checks.acknowledge(Stack(App(), "Whole"), {"AwsSolutions-L1": "Everything in it."})

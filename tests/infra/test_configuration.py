@@ -1,20 +1,22 @@
 """What a deployment can configure, from the context to the function."""
 
 import json
+import os
 import re
+import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from aws_cdk import App
+from aws_cdk import App, Environment
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk.assertions import Template
 
 from infra.configuration import CONTEXT_KEY, Configuration, ConfigurationError
 from infra.stack import VmImageImportStack
-from tests.conftest import PARTITIONS, ROOT
+from tests.conftest import PARTITIONS, REGION, ROOT
 from tests.unit.test_settings import REQUIRED, SETTINGS
 from vm_image_import.settings import Settings, VersionScheme
 
@@ -51,25 +53,26 @@ def variables(resources: Mapping[str, Any]) -> dict[str, str]:
 
 
 def settings_of(resources: Mapping[str, Any]) -> Settings:
-    """Return the settings that the function reads, but for the names that CloudFormation gives."""
+    """Return the settings that the function reads, with names for the table and the topic."""
     made = REQUIRED
     return Settings.from_environment(variables(resources) | made)
 
 
 def test_variables_and_settings_are_the_same(template: Mapping[str, Any]) -> None:
-    """Every field of the settings has its variable in the template, and no variable is read by nobody."""
+    """Every setting has a variable in the template, and every variable has a setting."""
     assert set(variables(template["Resources"])) == {name.upper() for name in Settings.__dataclass_fields__}
 
 
 def test_the_defaults_are_the_same_everywhere(template: Mapping[str, Any]) -> None:
-    """cdk.json, the configuration, the function's settings and the template tell one story."""
+    """The configuration, the settings and the template have the same defaults, and cdk.json has every key."""
     context = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"][CONTEXT_KEY]
-    assert Configuration.from_context(context) == Configuration() == Configuration.from_context(None)
+    assert context.keys() == Configuration().as_context().keys()
+    assert Configuration() == Configuration.from_context(None) == Configuration.from_context({}, "{}", None)
     assert settings_of(template["Resources"]) == SETTINGS
 
 
 def test_every_value_reaches_the_function() -> None:
-    """What is configured is what the function finds."""
+    """Every configured value is in the function's settings."""
     resources = synthesised(EVERYTHING)
     assert settings_of(resources) == replace(
         SETTINGS,
@@ -86,13 +89,19 @@ def test_every_value_reaches_the_function() -> None:
 
 
 def test_the_context_of_the_command_line_is_taken() -> None:
-    """`npx cdk deploy --context vm-image-import='{…}'` passes text."""
+    """A context in JSON text, as the command line passes it, is read like an object."""
     assert Configuration.from_context(json.dumps(EVERYTHING)) == Configuration.from_context(EVERYTHING)
+
+
+def test_the_command_line_overrides_key_by_key() -> None:
+    """A later context value overrides an earlier one key by key, and keeps the keys that it does not state."""
+    overridden = Configuration.from_context(EVERYTHING, '{"sweepMinutes": 7}', '{"regions": ["us-east-1"]}')
+    assert overridden == replace(Configuration.from_context(EVERYTHING), sweep_minutes=7, regions=["us-east-1"])
 
 
 @pytest.mark.parametrize("scheme", get_args(VersionScheme))
 def test_only_increment_may_list_images(scheme: str) -> None:
-    """The role grows with what is configured, and not before."""
+    """The role may list images only with the version scheme `increment`."""
     text = json.dumps(synthesised({"versionScheme": scheme}))
     assert ("imagebuilder:ListImages" in text) == (scheme == "increment")
 
@@ -101,17 +110,23 @@ def test_only_increment_may_list_images(scheme: str) -> None:
     ("context", "problem"),
     [
         ({"versionScheme": "weekly"}, "vm-image-import.versionScheme: 'weekly' is not one of"),
-        ({"nameTag": ""}, "vm-image-import.nameTag: '' should be non-empty"),
+        ({"nameTag": ""}, "vm-image-import.nameTag: '' should be non-empty: write the key of a tag, like Name."),
         ({"versionTag": 7}, "vm-image-import.versionTag: 7 is not of type 'string'"),
-        ({"osVersionTag": "aws:os"}, "vm-image-import.osVersionTag: 'aws:os' does not match"),
-        ({"tags": {"a&b": "x"}}, "vm-image-import.tags: 'a&b' does not match"),
-        ({"tags": {"aws:x": "x"}}, "vm-image-import.tags: 'aws:x' does not match"),
+        ({"osVersionTag": "aws:os"}, "vm-image-import.osVersionTag: 'aws:os' cannot be used: write the key of a tag"),
+        ({"tags": {"a&b": "x"}}, "vm-image-import.tags: 'a&b' cannot be used: write up to 44 tags"),
+        ({"tags": {"aws:x": "x"}}, "vm-image-import.tags: 'aws:x' cannot be used: write"),
         ({"tags": {"a": 7}}, "vm-image-import.tags.a: 7 is not of type 'string'"),
         ({"tags": {"a": "x" * 257}}, "is too long"),
         ({"tags": [["a", "b"]]}, "vm-image-import.tags: [['a', 'b']] is not of type 'object'"),
         ({"onlyTasksTagged": {"": "x"}}, "vm-image-import.onlyTasksTagged: '' should be non-empty"),
-        ({"imageLogGroup": "/my/logs"}, "vm-image-import.imageLogGroup: '/my/logs' does not match"),
-        ({"notificationEmail": "ops"}, "vm-image-import.notificationEmail: 'ops' does not match"),
+        (
+            {"imageLogGroup": "/my/logs"},
+            "vm-image-import.imageLogGroup: '/my/logs' cannot be used: write a log",
+        ),
+        (
+            {"notificationEmail": "ops"},
+            "vm-image-import.notificationEmail: 'ops' cannot be used: write an",
+        ),
         ({"sweepMinutes": 0}, "vm-image-import.sweepMinutes: 0 is less than the minimum of 1"),
         ({"sweepMinutes": "15"}, "vm-image-import.sweepMinutes: '15' is not of type 'integer'"),
         ({"reservedConcurrency": 0}, "vm-image-import.reservedConcurrency: 0 is less than the minimum of 1"),
@@ -122,19 +137,30 @@ def test_only_increment_may_list_images(scheme: str) -> None:
         ({"regions": "eu-west-1"}, "vm-image-import.regions: 'eu-west-1' is not of type 'array'"),
         ({"regions": [1]}, "vm-image-import.regions[0]: 1 is not of type 'string'"),
         ({"versionschema": "date"}, "'versionschema' was unexpected"),
-        ([], "vm-image-import: [] is not of type 'object'"),
+        ({"tags": {"vm-image-import:x": "x"}}, "vm-image-import.tags: 'vm-image-import:x' cannot be used: write"),
+        ({"tags": {"a\tb": "x"}}, "cannot be used: write up to 44 tags"),
+        ({"tags": {"a": "x\n"}}, "vm-image-import.tags: it has a line break: write it on one line."),
+        ({"notificationEmail": "ops@example.com\n"}, "vm-image-import.notificationEmail: it has a line break"),
+        ({"imageLogGroup": "/aws/imagebuilder/x\n"}, "vm-image-import.imageLogGroup: it has a line break"),
+        ({"versionTag": "Name"}, "vm-image-import.versionTag: 'Name' is also the key of nameTag: write another key."),
+        ({"nameTag": "X", "osVersionTag": "X"}, "osVersionTag: 'X' is also the key of nameTag"),
+        ({"regions": ["us-east-1", "cn-north-1"]}, "they are of the partitions aws and aws-cn: write Regions of one"),
+        ({"architecture": "arm"}, "vm-image-import.architecture: 'arm' is not one of"),
+        ({"alarms": 1}, "vm-image-import.alarms: 1 is not of type 'boolean': write true or false."),
+        ({"tags": {f"key-{n}": "v" * 256 for n in range(20)}}, "bytes: write at most 3200"),
+        ([], "vm-image-import is no object: write it like"),
         ("{", "is no JSON"),
     ],
 )
 def test_a_wrong_configuration_is_refused(context: object, problem: str) -> None:
-    """It ends the synthesis, and the message names the place and what is wrong there."""
+    """A wrong configuration is an error that names the key and the problem."""
     with pytest.raises(ConfigurationError) as caught:
         VmImageImportStack(App(context={CONTEXT_KEY: context}), "Wrong", code=INLINE)
     assert problem in str(caught.value)
 
 
 def test_every_problem_is_named_at_once() -> None:
-    """Nobody deploys five times to learn of five mistakes."""
+    """The error for several mistakes names all of them."""
     wrong = {
         "versionScheme": "weekly",
         "tags": {"a": 7, "b": 8},
@@ -145,17 +171,61 @@ def test_every_problem_is_named_at_once() -> None:
     with pytest.raises(ConfigurationError) as caught:
         Configuration.from_context(wrong)
     assert len(str(caught.value).splitlines()) == 1 + 7
+    assert all(": write " in line for line in str(caught.value).splitlines()[1:])
+
+
+def test_a_wrong_context_ends_the_synthesis_without_a_traceback() -> None:
+    """`cdk synth` with a wrong context prints every problem and exits with 1, without a traceback."""
+    context = f"{CONTEXT_KEY}={json.dumps({'sweepMinutes': 0, 'notificationEmail': 'ops'})}"
+    run = subprocess.run(
+        [str(ROOT / "node_modules/.bin/cdk"), "synth", "--quiet", "--context", context],
+        cwd=ROOT,
+        env={**os.environ, "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert "Traceback" not in run.stderr
+    for problem in ("vm-image-import.sweepMinutes: 0 is less", "vm-image-import.notificationEmail: 'ops'"):
+        assert problem in run.stderr
+
+
+@pytest.mark.parametrize("architecture", ["arm64", "x86_64"])
+def test_the_architecture_can_be_configured(architecture: str) -> None:
+    """The function has the configured architecture."""
+    resources = synthesised({"architecture": architecture})
+    (function,) = (each for each in resources.values() if each["Type"] == "AWS::Lambda::Function")
+    assert function["Properties"]["Architectures"] == [architecture]
+
+
+def test_alarms_and_dashboard_can_be_left_out() -> None:
+    """Without alarms and dashboard, the template has none, and nothing else is missing."""
+    fixed = {"AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard"}
+    kinds = {each["Type"] for each in synthesised({}).values()}
+    assert kinds - {each["Type"] for each in synthesised({"alarms": False, "dashboard": False}).values()} == fixed
+    assert "AWS::CloudWatch::Dashboard" in {each["Type"] for each in synthesised({"alarms": False}).values()}
 
 
 def test_each_region_has_its_stack(configured_assembly: Path) -> None:
-    """One `cdk deploy --all` for all of them, in any partition: no name or ARN of another one is in a template."""
+    """Each configured Region has a stack, which names no other Region or partition."""
+    regions = (REGION, "eu-west-1")
     assert {path.name for path in configured_assembly.glob("*.template.json")} == {
-        f"VmImageImport-{region}.template.json" for region in PARTITIONS
+        f"VmImageImport-{region}.template.json" for region in regions
     }
-    for region, partition in PARTITIONS.items():
+    for region in regions:
         text = (configured_assembly / f"VmImageImport-{region}.template.json").read_text(encoding="utf-8")
-        assert set(re.findall(r"arn:([\w-]+):", text)) == {partition}
+        assert set(re.findall(r"arn:([\w-]+):", text)) == {"aws"}
         # The dashboard says whose prices it reckons with.
         assert set(re.findall(r"\b[a-z]{2}(?:-[a-z]+)+-\d\b", text)) == {region, "us-east-1"}
         manifest = json.loads((configured_assembly / "manifest.json").read_text(encoding="utf-8"))["artifacts"]
         assert manifest[f"VmImageImport-{region}"]["environment"] == f"aws://unknown-account/{region}"
+
+
+@pytest.mark.parametrize(("region", "partition"), PARTITIONS.items())
+def test_a_stack_names_its_own_partition_only(region: str, partition: str) -> None:
+    """The template of a Region in any partition has ARNs of that partition only."""
+    app = App(context={CONTEXT_KEY: {**EVERYTHING, "regions": []}})
+    stack = VmImageImportStack(app, "Stack", env=Environment(region=region), code=INLINE)
+    text = json.dumps(Template.from_stack(stack).to_json())
+    assert set(re.findall(r"arn:([\w-]+):", text)) <= {partition}

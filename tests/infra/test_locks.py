@@ -1,4 +1,4 @@
-"""The locks against the short files that they are made from."""
+"""The locks, compared with their input files."""
 
 from importlib import metadata
 from pathlib import Path
@@ -13,13 +13,13 @@ INPUTS = [ROOT / "requirements.in", ROOT / "lambda" / "requirements.in"]
 
 
 def direct(path: Path) -> list[Requirement]:
-    """Return what an input file names itself."""
+    """Return the requirements of an input file."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return [Requirement(line) for line in lines if line and not line.startswith(("#", "-r"))]
 
 
 def locked(path: Path) -> dict[str, tuple[Requirement, str]]:
-    """Return what a lock pins: by name, the requirement and the lines that belong to it."""
+    """Return what a lock pins: by name, the requirement and its lines."""
     entries: dict[str, tuple[Requirement, str]] = {}
     for block in path.read_text(encoding="utf-8").replace("\n    ", "\t").splitlines():
         if block and not block.startswith("#"):
@@ -30,7 +30,7 @@ def locked(path: Path) -> dict[str, tuple[Requirement, str]]:
 
 @pytest.mark.parametrize("path", INPUTS, ids=["tools", "function"])
 def test_lock_and_input_agree(path: Path) -> None:
-    """What is named is pinned as it asks, and what is pinned for its own sake is named; else `make lock` is due."""
+    """A lock pins every requirement of its input, and pins nothing for another reason than a requirement."""
     lock = locked(path.with_suffix(".txt"))
     named = {canonicalize_name(requirement.name): requirement for requirement in direct(path)}
     assert set(named) <= set(lock)
@@ -43,7 +43,7 @@ def test_lock_and_input_agree(path: Path) -> None:
 
 @pytest.mark.parametrize("path", INPUTS, ids=["tools", "function"])
 def test_a_lock_pins_and_hashes_everything(path: Path) -> None:
-    """Nothing is installed that was not there when the lock was made."""
+    """Every package of a lock has one version and hashes."""
     for requirement, block in locked(path.with_suffix(".txt")).values():
         assert [specifier.operator for specifier in requirement.specifier] == ["=="]
         assert "--hash=sha256:" in block
@@ -51,7 +51,7 @@ def test_a_lock_pins_and_hashes_everything(path: Path) -> None:
 
 @pytest.mark.parametrize("path", INPUTS, ids=["tools", "function"])
 def test_a_lock_is_whole(path: Path) -> None:
-    """Everything that a named package needs, with its extras, is pinned, too."""
+    """A lock has every dependency of its packages, with their extras."""
     lock = locked(path.with_suffix(".txt"))
     waiting = [(requirement.name, frozenset(requirement.extras)) for requirement in direct(path)]
     seen = set()
@@ -68,7 +68,7 @@ def test_a_lock_is_whole(path: Path) -> None:
 
 
 def test_both_locks_pin_the_same() -> None:
-    """What is tested is what ships."""
+    """Both locks have the same versions of the packages that the function uses."""
     tools, function = (locked(path.with_suffix(".txt")) for path in INPUTS)
     assert {name: str(tools[name][0].specifier) for name in function} == {
         name: str(requirement.specifier) for name, (requirement, _) in function.items()

@@ -1,4 +1,4 @@
-"""What is watched, and what whoever is woken is told."""
+"""The alarms, the dashboard and the saved queries."""
 
 import json
 import re
@@ -35,23 +35,21 @@ def alarm(template: Template, part: str) -> Mapping[str, Any]:
 
 
 def text(value: object) -> str:
-    """Return a text of the template, with what CloudFormation puts in as its reference."""
+    """Return a text of the template, with its references in place."""
     parts = value["Fn::Join"][1] if isinstance(value, dict) else [value]
     return "".join(part if isinstance(part, str) else json.dumps(part).replace('"', "'") for part in parts)
 
 
 def test_every_alarm_is_in_the_operations() -> None:
-    """Whoever is woken finds the alarm by its name, and no alarm is described that is not there."""
+    """The table of alarms in docs/operations.md has every alarm, and no others."""
     page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     section = page.partition("## Alarms")[2].partition("## ")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == ALARMS.keys()
 
 
 @pytest.mark.parametrize(("name", "expected"), ALARMS.items())
-def test_an_alarm_tells_people_what_to_do(
-    template: Template, name: str, expected: tuple[str, str, int, int, int]
-) -> None:
-    """Each has an action on the topic, and a description with a next step."""
+def test_an_alarm_says_what_to_do(template: Template, name: str, expected: tuple[str, str, int, int, int]) -> None:
+    """Each alarm has an action on the topic, and a description with a next step."""
     found = alarm(template, name)
     keys = ("MetricName", "Statistic", "Period", "EvaluationPeriods", "Threshold")
     assert tuple(found[key] for key in keys) == expected
@@ -63,12 +61,12 @@ def test_an_alarm_tells_people_what_to_do(
 
 
 def test_every_alarm_is_in_the_table(template: Template) -> None:
-    """None is without its test."""
+    """Every alarm of the template is in the table of this test."""
     assert len(resources(template, "AWS::CloudWatch::Alarm")) == len(ALARMS)
 
 
-def test_only_missing_sweeps_are_bad_news(template: Template) -> None:
-    """Silence is good of errors, and bad of sweeps."""
+def test_missing_data_is_an_alarm_for_sweeps_only(template: Template) -> None:
+    """Missing data is an alarm for the metric of completed sweeps, and for no other metric."""
     found = resources(template, "AWS::CloudWatch::Alarm")
     breaching = {name for name, each in found.items() if each["TreatMissingData"] == "breaching"}
     assert [name for name in breaching if "SweepsMissing" not in name] == []
@@ -78,7 +76,7 @@ def test_only_missing_sweeps_are_bad_news(template: Template) -> None:
 
 @pytest.mark.parametrize("minutes", [1, 15, 60, 1440])
 def test_sweeps_are_missed_after_three_intervals(minutes: int) -> None:
-    """Whatever the interval is, within what CloudWatch evaluates: a day, or a week of periods of an hour and more."""
+    """The alarm of missing sweeps evaluates three intervals, within the limits of CloudWatch."""
     stack = VmImageImportStack(App(context={CONTEXT_KEY: {"sweepMinutes": minutes}}), "Swept", code=INLINE)
     found = alarm(Assertions.from_stack(stack).to_json(), "SweepsMissing")
     seconds = found["Period"] * found["EvaluationPeriods"]
@@ -87,14 +85,14 @@ def test_sweeps_are_missed_after_three_intervals(minutes: int) -> None:
 
 
 def test_each_queue_has_its_alarm(template: Template) -> None:
-    """What ends in a queue is seen."""
+    """Each dead-letter queue has an alarm on its messages."""
     found = [alarm(template, name) for name in ("EventsNotDelivered", "InvocationsFailed")]
     watched = {target(dimension["Value"]) for each in found for dimension in each["Dimensions"]}
     assert watched == set(resources(template, "AWS::SQS::Queue"))
 
 
-def test_the_dashboard_answers_from_top_to_bottom(template: Template) -> None:
-    """Is it working, what was registered, what failed and why, how old were the events, what does it cost."""
+def test_the_dashboard_has_its_widgets_in_order(template: Template) -> None:
+    """The dashboard shows alarms, invocations, registrations, failures, event age and cost, from top to bottom."""
     body = json.loads(text(only(template, "AWS::CloudWatch::Dashboard")["DashboardBody"]))
     widgets = sorted(body["widgets"], key=lambda widget: (widget["y"], widget["x"]))
     assert [widget["properties"].get("title", widget["type"]) for widget in widgets] == [
@@ -111,7 +109,7 @@ def test_the_dashboard_answers_from_top_to_bottom(template: Template) -> None:
 
 
 def test_queries_are_saved_for_the_functions_log(template: Template) -> None:
-    """They are in a folder of the stack's name, so that two deployments do not mix."""
+    """The saved queries read the function's log, and are named after the stack."""
     found = resources(template, "AWS::Logs::QueryDefinition").values()
     (group,) = resources(template, "AWS::Logs::LogGroup")
     assert {each["Name"] for each in found} == {
@@ -122,8 +120,8 @@ def test_queries_are_saved_for_the_functions_log(template: Template) -> None:
         assert [target(reference) for reference in each["LogGroupNames"]] == [group]
 
 
-def test_the_topic_is_encrypted_with_a_key_that_is_renewed(template: Template) -> None:
-    """The key goes when the topic goes: nothing is left to pay for."""
+def test_the_topic_is_encrypted_with_a_rotated_key(template: Template) -> None:
+    """The topic has a customer managed key that is rotated, and deleted with the stack."""
     (resource,) = (each for each in template["Resources"].values() if each["Type"] == "AWS::KMS::Key")
     assert resource["Properties"]["EnableKeyRotation"] is True
     assert (resource["DeletionPolicy"], resource["Properties"]["PendingWindowInDays"]) == ("Delete", 7)

@@ -1,4 +1,4 @@
-"""docs/permissions.md against the template."""
+"""docs/permissions.md, compared with the template."""
 
 import re
 from collections.abc import Mapping
@@ -21,13 +21,13 @@ TYPE = re.compile(r"^\| `(AWS::\w+::\w+)` \| `[^|]+` ", re.MULTILINE)
 
 @pytest.fixture(scope="module")
 def everything() -> dict[str, Any]:
-    """Give the template with all that can be configured."""
+    """Give the template with everything that can be configured."""
     stack = VmImageImportStack(App(context={CONTEXT_KEY: EVERYTHING}), "Everything", code=INLINE)
     return dict(Assertions.from_stack(stack).to_json())
 
 
 def test_every_statement_is_documented(everything: Mapping[str, Any]) -> None:
-    """Sid by Sid and action by action, with where it holds and why; and nothing is documented that is not there."""
+    """The table of statements in docs/permissions.md has the statements and actions of the role, and no others."""
     (policy,) = only(everything, "AWS::IAM::Role")["Policies"]
     actions = {each["Sid"]: each["Action"] for each in policy["PolicyDocument"]["Statement"]}
     allowed = {sid: {found} if isinstance(found, str) else {*found} for sid, found in actions.items()}
@@ -35,8 +35,8 @@ def test_every_statement_is_documented(everything: Mapping[str, Any]) -> None:
     assert {sid: set(re.findall(r"`(.+?)`", row["actions"])) for sid, row in rows.items()} == allowed
 
 
-def test_what_is_on_everything_is_documented_so(everything: Mapping[str, Any]) -> None:
-    """A wildcard is no secret, and each that can be is narrowed by a condition."""
+def test_wildcard_resources_are_documented(everything: Mapping[str, Any]) -> None:
+    """The statements on `*` are documented as such, and all but one have a condition."""
     (policy,) = only(everything, "AWS::IAM::Role")["Policies"]
     statements = policy["PolicyDocument"]["Statement"]
     on_all = {each["Sid"] for each in statements if each["Resource"] == "*"}
@@ -47,5 +47,5 @@ def test_what_is_on_everything_is_documented_so(everything: Mapping[str, Any]) -
 
 
 def test_the_deployers_types_are_those_of_the_template(everything: Mapping[str, Any]) -> None:
-    """Who writes a policy for the deployment has every type."""
+    """The table of the deployer has the resource types of the template, and no others."""
     assert set(TYPE.findall(DOCUMENT)) == {each["Type"] for each in everything["Resources"].values()}

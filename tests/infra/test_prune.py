@@ -1,4 +1,4 @@
-"""The pruning of a small model; that of botocore's own is in tests/contract/test_pruned.py."""
+"""The pruning of a small model. tests/contract/test_pruned.py has that of botocore's own."""
 
 import gzip
 import json
@@ -39,7 +39,7 @@ MODEL: Final[dict[str, dict[str, Any]]] = {
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Give a folder like botocore's, with two services and two API versions of one of them."""
+    """Give a folder like botocore's, with two services, one of them in two API versions."""
     for service, version in (("fruit", "2020-01-01"), ("fruit", "2024-01-01"), ("stone", "2020-01-01")):
         folder = tmp_path / service / version
         folder.mkdir(parents=True)
@@ -66,7 +66,7 @@ def read(path: Path) -> Any:  # noqa: ANN401 - JSON
 
 
 def test_an_operation_keeps_all_that_it_reaches(data: Path) -> None:
-    """Its input, output and errors, and those of its service, with their members' shapes; no documentation."""
+    """An operation keeps its shapes and errors and those of its service, without documentation."""
     prune(data, {"fruit": frozenset({"Pick"})})
     model = read(data / "fruit/2024-01-01/service-2.json")
     operation = {key: value for key, value in MODEL["operations"]["Pick"].items() if key != "documentation"}
@@ -79,7 +79,7 @@ def test_an_operation_keeps_all_that_it_reaches(data: Path) -> None:
 
 
 def test_files_are_kept_reduced_or_dropped(data: Path) -> None:
-    """The newest API version of the services in use remains, plain, and what is of no one service, as it was."""
+    """The newest API version of the used services is kept, and the files of no service are unchanged."""
     prune(data, {"fruit": frozenset({"Pick"})})
     assert {path.relative_to(data).as_posix() for path in data.rglob("*.*") if path.is_file()} == {
         "endpoints.json",
@@ -99,7 +99,7 @@ def test_files_are_kept_reduced_or_dropped(data: Path) -> None:
 
 
 def test_what_botocore_does_not_know_stops_the_build(data: Path) -> None:
-    """A misspelt operation or service is named while the bundle is built, all of them at once; nothing was changed."""
+    """Unknown operations and services are named all at once, and nothing is changed."""
     before = sorted(data.rglob("*"))
     with pytest.raises(UnknownOperationError) as caught:
         prune(data, {"fruit": frozenset({"Pick", "Pikc"}), "vegetable": frozenset({"Pull"})})

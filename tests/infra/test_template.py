@@ -1,4 +1,4 @@
-"""Properties of the synthesised template, each named after what it protects."""
+"""Properties of the synthesised template."""
 
 import json
 import runpy
@@ -38,13 +38,13 @@ def only(template: Template, kind: str) -> dict[str, Any]:
 
 
 def target(reference: Mapping[str, Any]) -> str:
-    """Return the logical id that a reference names."""
+    """Return the logical id in a reference."""
     name: str = reference["Ref"] if "Ref" in reference else reference["Fn::GetAtt"][0]
     return name
 
 
 def test_the_function_is_the_one_of_the_contract(template: Template) -> None:
-    """One function, and no hidden one for custom resources: Python 3.13 on arm64 with 256 MB."""
+    """The stack has one function: Python 3.13 on arm64 with 256 MB, and no custom resources."""
     function = only(template, "AWS::Lambda::Function")
     assert (function["Runtime"], function["Architectures"], function["MemorySize"]) == ("python3.13", ["arm64"], 256)
     assert not [kind for kind in _kinds(template) if kind.startswith(("Custom::", "AWS::CloudFormation::"))]
@@ -54,8 +54,8 @@ def _kinds(template: Template) -> list[str]:
     return [resource["Type"] for resource in template["Resources"].values()]
 
 
-def test_a_run_has_time_and_is_tried_again(template: Template) -> None:
-    """Minutes for a sweep; for an event two more tries within six hours, and a day for EventBridge to deliver it."""
+def test_timeouts_and_retries(template: Template) -> None:
+    """The function has 5 minutes, Lambda retries twice within 6 hours, and EventBridge delivers for a day."""
     assert only(template, "AWS::Lambda::Function")["Timeout"] == 5 * 60
     retries = only(template, "AWS::Lambda::EventInvokeConfig")
     assert (retries["MaximumRetryAttempts"], retries["MaximumEventAgeInSeconds"]) == (2, 6 * 60 * 60)
@@ -69,16 +69,16 @@ def test_a_run_has_time_and_is_tried_again(template: Template) -> None:
         assert [each["RetryPolicy"] for each in rule["Targets"]] == [expected]
 
 
-def test_logs_are_json_and_do_not_stay_for_ever(template: Template) -> None:
-    """The function writes JSON to a log group of this stack, which has a retention."""
+def test_logs_are_json_and_have_a_retention(template: Template) -> None:
+    """The function writes JSON to a log group of the stack, which has a retention."""
     logging = only(template, "AWS::Lambda::Function")["LoggingConfig"]
     assert logging["LogFormat"] == "JSON"
     group = resources(template, "AWS::Logs::LogGroup")[target(logging["LogGroup"])]
     assert group["RetentionInDays"] == 90
 
 
-def test_the_role_is_complete_by_itself(template: Template) -> None:
-    """What it may do is in one place, for one service: nothing is attached to it from elsewhere."""
+def test_the_role_has_one_policy(template: Template) -> None:
+    """The role has one inline policy and no others, and only Lambda may assume it."""
     role = only(template, "AWS::IAM::Role")
     assert "ManagedPolicyArns" not in role
     assert not resources(template, "AWS::IAM::Policy")
@@ -87,8 +87,8 @@ def test_the_role_is_complete_by_itself(template: Template) -> None:
     assert trust["Principal"] == {"Service": "lambda.amazonaws.com"}
 
 
-def test_no_event_is_lost_on_its_way(template: Template) -> None:
-    """What EventBridge cannot deliver goes to a queue, which lets this rule send to it."""
+def test_every_target_has_a_dead_letter_queue(template: Template) -> None:
+    """Each target has a dead-letter queue, whose policy allows its rule to send."""
     rules = resources(template, "AWS::Events::Rule")
     assert rules
     policies = json.dumps(resources(template, "AWS::SQS::QueuePolicy"))
@@ -99,14 +99,14 @@ def test_no_event_is_lost_on_its_way(template: Template) -> None:
 
 
 def test_the_schedule_sweeps(template: Template) -> None:
-    """Every quarter of an hour, with the payload that a person would write."""
+    """The schedule sends the payload of a sweep every 15 minutes."""
     (rule,) = (each for each in resources(template, "AWS::Events::Rule").values() if "ScheduleExpression" in each)
     assert rule["ScheduleExpression"] == "rate(15 minutes)"
     assert [json.loads(each["Input"]) for each in rule["Targets"]] == [{"action": "sweep"}]
 
 
-def test_the_ledger_is_kept(template: Template) -> None:
-    """Encrypted, restorable, paid by use, cleaned by itself, and there after the stack is gone."""
+def test_the_table_is_retained(template: Template) -> None:
+    """The table is encrypted, has point-in-time recovery and a time to live, is paid on demand, and is retained."""
     (resource,) = (each for each in template["Resources"].values() if each["Type"] == "AWS::DynamoDB::Table")
     table = resource["Properties"]
     assert (resource["DeletionPolicy"], table["BillingMode"]) == ("Retain", "PAY_PER_REQUEST")
@@ -116,8 +116,8 @@ def test_the_ledger_is_kept(template: Template) -> None:
     assert table["KeySchema"] == [{"AttributeName": "id", "KeyType": "HASH"}]
 
 
-def test_nobody_is_subscribed_unless_configured(template: Template) -> None:
-    """An address is asked for once, and hears of ends and of alarms, not of steps."""
+def test_the_email_address_is_subscribed_where_configured(template: Template) -> None:
+    """A configured address is subscribed to final outcomes and alarms; by default there is no subscription."""
     assert not resources(template, "AWS::SNS::Subscription")
     stack = VmImageImportStack(
         App(context={"vm-image-import": {"notificationEmail": "ops@example.com", "reservedConcurrency": 5}}),
@@ -137,16 +137,16 @@ def test_nobody_is_subscribed_unless_configured(template: Template) -> None:
     assert "ReservedConcurrentExecutions" not in only(template, "AWS::Lambda::Function")
 
 
-def test_no_failed_run_is_lost(template: Template) -> None:
-    """What the function could not do in three tries goes to a queue."""
+def test_failed_invocations_go_to_a_queue(template: Template) -> None:
+    """An invocation that failed three times goes to a dead-letter queue."""
     config = only(template, "AWS::Lambda::EventInvokeConfig")
     assert config["MaximumRetryAttempts"] == 2
     queue = target(config["DestinationConfig"]["OnFailure"]["Destination"])
     assert resources(template, "AWS::SQS::Queue")[queue]
 
 
-def test_queues_keep_evidence_and_are_closed(template: Template) -> None:
-    """Messages stay for 14 days, encrypted, and travel encrypted only."""
+def test_queues_keep_messages_and_require_tls(template: Template) -> None:
+    """Queues keep messages for 14 days, are encrypted, and deny requests without TLS."""
     queues = resources(template, "AWS::SQS::Queue")
     closed = set()
     for policy in resources(template, "AWS::SQS::QueuePolicy").values():
@@ -162,7 +162,7 @@ def test_queues_keep_evidence_and_are_closed(template: Template) -> None:
 def test_a_finding_stops_the_synthesis(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The app runs cdk-nag: without its acknowledgement, a queue without a queue of its own is refused."""
+    """A finding of cdk-nag without acknowledgement is an error of the synthesis."""
     (tmp_path / "handler.py").touch()
     monkeypatch.setattr(bundle, "build", lambda: (tmp_path, True))
     monkeypatch.setattr(dead_letter_queue, "acknowledge", lambda *_: None)
@@ -172,15 +172,15 @@ def test_a_finding_stops_the_synthesis(
 
 
 def test_cfn_lint_finds_nothing(assembly: Path) -> None:
-    """CloudFormation will take the template as it is."""
+    """cfn-lint has no findings in the template."""
     lint = [str(Path(sys.executable).with_name("cfn-lint")), "--non-zero-exit-code", "warning"]
     lint += ["--", str(assembly / "VmImageImport.template.json")]
     run = subprocess.run(lint, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-def test_a_bundle_without_bytecode_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Who deploys without a Python 3.13 learns that it costs speed."""
+def test_a_bundle_without_bytecode_is_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A bundle without bytecode is a warning at synthesis."""
     (tmp_path / "handler.py").touch()
     monkeypatch.setattr(bundle, "build", lambda: (tmp_path, False))
     stack = VmImageImportStack(App(), "Slow")
@@ -188,11 +188,11 @@ def test_a_bundle_without_bytecode_is_told(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_the_construct_takes_other_code() -> None:
-    """Who composes an own stack in a test need not build the bundle."""
+    """The construct takes other code than the bundle, for tests."""
     stack = VmImageImportStack(App(), "Quick", code=INLINE)
     Annotations.from_stack(stack).has_no_warning("*", Match.any_value())
 
 
 def test_the_command_line_synthesises_on_a_bare_machine(assembly: Path) -> None:
-    """`npx cdk synth` needs no Docker, no credentials and nothing in the home folder: all tests stand on that."""
+    """`npx cdk synth` needs no Docker, no credentials and nothing in the home folder."""
     assert (assembly / "VmImageImport.template.json").exists()

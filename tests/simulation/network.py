@@ -121,7 +121,8 @@ class Network:
 
     def _record_notification(self, request: AWSPreparedRequest) -> str:
         body = parse_qs(_body(request))
-        (text,) = body["Message"]
+        (message,) = body["Message"]
+        text: str = json.loads(message)["email"]
         (outcome,) = body["MessageAttributes.entry.1.Value.StringValue"]
         self.state.notifications.append((outcome, text))
         return text

@@ -1,5 +1,6 @@
 """AWS in memory, for the tests of the use cases. It contains only what a test puts there, and fails on demand."""
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -109,8 +110,8 @@ class InMemoryAws:
 
     def sweep(self, *, dry_run: bool = False) -> SweepResult:
         """Handle a sweep."""
-        invocation = Invocation(ENVIRONMENT, "sweep", Remaining(self, len(self.calls)))
-        return Sweeper(self.clients(), invocation, NOW + self.age).sweep(dry_run=dry_run)
+        invocation = Invocation(ENVIRONMENT, "sweep", NOW + self.age, Remaining(self, len(self.calls)))
+        return Sweeper(self.clients(), invocation).sweep(dry_run=dry_run)
 
     def check(self, arn: str = ARN) -> Outcome:
         """Check a registered image."""
@@ -133,12 +134,12 @@ class InMemoryAws:
         clients.idempotency_store = InMemoryStore(self)
         return clients
 
-    def invocation(self, request_id: str = "event") -> Invocation:
-        """Return an invocation with much time."""
-        return Invocation(ENVIRONMENT, request_id, lambda: 300_000)
+    def invocation(self, request_id: str = "event", age: timedelta = timedelta(0)) -> Invocation:
+        """Return an invocation with much time, this long after the AMI was created."""
+        return Invocation(ENVIRONMENT, request_id, NOW + age, lambda: 300_000)
 
     def _registrar(self, request_id: str = "event", age: timedelta = timedelta(0)) -> Registrar:
-        return Registrar(self.clients(), self.invocation(request_id), NOW + age)
+        return Registrar(self.clients(), self.invocation(request_id, age))
 
     def called(self, name: str, argument: str) -> None:
         """Note a call, and fail on demand."""
@@ -221,7 +222,7 @@ class InMemoryTopic(Topic):
     def publish(self, subject: str, message: str, outcome: str) -> None:
         if self._aws.publish_error:
             raise self._aws.publish_error
-        self._aws.published.append(Published(subject, message, outcome))
+        self._aws.published.append(Published(subject, json.loads(message)["default"], outcome))
 
 
 class InMemoryStore(IdempotencyStore):

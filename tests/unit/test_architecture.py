@@ -22,7 +22,7 @@ LAYERS = [
     {"derive.disks", "derive.tags"},
     {"derive.names", "derive.versions"},
     {"idempotency.records", "models", "settings"},
-    {"errors", "text"},
+    {"errors", "remedies", "text"},
     {"idempotency", ""},
 ]
 """From top to bottom: a module imports modules of lower layers only."""

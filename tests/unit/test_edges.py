@@ -204,24 +204,6 @@ def test_the_source_of_a_disk_holds_no_secret(disk: Disk, source: str | None) ->
     assert disk.source == source
 
 
-@pytest.mark.parametrize(
-    ("status", "message", "cancelled"),
-    [
-        ("deleted", "Import cancelled by user", True),
-        ("deleted", "User requested to CANCEL task", True),
-        ("deleting", "User requested to CANCEL task", False),
-        ("deleted", "Canceled", True),
-        ("deleted", None, False),
-        ("deleted", "ClientError", False),
-        ("active", "cancel requested", False),
-        ("completed", "was not cancelled", False),
-    ],
-)
-def test_a_cancelled_import_says_so(status: str, message: str | None, *, cancelled: bool) -> None:
-    """Only of a task that ended without an AMI, in either spelling."""
-    assert ImportTask("import-ami-fg4d51t0", status=status, status_message=message).cancelled is cancelled
-
-
 def test_only_the_end_of_a_long_segment_is_read() -> None:
     """A key has at most 1024 bytes; of a longer segment the end tells extension and version."""
     assert disks.read(Disk(url=f"https://h.example/{'x' * 2000}web-1.4.2.ova")) == ("x" * 128, "1.4.2")

@@ -1,50 +1,96 @@
-"""What the notifications say."""
+"""What the notifications say, and in which form for which subscriber."""
+
+import json
+from dataclasses import replace
+from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
+from moto.sns.utils import FilterPolicyMatcher
 
-from vm_image_import import notifications
-from vm_image_import.models import Outcome, OutcomeKind
+from tests.conftest import ROOT
+from tests.unit.fakes import ENVIRONMENT, NOW, TASK, TASK_ID
+from vm_image_import.models import Disk, ImportTask, Invocation, Outcome, OutcomeKind
+from vm_image_import.notifications import Notification, notification_of
+from vm_image_import.settings import Settings
 
 ARN = "arn:aws:imagebuilder:us-east-1:123456789012:image/web-server/1.4.2/1"
-TASK = "import-ami-fg4d51t0"
-
-# Status messages (observed, or documented), and a word of their remedy.
-MESSAGES = [
-    ("ClientError: Unsupported kernel version 4.15.0-1021-aws", "kernel that VM Import supports"),
-    ("ClientError: Multiple different grub/menu.lst files found.", "one grub"),
-    ("ClientError: EFI partition detected. UEFI booting is not supported in EC2.", "--boot-mode uefi"),
-    ("ClientError: No valid partitions. Not a valid volume.", "partition table"),
-    ("ClientError: Unknown OS / Missing OS files.", "operating system"),
-    ("CLIENT_ERROR : ClientError: Unknown OS / Missing OS files.", "operating system"),
-    (
-        "ClientError: Disk validation failed [We do not have access to the given resource. Reason 403 Forbidden]",
-        "role vmimport read the bucket",
-    ),
-    ("ClientError: Disk validation failed [Unsupported VMDK File Format]", "stream-optimised"),
-    (
-        "ClientError: Disk validation failed [OVF file parsing error: OVA with chunked disk files is not supported]",
-        "without chunked",
-    ),
-    (
-        "FirstBootFailure: the Windows instance failed to boot and establish network connectivity.",
-        "DHCP",
-    ),
-    ("Invalid configuration - Could not read fstab", "/etc/fstab"),
-    ("The service role vmimport does not exist or does not have sufficient permissions", "Create the role vmimport"),
-    ("BLSC-style GRUB found, but unable to detect default kernel", "grubby"),
-    ("ClientError: Something new", "vmie_troubleshooting"),
-    ("", "vmie_troubleshooting"),
-]
+NOTIFIED = (
+    *(OutcomeKind.REGISTERED, OutcomeKind.IMAGE_AVAILABLE, OutcomeKind.IMAGE_FAILED),
+    *(OutcomeKind.IMAGE_NOT_FOUND, OutcomeKind.IMPORT_FAILED, OutcomeKind.REJECTED),
+)
+SCHEMA = json.loads((ROOT / "docs" / "notifications.schema.json").read_text(encoding="utf-8"))
+FAILED = Outcome(OutcomeKind.IMPORT_FAILED, TASK_ID, reason="ClientError: Unsupported kernel version 4.15", task=TASK)
 
 
-@pytest.mark.parametrize(("message", "word"), MESSAGES)
-def test_a_failed_import_is_reported_with_a_remedy(message: str, word: str) -> None:
-    """The notification of a failed import has EC2's status message, and its remedy or the link to AWS's page."""
-    notification = notifications.notification_of(Outcome(OutcomeKind.IMPORT_FAILED, TASK, reason=message))
-    assert message in notification.message
-    assert word in notification.message
-    assert TASK in notification.message
-    assert notification.outcome == "IMPORT_FAILED"
+def notification(outcome: Outcome) -> Notification:
+    """Return the notification of an outcome."""
+    return notification_of(outcome, Settings(), Invocation(ENVIRONMENT, "r", NOW, lambda: 0))
+
+
+def forms(outcome: Outcome) -> dict[str, Any]:
+    """Return the forms of the message, by protocol."""
+    found: dict[str, Any] = json.loads(notification(outcome).message())
+    return found
+
+
+@pytest.mark.parametrize(
+    ("task", "label"),
+    [
+        (replace(TASK, tags={"Name": "Web server"}, description="d"), f"Web server ({TASK_ID})"),
+        (TASK, f"web-server-1.4.2.ova ({TASK_ID})"),
+        (replace(TASK, disks=(Disk(url="https://h.example/a/web.ova?Signature=s"),)), f"web.ova ({TASK_ID})"),
+        (replace(TASK, disks=(), description="The web server"), f"The web server ({TASK_ID})"),
+        (replace(TASK, disks=()), TASK_ID),
+        (None, TASK_ID),
+    ],
+    ids=["name tag", "file", "URL", "description", "nothing", "no task"],
+)
+@pytest.mark.parametrize(
+    ("kind", "title"),
+    [(OutcomeKind.IMPORT_FAILED, "Import failed"), (OutcomeKind.REJECTED, "Import not registered")],
+)
+def test_the_subject_names_the_vm(task: ImportTask | None, label: str, kind: OutcomeKind, title: str) -> None:
+    """The subject of a failed or rejected import has the VM's name tag, file or description, and the task's id."""
+    assert notification(Outcome(kind, TASK_ID, task=task)).subject == f"{title}: {label}"
+
+
+def test_the_text_names_the_vm() -> None:
+    """The text has the VM, its source and description, the task, the account and the Region."""
+    task = replace(TASK, tags={"Name": "Web server"}, description="Shop")
+    text = notification(replace(FAILED, task=task)).text
+    for line in (
+        "VM: Web server",
+        "Source: s3://b/web-server-1.4.2.ova",
+        "Description: Shop",
+        f"Import task: {TASK_ID}",
+        "Account: 123456789012",
+        "Region: us-east-1",
+    ):
+        assert line in text.splitlines()
+
+
+@pytest.mark.parametrize("platform", ["Linux", "Windows", None])
+def test_a_failed_import_is_reported_with_its_remedy(platform: str | None) -> None:
+    """The text has EC2's status message, and the remedy for the platform with the page of the guide."""
+    reason = "FirstBootFailure: This import request failed because the instance failed to boot."
+    outcome = replace(FAILED, reason=reason, task=replace(TASK, platform=platform))
+    text, document = notification(outcome).text, json.loads(forms(outcome)["sqs"])
+    assert reason in text
+    assert document["remedy"] in text
+    assert f"See {document['remedyUrl']}" in text
+    if platform:
+        other = "Windows" if platform == "Linux" else "Linux"
+        assert (
+            document["remedy"]
+            != json.loads(forms(replace(outcome, task=replace(TASK, platform=other)))["sqs"])["remedy"]
+        )
+
+
+def test_an_unknown_failure_has_the_page_of_the_guide() -> None:
+    """A status message that the table does not have is reported with the guide's troubleshooting page."""
+    text = notification(replace(FAILED, reason="ClientError: Something new")).text
+    assert "https://docs.aws.amazon.com/vm-import/latest/userguide/vmimport-troubleshooting.html" in text
 
 
 @pytest.mark.parametrize(
@@ -52,30 +98,74 @@ def test_a_failed_import_is_reported_with_a_remedy(message: str, word: str) -> N
     [
         (OutcomeKind.REGISTERED, "Image registered: web-server/1.4.2/1", "AVAILABLE"),
         (OutcomeKind.IMAGE_FAILED, "Image failed: web-server/1.4.2/1", '"force": true'),
-        (OutcomeKind.REJECTED, "Import not registered: web-server/1.4.2/1", "The next sweep"),
+        (OutcomeKind.REJECTED, "Import not registered: web-server/1.4.2/1", "next sweep"),
     ],
 )
 def test_a_notification_says_what_happened_and_what_to_do(kind: OutcomeKind, subject: str, word: str) -> None:
     """A notification has the reason, the action, the task, the image and the AMI."""
-    notification = notifications.notification_of(
-        Outcome(kind, TASK, ARN, reason="Why.", ami_id="ami-0abcdef1234567890")
-    )
-    assert notification.subject == subject
-    for part in (word, "Why.", TASK, ARN, "ami-0abcdef1234567890"):
-        assert part in notification.message
+    found = notification(Outcome(kind, TASK_ID, ARN, reason="Why.", ami_id="ami-0abcdef1234567890"))
+    assert found.subject == subject
+    for part in (word, "Why.", TASK_ID, ARN, "ami-0abcdef1234567890"):
+        assert part in found.text
 
 
 def test_an_available_image_is_reported_with_its_parent_image_lines() -> None:
     """The notification has the ARN of this version, and the ARN of the highest version of the name."""
-    message = notifications.notification_of(Outcome(OutcomeKind.IMAGE_AVAILABLE, TASK, ARN)).message
-    assert f"parentImage: {ARN}\n" in message
-    assert f"highest version of its name: {ARN.removesuffix('1.4.2/1')}x.x.x\n" in message
+    text = notification(Outcome(OutcomeKind.IMAGE_AVAILABLE, TASK_ID, ARN)).text
+    assert f"parentImage: {ARN}\n" in text
+    assert f"highest version of its name: {ARN.removesuffix('1.4.2/1')}x.x.x\n" in text
 
 
-def test_sns_accepts_every_subject() -> None:
-    """A subject has less than 100 ASCII characters and no line break."""
-    long = notifications.notification_of(Outcome(OutcomeKind.IMAGE_AVAILABLE, TASK, f"arn:x:image/{'n' * 200}/1.0.0/1"))
-    odd = notifications.notification_of(Outcome(OutcomeKind.IMPORT_FAILED, "import-ami-é\n"))
-    assert len(long.subject) == 99
-    assert odd.subject.isascii()
-    assert "\n" not in odd.subject
+@pytest.mark.parametrize("kind", NOTIFIED)
+def test_every_protocol_has_its_form(kind: OutcomeKind) -> None:
+    """E-mail gets the text, SQS, Lambda and Firehose the document of the schema, and HTTPS the schema of chat."""
+    outcome = replace(FAILED, kind=kind, image_arn=ARN, ami_id="ami-0abcdef1234567890")
+    found = forms(outcome)
+    text = notification(outcome).text
+    assert (found["default"], found["email"]) == (text, text)
+    assert found["sqs"] == found["lambda"] == found["firehose"]
+    document = json.loads(found["sqs"])
+    assert list(Draft202012Validator(SCHEMA).iter_errors(document)) == []
+    assert document.keys() == SCHEMA["properties"].keys()
+    assert (document["name"], document["semanticVersion"], document["outcome"]) == ("web-server", "1.4.2", kind.value)
+    chat = json.loads(found["https"])
+    assert (chat["version"], chat["source"]) == ("1.0", "custom")
+    assert chat["content"]["description"] == text
+
+
+def test_the_outcomes_of_the_schema_are_those_that_are_notified() -> None:
+    """Each notified outcome is in the schema, and no other one has a notification."""
+    assert set(SCHEMA["properties"]["outcome"]["enum"]) == {kind.value for kind in NOTIFIED}
+    for kind in set(OutcomeKind) - set(NOTIFIED):
+        with pytest.raises(KeyError):
+            notification(Outcome(kind))
+
+
+@pytest.mark.parametrize("character", ["\n", "\\", '"', "\u202e", "\x00", "\U0001f600", "é"])
+def test_untrusted_text_is_bounded_and_on_its_line(character: str) -> None:
+    """Whatever EC2 and tags say, a message is below 256 KB, its subject is accepted by SNS, and no line is forged."""
+    long = character * 100_000
+    task = replace(TASK, tags={"Name": long}, description=long, disks=(Disk(bucket="b", key=long),))
+    for outcome in (
+        replace(FAILED, reason=long, task=task),
+        Outcome(OutcomeKind.IMAGE_FAILED, TASK_ID, ARN, reason=long),
+    ):
+        found = notification(outcome)
+        assert len(found.message().encode()) < 256 * 1024
+        assert len(found.subject) < 100
+        assert found.subject.isascii()
+        assert found.subject.isprintable()
+        assert len(found.text.splitlines()) < 20
+        assert len(json.loads(json.loads(found.message())["https"])["content"]["description"]) <= 8_000
+    forged = replace(FAILED, reason="x\nImage: arn:forged", task=replace(TASK, tags={"Name": "y\nAMI: ami-forged"}))
+    lines = notification(forged).text.splitlines()
+    assert not {"Image: arn:forged", "AMI: ami-forged"} & {*lines}
+
+
+@pytest.mark.parametrize("kind", NOTIFIED)
+def test_e_mail_gets_every_notification_but_one(kind: OutcomeKind) -> None:
+    """The filter of the e-mail subscription passes every outcome but REGISTERED, and alarms."""
+    matcher = FilterPolicyMatcher({"outcome": [{"exists": False}, {"anything-but": ["REGISTERED"]}]}, None)
+    attributes = {"outcome": {"Type": "String", "Value": notification(Outcome(kind)).outcome}}
+    assert matcher.matches(attributes, "") is (kind is not OutcomeKind.REGISTERED)
+    assert matcher.matches({}, "")

@@ -17,7 +17,7 @@ ROW = re.compile(r"^\| `(?P<path>\S[^`]*\.\w+)` \| `(?P<name>[^`]+)` \| (?P<vers
 
 @pytest.mark.parametrize("row", [match.groups() for match in ROW.finditer(README)], ids=lambda row: row[0])
 def test_a_path_is_read_as_the_table_says(row: tuple[str, str, str]) -> None:
-    """A person can tell beforehand what an import will be called."""
+    """Every path of the table gives the name and the version of its row."""
     path, name, version = row
     found = disks.read(Disk(bucket="b", key=path))
     assert found.name == name
@@ -25,23 +25,23 @@ def test_a_path_is_read_as_the_table_says(row: tuple[str, str, str]) -> None:
 
 
 def test_the_table_is_read() -> None:
-    """The pattern above finds the rows."""
+    """The table of paths has all its rows."""
     assert len(ROW.findall(README)) == 8
 
 
 def test_it_is_short() -> None:
-    """Who evaluates the project reads it whole."""
+    """The README has at most 180 lines."""
     assert len(README.splitlines()) <= 180
 
 
 def test_every_outcome_is_explained() -> None:
-    """No answer leaves its reader without a line to look it up."""
+    """The README explains every outcome, and no others."""
     rows = re.findall(r"^\| (`[A-Z_]+`(?:, `[A-Z_]+`)*) \|", README, re.MULTILINE)
     assert set(re.findall(r"[A-Z_]+", " ".join(rows))) == {kind.value for kind in OutcomeKind}
 
 
-def test_the_payloads_are_the_ones_that_are_tried() -> None:
-    """What is there to be pasted is what the tests run, and the function takes it."""
+def test_the_payloads_are_tested() -> None:
+    """The payloads of the README are those of the tests, and the function accepts them."""
     shown = [json.loads(block) for block in re.findall(r"```json\n(.+?)```", README, re.DOTALL)]
     files = [json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "tests" / "payloads").glob("*.json")]
     assert sorted(shown, key=str) == sorted(files, key=str)
@@ -51,20 +51,20 @@ def test_the_payloads_are_the_ones_that_are_tried() -> None:
 
 
 def test_every_key_of_the_payload_is_explained() -> None:
-    """The table and the schema name the same keys."""
+    """The README has the keys of the payload's schema, and no others."""
     rows = re.findall(r"^\| (`[a-z]\w+`(?:, `\w+`)*) \| [^|]+ \|$", README, re.MULTILINE)
     assert set(re.findall(r"\w+", " ".join(rows))) == set(events.read_schema("payload")["properties"])
 
 
 def test_every_configuration_key_is_explained() -> None:
-    """The table and cdk.json name the same keys."""
+    """The README has the keys of cdk.json, and no others."""
     configured = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"]["vm-image-import"]
     rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| [^|]+ \| [^|]+ \|$", README, re.MULTILINE)
     assert set(re.findall(r"\w+", " ".join(rows))) == set(configured)
 
 
 def test_every_make_target_exists() -> None:
-    """No command of the README is wrong."""
+    """Every make target of the README exists."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"`?make (\w+)", README))
     assert targets <= set(re.findall(r"^(\w+):", makefile, re.MULTILINE))

@@ -529,3 +529,13 @@ def test_an_answer_has_only_the_keys_that_apply() -> None:
         "imageArn": "a",
         "request": {"name": "n"},
     }
+
+
+def test_a_dry_run_of_a_registered_import_says_so() -> None:
+    """A dry run of a registered import answers ALREADY_REGISTERED, and with `force` the request of the next build."""
+    aws = InMemoryAws(TASK, AMI)
+    aws.on_event()
+    outcome = aws.manually(dry_run=True)
+    assert (outcome.kind, outcome.image_arn, outcome.request) == (OutcomeKind.ALREADY_REGISTERED, ARN, None)
+    assert aws.manually(dry_run=True, force=True).kind is OutcomeKind.DRY_RUN
+    assert len(aws.requests) == 1

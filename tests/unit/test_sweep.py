@@ -14,6 +14,7 @@ from vm_image_import.answers import answer_of_sweep
 from vm_image_import.errors import PermanentError, SweepError, TransientError
 from vm_image_import.idempotency.records import IdempotencyKey, Registration, RegistrationId, parse_registration
 from vm_image_import.models import Image, ImportTask, Outcome, OutcomeKind, SweepResult
+from vm_image_import.remedies import find_remedy
 
 RECORD = Registration(ARN, AMI.id).to_json()
 AVAILABLE = Image(ARN, status="AVAILABLE", tagged_task_id=TASK_ID)
@@ -217,3 +218,13 @@ def test_a_large_answer_is_cut() -> None:
     assert answer["counts"] == {"REJECTED": 2_000}
     assert "of 2000 results and" in str(answer["reason"])
     assert "of 10000 problems" in str(answer["reason"])
+
+
+def test_a_dry_run_lists_failed_imports_with_their_remedies() -> None:
+    """A dry run lists every failed import that EC2 lists, reported or not, with what to do, and reports none."""
+    failed = replace(TASK, status="deleted", image_id=None, status_message="ClientError: Unsupported kernel version 4")
+    aws = InMemoryAws(failed, records={IdempotencyKey("terminal", TASK_ID): "IMPORT_FAILED"})
+    (outcome,) = aws.sweep(dry_run=True).outcomes
+    assert outcome.kind is OutcomeKind.IMPORT_FAILED
+    assert find_remedy(failed.status_message, None).text in (outcome.reason or "")
+    assert not aws.published

@@ -38,6 +38,12 @@ def read(disk: Disk) -> FromPath:
     return FromPath(name, version)
 
 
+def file_name(disk: Disk) -> str | None:
+    """Return the last part of the path of `disk`, as it is; None where it has no path."""
+    segments = _segments(disk)
+    return segments[-1] if segments else None
+
+
 def _segments(disk: Disk) -> list[str]:
     """Return the parts of the path: an S3 key is taken as it is, a URL's path is percent-decoded."""
     if disk.key:

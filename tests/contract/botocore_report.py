@@ -1,4 +1,4 @@
-"""Prints, as JSON, what botocore does with the function's operations: the botocore in the folder that is named.
+"""Prints, as JSON, what the botocore in a folder does with the operations of the function.
 
 Nothing leaves the process: answers are put in place of requests. It runs by itself, so that nothing else is imported.
 """
@@ -38,7 +38,7 @@ TASKS = f"""<DescribeImportImageTasksResponse><importImageTaskSet><item><importT
 </userBucket></item></snapshotDetailSet>{TAG}</item></importImageTaskSet></DescribeImportImageTasksResponse>"""
 ITEM = '{"id":{"S":"x"},"expiration":{"N":"1"},"data":{"S":"{}"}}'
 KEY = {"id": {"S": "x"}}
-ASKED: Final[Mapping[tuple[str, str], tuple[Json, str]]] = {
+EXAMPLES: Final[Mapping[tuple[str, str], tuple[Json, str]]] = {
     ("ec2", "DescribeImages"): ({"ImageIds": ["ami-1"], "Filters": [{"Name": "name", "Values": ["n"]}]}, IMAGES),
     ("ec2", "DescribeImportImageTasks"): ({"ImportTaskIds": ["import-ami-1"]}, TASKS),
     ("imagebuilder", "GetImage"): (
@@ -147,7 +147,7 @@ def wrong(parameters: Json) -> Iterator[Json]:
 
 def operation_report(aws: Aws, service: str, operation: str) -> Json:
     """Return all that botocore does with an operation."""
-    parameters, answer = ASKED[service, operation]
+    parameters, answer = EXAMPLES[service, operation]
     model = aws.client.meta.service_model.operation_model(operation)
     reached: dict[str, object] = {"": [model.http, model.idempotent_members, model.auth_type]}
     for shape in (model.input_shape, model.output_shape, *model.error_shapes):
@@ -169,7 +169,7 @@ def operation_report(aws: Aws, service: str, operation: str) -> Json:
 
 def endpoint(service: str, region: str, option: str, operation: str) -> object:
     """Return what is asked there, or why nothing can be."""
-    parameters, answer = ASKED[service, operation]
+    parameters, answer = EXAMPLES[service, operation]
     try:
         there = Aws(service, region, option)
     except BotoCoreError as error:

@@ -54,7 +54,7 @@ coverage: setup
 	.venv/bin/python -m coverage run -m pytest --quiet --numprocesses=0 --ignore-glob='*/test_properties.py' --ignore-glob='*/test_documents.py' tests/unit
 	.venv/bin/python -m coverage report
 
-# Many more histories full of faults than the tests live through: make soak HISTORIES=1000 SEED=0
+# Simulates many more histories with faults than the tests do: make soak HISTORIES=1000 SEED=0
 soak: setup
 	PYTHONPATH=lambda .venv/bin/python -m tests.simulation
 

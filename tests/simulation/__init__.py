@@ -1,6 +1,7 @@
-"""Whole histories of the system, with faults."""
+"""Histories of the function on the local AWS, with faults."""
 
 import os
 
-# Powertools reads it when the function's module is imported. Without it, every run that counts something fails.
+# Read when moto and the function are imported. Without the namespace, each invocation that counts something fails.
+os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
 os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "simulation")

@@ -1,4 +1,4 @@
-"""`make soak`: very many histories on all cores. Exits with 1 when one did not end well, and says how to replay it."""
+"""`make soak`: many histories, on all cores. The exit status is 1 where one has a problem; it says how to replay it."""
 
 import multiprocessing
 import os
@@ -8,25 +8,25 @@ from collections import Counter
 from rich.console import Console
 from rich.progress import track
 
-from tests.simulation.invariants import WORDS, live
+from tests.simulation.invariants import CATEGORIES, run_history
 
 
 def main() -> int:
-    """Live through HISTORIES histories from SEED on; print what happened, and return the exit status."""
+    """Run HISTORIES histories from SEED on, print what happened, and return the exit status."""
     histories, first = int(os.environ.get("HISTORIES") or 10_000), int(os.environ.get("SEED") or 0)
     console = Console()
     counts: Counter[str] = Counter()
     found: Counter[str] = Counter()
     with multiprocessing.get_context("spawn").Pool() as pool:
-        runs = pool.imap_unordered(live, range(first, first + histories), chunksize=4)
-        for seed, counted, problems in track(runs, "Histories", total=histories, console=console):
+        results = pool.imap_unordered(run_history, range(first, first + histories), chunksize=4)
+        for seed, counted, problems in track(results, "Histories", total=histories, console=console):
             counts.update(counted)
             found.update(problem.partition(":")[0] for problem in problems)
             if problems:
                 console.print(f"make soak HISTORIES=1 SEED={seed} replays: {'; '.join(problems)}", markup=False)
     for name, count in sorted(counts.items()):
         console.print(f"{count:>9,} {name}")
-    console.print(f"{histories:,} histories: {', '.join(f'{found[word]} {word}' for word in WORDS)}")
+    console.print(f"{histories:,} histories: {', '.join(f'{found[category]} {category}' for category in CATEGORIES)}")
     return 1 if found else 0
 
 

@@ -1,0 +1,208 @@
+"""One history of the system, made from a seed: the real function on the local AWS, in virtual time.
+
+While there are faults, events are lost, delivered twice, delayed and reordered, calls fail in every way that `network`
+knows, and invocations run at once. Then come two sweeps without faults, and a week after which EC2 lists no task.
+"""
+
+import logging
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import ClassVar, Final
+from unittest import mock
+
+import time_machine
+from botocore.retries.quota import RetryQuota
+from moto import mock_aws
+from moto.core.botocore_stubber import BotocoreStubber
+from moto.core.utils import method_names_from_class
+from moto.moto_api._internal import mock_random
+
+from local.aws import image_builder, vm_import
+from local.aws.image_builder import Image, ImageBuilderBackend
+from local.aws.local_aws import ACCOUNT
+from tests.simulation.events import EventBus
+from tests.simulation.imports import BUCKET, start_imports
+from tests.simulation.invocations import ENVIRONMENT, TABLE, TOPIC, Lambda
+from tests.simulation.network import Network
+from tests.simulation.operators import Operators
+from tests.simulation.stale_reads import StaleReads
+from tests.simulation.state import MINUTE, REGION, State, client, now
+from vm_image_import.observability import metrics
+
+_START: Final = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
+_SWEEP_MINUTES: Final = 15
+_TOKENS_KEPT: Final = 60 * MINUTE
+"""How long Image Builder knows a client token, which is not documented: longer than the faults last, and shorter than
+a topic refuses."""
+_IMAGE_FAILURE: Final = "Image Builder cannot make the image."
+
+
+class History:
+    """A history, and what `invariants` checks when it has ended."""
+
+    state: State
+    ami_comes_first: bool
+    """Whether EC2 shows an AMI as available before its task is completed, when it can still be cancelled."""
+    images: list[Image]
+    """All images in the end."""
+    statuses: dict[str, str]
+    """The status of each import task in the end."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._token_used: dict[str, datetime] = {}
+
+    def run(self) -> "History":
+        """Run the history and return it."""
+        logging.disable(logging.CRITICAL)
+        _Quota.fill_all()
+        try:
+            with (
+                mock.patch.dict(os.environ, ENVIRONMENT),
+                mock_aws(),
+                time_machine.travel(_START, tick=False) as clock,
+                # moto looks up the operations of a service at every call: an eighth of a history.
+                mock.patch("moto.core.responses.method_names_from_class", _method_names),
+                mock.patch("botocore.retries.quota.RetryQuota", _Quota),
+            ):
+                image_builder.install()
+                # The ids that AWS gives.
+                mock_random.seed(self._seed)
+                # The order in which a sweep processes the tasks.
+                random.seed(self._seed)
+                self._run(clock)
+        finally:
+            logging.disable(logging.NOTSET)
+            # Of invocations that ended before they could emit them.
+            metrics.clear_metrics()
+        return self
+
+    def _run(self, clock: time_machine.Traveller) -> None:
+        self.state = state = State(
+            self._seed,
+            random.Random(self._seed),  # noqa: S311 - repeatable, not secret
+            clock,
+        )
+        self._lambda = Lambda(state)
+        self._events = EventBus(state, self._lambda, delivers=state.random.random() > 0.3)
+        self._operators = Operators(state, self._lambda, self._events)
+        self._stale_reads = StaleReads(state)
+        with self._faulty_network():
+            self._set_up()
+            self._live_through_faults()
+            self._recover()
+            self._age()
+        self.images = list(state.image_builder.images.values())
+        self.statuses = {each.task: state.vm_import.tasks[each.task].answer["Status"] for each in state.imports}
+
+    @contextmanager
+    def _faulty_network(self) -> Iterator[None]:
+        network = Network(self.state, self._lambda, self._stale_reads)
+        with (
+            mock.patch.object(BotocoreStubber, "__call__", network.send),
+            # The waits of botocore between its attempts.
+            mock.patch("botocore.endpoint.time.sleep", self.state.wait),
+        ):
+            yield
+
+    def _set_up(self) -> None:
+        state = self.state
+        vars(state.image_builder).update(failure=self._image_failure, unknown_task_is_error=state.random.random() < 0.5)
+        self.ami_comes_first = state.vm_import.ami_comes_first = state.random.random() < 0.5
+        state.vm_import.unknown_task_is_error = state.random.random() < 0.5
+        client("s3").create_bucket(Bucket=BUCKET)
+        client("sns").create_topic(Name=TOPIC)
+        client("dynamodb").create_table(
+            TableName=TABLE,
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        start_imports(state)
+
+    def _live_through_faults(self) -> None:
+        state = self.state
+        state.faulty = True
+        state.topic_refuses = state.random.random() < 0.1
+        state.slow = state.random.random() < 0.1
+        self._pass(3 * _SWEEP_MINUTES)
+        state.faulty = False
+
+    def _recover(self) -> None:
+        """Let two sweeps run without faults, after SNS accepts notifications again."""
+        if self.state.topic_refuses:
+            self._pass(4 * _SWEEP_MINUTES)
+            self.state.topic_refuses = False
+        self._pass(_SWEEP_MINUTES)
+        self._operators.fix_late = True
+        # One more sweep, and then time for the events of what it registered.
+        self._pass(2 * _SWEEP_MINUTES - 1)
+
+    def _image_failure(self, task: str) -> str | None:
+        """Let Image Builder fail certain images after it accepted the request."""
+        state = self.state
+        accepted = any(image.params["vmImportTaskId"] == task for image in state.image_builder.images.values())
+        kind = next((each.kind for each in state.imports if each.task == task), "")
+        if accepted and kind == "image fails":
+            return _IMAGE_FAILURE
+        return ImageBuilderBackend.failure(state.image_builder, task)
+
+    def _pass(self, minutes: int) -> None:
+        for minute in range(1, minutes + 1):
+            self.state.wait(MINUTE.total_seconds())
+            self._stale_reads.take_snapshot()
+            for each in self.state.imports:
+                self._operators.interfere(each)
+            for service in (vm_import, image_builder):
+                for event in service.advance(ACCOUNT, REGION):
+                    self._events.emit(event)
+            self._operators.break_amis()
+            self._forget_tokens()
+            if minute % _SWEEP_MINUTES == 0:
+                self._lambda.enqueue({"action": "sweep"})
+            self._lambda.run_due()
+
+    def _forget_tokens(self) -> None:
+        """Let Image Builder forget client tokens, but not while there are faults: no later attempt could be safe."""
+        if self.state.faulty:
+            return
+        tokens = self.state.image_builder.tokens
+        for token in [*tokens]:
+            if now() - self._token_used.setdefault(token, now()) > _TOKENS_KEPT:
+                del tokens[token]
+
+    def _age(self) -> None:
+        """Let a week pass, after which nothing that still arrives may change anything."""
+        state = self.state
+        state.wait(timedelta(days=8).total_seconds())
+        self._stale_reads.take_snapshot()
+        state.image_builder.tokens.clear()
+        for image_id in [*state.ec2.amis]:
+            self._events.repeat_ami_event(image_id)
+        for each in state.imports:
+            self._lambda.enqueue({"importTaskId": each.task})
+        self._lambda.enqueue({"action": "sweep"})
+        self._lambda.run_due()
+        self._pass(3)
+
+
+class _Quota(RetryQuota):
+    """The retry quota of a client. It is full at the start of each history, as that of a new client is."""
+
+    _created: ClassVar[list[RetryQuota]] = []
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._created.append(self)
+
+    @classmethod
+    def fill_all(cls) -> None:
+        for each in cls._created:
+            each.release(each.INITIAL_CAPACITY)
+
+
+_method_names: Final = cache(method_names_from_class)

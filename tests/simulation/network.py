@@ -1,0 +1,156 @@
+"""The network between the function and AWS, with the faults that the seed decides."""
+
+import json
+import re
+from contextlib import nullcontext
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final, NoReturn, cast
+from urllib.parse import parse_qs
+
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.exceptions import ConnectionClosedError, ConnectTimeoutError, ReadTimeoutError
+from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
+from moto.core.models import botocore_stubber
+
+from local.aws import constraints
+from tests.simulation.invocations import CONCURRENT, Invocation, InvocationEnded, Lambda
+from tests.simulation.stale_reads import StaleReads
+from tests.simulation.state import State, now
+from vm_image_import.aws import CONNECT_TIMEOUT, READ_TIMEOUT
+
+ERRORS: Final = {
+    "throttled": (400, "ThrottlingException"),
+    "too many requests": (429, "TooManyRequestsException"),
+    "server error": (500, "InternalError"),
+    "unavailable": (503, "ServiceUnavailable"),
+    "denied": (403, "AccessDeniedException"),
+}
+"""Status and error code of the errors that AWS answers."""
+_BEFORE: Final = ("ended before the call", "connection closed before the call", "connect timeout")
+_AFTER: Final = ("ended after the call", "connection closed after the call", "read timeout")
+_FAULTS: Final[tuple[str, ...]] = (*ERRORS, *_BEFORE, *_AFTER, "stale read")
+_FAULT: Final = 0.1
+"""How likely a call has a fault."""
+_MOST_HARMFUL: Final = {
+    # The image exists and is not recorded.
+    "ImportVmImage": ("ended after the call", 0.3),
+    "UpdateItem": ("ended before the call", 0.1),
+    # The claim is released, and another invocation claims before botocore's retry of the deletion.
+    "Publish": ("denied", 0.15),
+    "DeleteItem": ("read timeout", 0.5),
+}
+"""The fault that does the most harm to an operation, and how likely it is."""
+_MOST_HARMFUL_CONCURRENCY: Final = {"DeleteItem": 0.5}
+_STALE: Final = frozenset({"DescribeImages", "DescribeImportImageTasks", "GetImage", "ListImages"})
+"""Eventually consistent reads. Those of the idempotency table are strongly consistent."""
+_WRITES: Final = frozenset({"DeleteItem", "ImportVmImage", "Publish", "PutItem", "UpdateItem"})
+_NOT_NOTIFIED: Final = re.compile(r'"notified\W+false')
+"""In the record of a registration."""
+_moto: Final = BotocoreStubber.__call__
+
+
+@dataclass
+class Network:
+    """Delivers requests to the local AWS and its answers, or lets them fail."""
+
+    state: State
+    lambda_: Lambda
+    stale_reads: StaleReads
+
+    def send(self, event_name: str, request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
+        """Take the place of moto's own hook in botocore."""
+        if not self.lambda_.running:
+            # A call of the operator.
+            return _moto(botocore_stubber, event_name, request)
+        invocation, operation = self.lambda_.running[-1], event_name.rpartition(".")[2]
+        if self.state.faulty:
+            self.lambda_.run_concurrently(_MOST_HARMFUL_CONCURRENCY.get(operation, CONCURRENT))
+            if self.state.slow:
+                self.state.wait(self.state.random.uniform(0, READ_TIMEOUT))
+        if invocation.dry_run and operation in _WRITES:
+            self.state.violations.append(f"a dry run called {operation}")
+        if now() >= invocation.deadline:
+            fault = "ended at the deadline"
+            self.state.counts[fault] += 1
+            self._fail(fault, request)
+        if operation == "ImportVmImage":
+            self.state.violations += constraints.check("imagebuilder", operation, json.loads(_body(request)))
+        fault = self._choose_fault(operation)
+        self.state.counts.update([fault] if fault else [])
+        if fault in ERRORS:
+            return _error(request, *ERRORS[fault])
+        if fault in _BEFORE:
+            self._fail(fault, request)
+        with self.stale_reads.apply(operation) if fault == "stale read" else nullcontext():
+            answer = _moto(botocore_stubber, event_name, request)
+        self._record(invocation, operation, request, answer)
+        if fault in _AFTER:
+            self._fail(fault, request)
+        return answer
+
+    def _record(
+        self, invocation: Invocation, operation: str, request: AWSPreparedRequest, answer: AWSResponse | None
+    ) -> None:
+        if operation == "Publish":
+            self.lambda_.allow_repeat(invocation)
+            invocation.unrecorded = self._record_notification(request)
+        elif operation == "UpdateItem":
+            if _NOT_NOTIFIED.search(_body(request)):
+                # SNS accepted the notification, its answer was lost, and it refused the last attempt.
+                self.lambda_.allow_repeat(invocation)
+            invocation.unrecorded = None
+        elif operation == "PutItem":
+            # The next operation begins.
+            self.lambda_.allow_repeat(invocation)
+        elif operation == "ImportVmImage" and answer and answer.status_code == HTTPStatus.OK:
+            invocation.image_arn = json.loads(answer.content)["imageArn"]
+        elif operation == "ImportVmImage" and answer and b"IdempotentParameterMismatch" in answer.content:
+            self.state.token_mismatches.add(json.loads(_body(request))["vmImportTaskId"])
+
+    def _choose_fault(self, operation: str) -> str:
+        if operation == "Publish" and self.state.topic_refuses:
+            return "denied"
+        if not self.state.faulty:
+            return ""
+        harmful, probability = _MOST_HARMFUL.get(operation, ("", 0.0))
+        if self.state.random.random() < probability:
+            return harmful
+        fault = self.state.random.choice(_FAULTS) if self.state.random.random() < _FAULT else ""
+        return "" if fault == "stale read" and operation not in _STALE else fault
+
+    def _record_notification(self, request: AWSPreparedRequest) -> str:
+        body = parse_qs(_body(request))
+        (message,) = body["Message"]
+        text: str = json.loads(message)["email"]
+        (outcome,) = body["MessageAttributes.entry.1.Value.StringValue"]
+        self.state.notifications.append((outcome, text))
+        return text
+
+    def _fail(self, fault: str, request: AWSPreparedRequest) -> NoReturn:
+        """End the connection, or the whole invocation."""
+        if fault.startswith("ended"):
+            raise InvocationEnded
+        if fault == "connect timeout":
+            self.state.wait(CONNECT_TIMEOUT)
+            raise ConnectTimeoutError(endpoint_url=request.url)
+        if fault == "read timeout":
+            self.state.wait(READ_TIMEOUT)
+            raise ReadTimeoutError(endpoint_url=request.url)
+        raise ConnectionClosedError(endpoint_url=request.url)
+
+
+def _body(request: AWSPreparedRequest) -> str:
+    body = request.body
+    return body.decode() if isinstance(body, bytes) else str(body)
+
+
+def _error(request: AWSPreparedRequest, status: int, code: str) -> AWSResponse:
+    """Return an error in the format of the service that the request is for."""
+    if "ec2" in request.url:
+        body = f"<Response><Errors><Error><Code>{code}</Code><Message>x</Message></Error></Errors></Response>"
+    elif "sns" in request.url:
+        body = f"<ErrorResponse><Error><Code>{code}</Code><Message>x</Message></Error></ErrorResponse>"
+    else:
+        body = json.dumps({"__type": code, "message": "x"})
+    return AWSResponse(request.url, status, cast("Any", {"x-amzn-ErrorType": code}), cast("Any", MockRawResponse(body)))

@@ -1,0 +1,92 @@
+"""What operators do to imports and images in the middle of a history."""
+
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from local.aws import common
+from tests.simulation.events import EventBus
+from tests.simulation.imports import WITH_INVALID_TAG
+from tests.simulation.invocations import Lambda
+from tests.simulation.state import REGION, Import, State, client
+
+_SOMETIMES: Final = 0.06
+_FIXED: Final = "7.0"
+"""The tag `Version` that replaces an invalid one."""
+_MANUAL: Final[tuple[dict[str, object], ...]] = (
+    {},
+    {"force": True},
+    {"dryRun": True},
+    {"dryRun": True, "force": True},
+    {"description": "Manual"},
+)
+"""What manual invocations state beside the import task."""
+
+
+@dataclass
+class Operators:
+    """The operators of the account."""
+
+    state: State
+    lambda_: Lambda
+    events: EventBus
+    fix_late: bool = False
+    """Whether the tags of the kind `invalid tag fixed late` are fixed from now on."""
+
+    def interfere(self, each: Import) -> None:
+        """Do at most one thing to this import."""
+        state, task = self.state, self.state.vm_import.tasks[each.task]
+        sometimes = state.faulty and state.random.random() < _SOMETIMES
+        if each.kind == "cancelled" and task.answer["Status"] == "active" and state.random.random() < 0.5:
+            task.cancel(None)
+        elif each.kind in WITH_INVALID_TAG and self._fixes_now(each, sometimes=sometimes):
+            if state.ec2.tags[each.task]["Version"] != _FIXED:
+                _tag(each.task, "Version", _FIXED)
+        elif each.kind == "retagged" and sometimes:
+            _tag(each.task, "Team", str(state.random.random()))
+        elif each.kind == "deregistered" and task.answer["Status"] == "completed" and sometimes:
+            state.ec2.amis.pop(task.answer["ImageId"], None)
+            state.deregistered.add(each.task)
+        elif state.faulty and state.random.random() < 0.05:
+            # A completed import is forced more often than not.
+            force = ({"force": True},) if task.answer["Status"] == "completed" else ()
+            manual = state.random.choice((*force, *force, *force, *_MANUAL))
+            self.lambda_.enqueue({"importTaskId": each.task} | manual)
+        elif sometimes and state.random.random() < 0.2:
+            self.lambda_.enqueue({"action": "sweep", "dryRun": True})
+        elif state.faulty and state.random.random() < 0.03:
+            self._change_image(each)
+        elif sometimes and (image_id := task.answer.get("ImageId")) in state.ec2.amis:
+            self._enable_and_copy(each, str(image_id))
+
+    def break_amis(self) -> None:
+        """Let EC2 answer DescribeImages with an error that the function does not know, for certain AMIs."""
+        broken = {each.task for each in self.state.imports if each.kind == "raises always"}
+        for ami in self.state.ec2.amis.values():
+            if ami.name in broken:
+                ami.creation_date = cast("Any", None)
+
+    def _fixes_now(self, each: Import, *, sometimes: bool) -> bool:
+        if each.kind == "invalid tag fixed late":
+            return self.fix_late
+        return sometimes or not self.state.faulty
+
+    def _change_image(self, each: Import) -> None:
+        """Cancel an image that is PENDING, or deprecate one that is AVAILABLE."""
+        for image in self.state.image_builder.images.values():
+            status = {"PENDING": "CANCELLED", "AVAILABLE": "DEPRECATED"}.get(image.state["status"])
+            if status and image.params["vmImportTaskId"] == each.task:
+                self.state.counts[f"images {status}"] += 1
+                image.state = {"status": status}
+                detail: dict[str, object] = {"state": image.state}
+                kind = ("aws.imagebuilder", "EC2 Image Builder Image State Change")
+                self.events.emit(common.event(self.state.image_builder, kind, image.arn, detail))
+
+    def _enable_and_copy(self, each: Import, image_id: str) -> None:
+        self.events.repeat_ami_event(image_id)
+        if self.state.random.random() < 0.2:
+            self.state.counts["copies"] += 1
+            client("ec2").copy_image(SourceImageId=image_id, SourceRegion=REGION, Name=each.task)
+
+
+def _tag(task: str, key: str, value: str) -> None:
+    client("ec2").create_tags(Resources=[task], Tags=[{"Key": key, "Value": value}])

@@ -1,0 +1,77 @@
+"""Reads that are eventually consistent: AWS answers them with its state of the last minute."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
+
+from tests.simulation.state import State
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What EC2 and Image Builder showed at one moment."""
+
+    amis: frozenset[str] = frozenset()
+    tasks: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    image_states: Mapping[str, dict[str, str]] = field(default_factory=dict)
+
+
+@dataclass
+class StaleReads:
+    """The local AWS as it was at the last snapshot."""
+
+    state: State
+    snapshot: Snapshot = field(default_factory=Snapshot)
+
+    def take_snapshot(self) -> None:
+        """Let stale reads show the present from now on."""
+        self.snapshot = Snapshot(
+            frozenset(self.state.ec2.amis),
+            {task.id: task.answer for task in self.state.vm_import.tasks.values()},
+            {arn: image.state for arn, image in self.state.image_builder.images.items()},
+        )
+
+    @contextmanager
+    def apply(self, operation: str) -> Iterator[None]:
+        """Answer this operation from the snapshot. Writes and consistent reads are answered from the present."""
+        if operation == "DescribeImages":
+            with self._stale_amis():
+                yield
+        elif operation == "DescribeImportImageTasks":
+            with self._stale_tasks():
+                yield
+        elif operation in {"GetImage", "ListImages"}:
+            with self._stale_images():
+                yield
+        else:
+            yield
+
+    @contextmanager
+    def _stale_amis(self) -> Iterator[None]:
+        amis = {ami_id: ami for ami_id, ami in self.state.ec2.amis.items() if ami_id in self.snapshot.amis}
+        with mock.patch.object(self.state.ec2, "amis", amis):
+            yield
+
+    @contextmanager
+    def _stale_tasks(self) -> Iterator[None]:
+        tasks = self.state.vm_import.tasks
+        present = {task.id: task.answer for task in tasks.values()}
+        for task_id, task in tasks.items():
+            task.answer = self.snapshot.tasks.get(task_id, task.answer)
+        yield
+        for task_id, task in tasks.items():
+            task.answer = present[task_id]
+
+    @contextmanager
+    def _stale_images(self) -> Iterator[None]:
+        image_builder, states = self.state.image_builder, self.snapshot.image_states
+        stale = {arn: image for arn, image in image_builder.images.items() if arn in states}
+        present = {arn: image.state for arn, image in stale.items()}
+        for arn, image in stale.items():
+            image.state = states[arn]
+        with mock.patch.object(image_builder, "images", stale):
+            yield
+        for arn, image in stale.items():
+            image.state = present[arn]

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self, cast
 
-from aws_cdk.region_info import RegionInfo
 from jsonschema import Draft202012Validator, ValidationError
 
 CONTEXT_KEY: Final = "vm-image-import"
@@ -122,14 +121,21 @@ def _problems(stated: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for number, key in enumerate(keys):
         if key in keys[:number]:
             yield _TAG_KEYS[number], f"{key!r} is also the key of {_TAG_KEYS[keys.index(key)]}: write another key."
-    regions = [name for name in _list(stated.get("regions")) if isinstance(name, str)]
-    known = {region.name: region for region in RegionInfo.regions} if regions else {}
+    if regions := [name for name in _list(stated.get("regions")) if isinstance(name, str)]:
+        yield from (("regions", problem) for problem in _region_problems(regions))
+
+
+def _region_problems(regions: Sequence[str]) -> Iterator[str]:
+    # The CDK starts Node when it is imported: programs that only read a configuration do without.
+    from aws_cdk.region_info import RegionInfo  # noqa: PLC0415
+
+    known = {region.name: region for region in RegionInfo.regions}
     for name in regions:
         if name not in known:
-            yield "regions", f"{name!r} is no Region that the CDK knows: write names like eu-west-1."
+            yield f"{name!r} is no Region that the CDK knows: write names like eu-west-1."
     partitions = sorted({str(known[name].partition) for name in regions if name in known})
     if len(partitions) > 1:
-        yield "regions", f"they are of the partitions {' and '.join(partitions)}: write Regions of one partition."
+        yield f"they are of the partitions {' and '.join(partitions)}: write Regions of one partition."
 
 
 def _texts(value: object) -> Iterator[str]:

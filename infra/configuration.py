@@ -37,6 +37,7 @@ class Configuration:
     sweep_minutes: int = 15
     reserved_concurrency: int | None = None
     tracing: bool = False
+    observe: bool = False
     architecture: str = "arm64"
     alarms: bool = True
     dashboard: bool = True
@@ -79,6 +80,7 @@ class Configuration:
             "TAGS": json.dumps(dict(self.tags)),
             "ONLY_TASKS_TAGGED": json.dumps(dict(self.only_tasks_tagged)),
             "IMAGE_LOG_GROUP": self.image_log_group,
+            "OBSERVE": json.dumps(self.observe),
         }
 
 

@@ -29,6 +29,7 @@ _TITLES: Final = {
     OutcomeKind.IMPORT_FAILED: "Import failed",
     OutcomeKind.REJECTED: "Import not registered",
     OutcomeKind.IMAGE_NOT_FOUND: "Image not found",
+    OutcomeKind.DRY_RUN: "Observed: would be registered",
 }
 
 
@@ -107,6 +108,10 @@ def _actions(outcome: Outcome) -> Iterator[str]:
             yield 'Fix the cause, then invoke the function manually with "force": true.'
         case OutcomeKind.REJECTED:
             yield "Fix the import task's tags or the account. The next sweep registers the import."
+        case OutcomeKind.DRY_RUN:
+            request = outcome.request or {}
+            yield f"It would be {request.get('name')} {request.get('semanticVersion')}. Nothing was registered."
+            yield 'To register it, set "observe" to false, or invoke the function manually.'
         case OutcomeKind.REGISTERED:
             yield "Image Builder makes it AVAILABLE. Another notification follows."
 
@@ -126,7 +131,8 @@ def _facts(outcome: Outcome, settings: Settings, invocation: Invocation) -> Iter
 def _document(outcome: Outcome, settings: Settings, invocation: Invocation, remedy: Remedy | None) -> dict[str, object]:
     """Return the document of an outcome; a field that does not apply is null."""
     task = outcome.task
-    name, version = None, None
+    request = outcome.request or {}
+    name, version = request.get("name"), request.get("semanticVersion")
     if outcome.image_arn:
         name, version = outcome.image_arn.rpartition("image/")[2].split("/")[:2]
     fields: dict[str, object | None] = {

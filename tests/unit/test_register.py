@@ -539,3 +539,31 @@ def test_a_dry_run_of_a_registered_import_says_so() -> None:
     assert (outcome.kind, outcome.image_arn, outcome.request) == (OutcomeKind.ALREADY_REGISTERED, ARN, None)
     assert aws.manually(dry_run=True, force=True).kind is OutcomeKind.DRY_RUN
     assert len(aws.requests) == 1
+
+
+def test_observing_registers_nothing_and_reports_once() -> None:
+    """With `observe`, events and sweeps report once what they would register; a manual invocation registers."""
+    aws = InMemoryAws(TASK, AMI, Settings(observe=True))
+    outcomes = [aws.on_event(), aws.by_sweep(), aws.by_sweep()]
+    assert [(outcome.kind, outcome.is_new) for outcome in outcomes] == [
+        (OutcomeKind.DRY_RUN, True),
+        (OutcomeKind.DRY_RUN, False),
+        (OutcomeKind.DRY_RUN, False),
+    ]
+    assert aws.outcomes_published() == ["DRY_RUN"]
+    assert "It would be web-server 1.4.2." in aws.published[0].message
+    assert not aws.requests
+    aws.task = FAILED
+    assert aws.by_sweep().is_new
+    aws.task = TASK
+    assert aws.manually().kind is OutcomeKind.REGISTERED
+
+
+def test_a_dry_run_finds_the_image_of_an_earlier_deployment() -> None:
+    """A dry run, or observing, does not show a request for an import whose image exists."""
+    for settings in (Settings(), Settings(observe=True)):
+        aws = InMemoryAws(TASK, AMI, settings, builds=BUILDS, age=timedelta(hours=1))
+        outcome = aws.by_sweep(dry_run=not settings.observe)
+        assert (outcome.kind, outcome.image_arn) == (OutcomeKind.ALREADY_REGISTERED, ARN)
+        assert not aws.published
+        assert not aws.records

@@ -207,7 +207,7 @@ class ImageBuilder:
 
 
 class Topic:
-    """The SNS topic of the notices."""
+    """The SNS topic of the notifications."""
 
     def __init__(self, client: "SNSClient", arn: str) -> None:
         self._client = client

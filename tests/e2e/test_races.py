@@ -99,7 +99,7 @@ def test_an_ami_that_an_active_task_does_not_name_is_registered_later(
 
 
 def test_a_forged_ami_of_a_running_task_is_not_registered(aws: LocalAws, tasks: VmImportBackend) -> None:
-    """An AMI that somebody registers with the name of a running task does not become the import's image."""
+    """An AMI that is registered with the name of a running task does not become the import's image."""
     task = start_import(aws, "exports/forged-1.0.ova")
     forged = tasks.ec2.register_image(task).id
     assert run_event(ami_event(tasks, forged))["outcome"] == "IN_PROGRESS"
@@ -128,7 +128,7 @@ def test_a_new_deployment_finds_the_images_of_earlier_ones(
 def test_an_image_with_foreign_tags_is_not_taken(
     aws: LocalAws, tasks: VmImportBackend, notifications: Notifications
 ) -> None:
-    """An image of another import that somebody gave the tags of a task neither stops its import nor is reported."""
+    """An image of another import with the copied tags of a task neither stops its import nor is reported."""
     other = start_import(aws, "exports/copied-1.0.ova")
     finish_imports(aws)
     (image,) = builds(aws, "copied")

@@ -11,6 +11,7 @@ import pytest
 from tests.unit.fakes import AMI, ARN, REGISTERED, TASK, TASK_ID, InMemoryAws
 from vm_image_import.answers import answer_of
 from vm_image_import.errors import ClientTokenReusedError, PermanentError, TransientError
+from vm_image_import.idempotency.records import IdempotencyKey
 from vm_image_import.models import Ami, ImportBuild, ImportTask, Outcome, OutcomeKind, Overrides
 from vm_image_import.settings import Settings
 
@@ -100,6 +101,7 @@ def test_a_request_that_may_have_arrived_keeps_its_version(error: Exception) -> 
     aws = InMemoryAws(replace(TASK, disks=()), AMI, INCREMENT, versions=("1.0.0",), import_error=error)
     with suppress(TransientError):
         aws.by_sweep()
+    assert IdempotencyKey("version", f"{TASK_ID}/1.0.1") in aws.records
     aws.import_error = None
     aws.by_sweep()
     assert [request.semantic_version for request in aws.requests] == ["1.0.1"]

@@ -27,6 +27,7 @@ _STEPS: Final = 12
 """More than an import takes."""
 _UBUNTU: Final = {"platform": "Linux", "os": "Ubuntu 22.04.3 LTS - 5.15.0-97-generic"}
 _UNSUPPORTED: Final = "ClientError: Unsupported kernel version 4.15.0-1021-aws"
+_NO_BOOT: Final = "FirstBootFailure: This import request failed because the Windows instance failed to boot."
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ VMS: Final = (
         image="mail-gw/{day}",
     ),
     Vm("Linux OVA, event lost", ["exports/wiki-3.1.ova"], _UBUNTU, image="wiki/3.1.0", event_lost=True),
-    Vm("Linux OVA, unsupported", ["exports/legacy-2.0.ova"], {"status-message": _UNSUPPORTED}),
+    Vm("Linux OVA, unsupported", ["exports/legacy-2.0.ova"], {"platform": "Linux", "status-message": _UNSUPPORTED}),
+    Vm("Windows VHD, no boot", ["exports/desk-7.vhd"], {"platform": "Windows", "status-message": _NO_BOOT}),
 )
 _REGISTERED: Final = [vm for vm in VMS if vm.image]
 
@@ -175,13 +177,14 @@ def _table(
 
 
 def _print_notifications(notifications: Sequence[PublishedMessage], console: Console) -> None:
-    console.print(f"{len(notifications)} notifications. One of each outcome, as e-mail:")
+    console.print(f"{len(notifications)} notifications. One of each outcome, and every failed import, as e-mail:")
     by_outcome = {each.attributes["outcome"]: each for each in notifications}
-    for notification in by_outcome.values():
+    failed = [each for each in notifications if each.attributes["outcome"] == "IMPORT_FAILED"]
+    for notification in (*(each for each in by_outcome.values() if each not in failed), *failed):
         console.print(notification.subject, style="bold", markup=False)
         console.print(f"{notification.texts['email']}\n", soft_wrap=True, markup=False)
     console.print("The last one, as a queue or a function receives it:")
-    console.print_json(by_outcome["IMPORT_FAILED"].texts["sqs"])
+    console.print_json(failed[-1].texts["sqs"])
 
 
 def _vm_problems(
@@ -197,7 +200,8 @@ def _vm_problems(
         image, answer = images.get(task), answers.get(task, {})
         if not vm.image:
             found = {"outcome": answer.get("outcome"), "reason": answer.get("reason"), "image": image}
-            expected: dict[str, object] = {"outcome": "IMPORT_FAILED", "reason": _UNSUPPORTED, "image": None}
+            reason = vm.disk["status-message"]
+            expected: dict[str, object] = {"outcome": "IMPORT_FAILED", "reason": reason, "image": None}
         elif image:
             tags = {key: value for key, value in vm.tags.items() if key not in {"Name", "Version", "OsVersion"}}
             tags |= {"vm-image-import:task-id": task, "vm-image-import:source": f"s3://{_BUCKET}/{vm.keys[0]}"}

@@ -112,7 +112,7 @@ class Task:
 
     def cancel(self, reason: str | None) -> None:
         """Stop the import: the task is `deleting` at once and ends as `deleted` (API reference)."""
-        self._life = _deletion(f"{CANCELLED}: {reason}" if reason else CANCELLED)
+        self._life = _deletion(f"{CANCELLED}: {reason}" if reason else CANCELLED, self._backend.deleting_steps)
         self.step()
 
     def _import(self) -> Iterator[dict[str, Any]]:
@@ -121,7 +121,7 @@ class Task:
         containers = self.request["DiskContainers"]
         disks = [disk for disk in map(self._backend.read, containers) if disk]
         if len(disks) < len(containers):
-            yield from _deletion(NO_ACCESS)
+            yield from _deletion(NO_ACCESS, self._backend.deleting_steps)
             return
         machine = ChainMap(*(disk.metadata for disk in disks))
         known = {name: machine[name.lower()] for name in ("Platform", "Architecture") if name.lower() in machine}
@@ -133,7 +133,7 @@ class Task:
         yield {"StatusMessage": "converting", "Progress": "28"}
         details = [{**detail, "Status": "completed"} for detail in details]
         if "status-message" in machine:
-            yield from _deletion(machine["status-message"], SnapshotDetails=details)
+            yield from _deletion(machine["status-message"], self._backend.deleting_steps, SnapshotDetails=details)
             return
         for message, progress in (("updating", "40"), ("booting", "55"), ("booted", "70"), ("preparing ami", "85")):
             yield {"SnapshotDetails": details, "StatusMessage": message, "Progress": progress}
@@ -163,9 +163,12 @@ class Task:
         return {"ImageId": ami.id, "SnapshotDetails": made}
 
 
-def _deletion(why: str, **changes: object) -> Iterator[dict[str, Any]]:
+def _deletion(why: str, steps: int, **changes: object) -> Iterator[dict[str, Any]]:
     """Yield the end of a failed or cancelled task; its image id is empty (observed output)."""
-    yield {"Status": "deleting", "StatusMessage": why, "Progress": None, "ImageId": "", **changes}
+    deleting = {"Status": "deleting", "Progress": None, "ImageId": "", **changes}
+    for _ in range(steps - 1):
+        yield {**deleting, "StatusMessage": "deleting"}
+    yield {**deleting, "StatusMessage": why}
     yield {"Status": "deleted"}
 
 
@@ -194,6 +197,8 @@ class VmImportBackend(BaseBackend):
         self.ami_comes_first = False
         # Observed in scripts that wait for the AMI of an active task; not documented.
         self.active_task_names_ami = True
+        # Not documented: for how many steps a task is `deleting`, and that only the last one says why.
+        self.deleting_steps = 1
 
     @property
     def ec2(self) -> EC2Backend:

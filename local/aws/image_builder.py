@@ -59,6 +59,7 @@ class Image:
     tags: dict[str, str]
     state: dict[str, str] = field(default_factory=lambda: {"status": "PENDING"})
     amis: list[dict[str, str]] = field(default_factory=list)
+    build_type: str = "IMPORT"
 
     @property
     def arn(self) -> str:
@@ -84,7 +85,7 @@ class Image:
             "dateCreated": self.created,
             "outputResources": {"amis": self.amis},
             "tags": self.tags or None,
-            "buildType": "IMPORT",
+            "buildType": self.build_type,
             **optional,
         }
 

@@ -105,7 +105,7 @@ class Task:
 
     def cancel(self, reason: str | None) -> None:
         """Stop the import: the task is `deleting` at once and ends as `deleted` (API reference)."""
-        self._steps = _deletion(f"{_CANCELLED}: {reason}" if reason else _CANCELLED)
+        self._steps = _deletion(f"{_CANCELLED}: {reason}" if reason else _CANCELLED, self._backend.deleting_steps)
         self.advance()
 
     def _import(self) -> Iterator[dict[str, Any]]:
@@ -114,7 +114,7 @@ class Task:
         containers = self.request["DiskContainers"]
         disks = [disk for disk in map(self._backend.read_disk, containers) if disk]
         if len(disks) < len(containers):
-            yield from _deletion(_ACCESS_DENIED)
+            yield from _deletion(_ACCESS_DENIED, self._backend.deleting_steps)
             return
         machine = ChainMap(*(disk.metadata for disk in disks))
         known = {name: machine[name.lower()] for name in ("Platform", "Architecture") if name.lower() in machine}
@@ -126,7 +126,7 @@ class Task:
         yield {"StatusMessage": "converting", "Progress": "28"}
         details = [{**detail, "Status": "completed"} for detail in details]
         if "status-message" in machine:
-            yield from _deletion(machine["status-message"], SnapshotDetails=details)
+            yield from _deletion(machine["status-message"], self._backend.deleting_steps, SnapshotDetails=details)
             return
         for message, progress in (("updating", "40"), ("booting", "55"), ("booted", "70"), ("preparing ami", "85")):
             yield {"SnapshotDetails": details, "StatusMessage": message, "Progress": progress}
@@ -156,9 +156,12 @@ class Task:
         return {"ImageId": ami.id, "SnapshotDetails": [{**detail, "SnapshotId": disk.id} for detail, disk in snapshots]}
 
 
-def _deletion(message: str, **changes: object) -> Iterator[dict[str, Any]]:
+def _deletion(message: str, steps: int, **changes: object) -> Iterator[dict[str, Any]]:
     """Yield the last steps of a failed or cancelled task; its image id is empty (observed output)."""
-    yield {"Status": "deleting", "StatusMessage": message, "Progress": None, "ImageId": "", **changes}
+    deleting = {"Status": "deleting", "Progress": None, "ImageId": "", **changes}
+    for _ in range(steps - 1):
+        yield {**deleting, "StatusMessage": "deleting"}
+    yield {**deleting, "StatusMessage": message}
     yield {"Status": "deleted"}
 
 
@@ -187,6 +190,8 @@ class VmImportBackend(BaseBackend):
         self.ami_comes_first = False
         # Not documented: observed in scripts that wait for the AMI of an active task.
         self.active_task_names_ami = True
+        # Not documented: for how many steps a task is `deleting`, and that only the last one says why.
+        self.deleting_steps = 1
 
     @property
     def ec2(self) -> EC2Backend:

@@ -1,10 +1,16 @@
 """EventBridge: it delivers events late, twice, or not at all."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 
 from local.aws import common
 from tests.simulation.invocations import Lambda
 from tests.simulation.state import State
+
+AMI_EVENT: Final = ("aws.ec2", "EC2 AMI State Change")
+IMAGE_EVENT: Final = ("aws.imagebuilder", "EC2 Image Builder Image State Change")
+"""Source and detail type."""
 
 
 @dataclass
@@ -16,7 +22,7 @@ class EventBus:
     delivers: bool
     """Whether it delivers anything while there are faults."""
 
-    def emit(self, event: object) -> None:
+    def emit(self, event: Mapping[str, Any]) -> None:
         """Deliver an event, or lose it."""
         state = self.state
         times = state.random.choice((0, 1, 1, 2)) if state.faulty else 1
@@ -30,4 +36,4 @@ class EventBus:
         """Emit the event of an AMI once more, as EnableImage does."""
         self.state.counts["events repeated"] += 1
         detail: dict[str, object] = {"ImageId": image_id, "State": "available"}
-        self.emit(common.event(self.state.vm_import, ("aws.ec2", "EC2 AMI State Change"), image_id, detail))
+        self.emit(common.event(self.state.vm_import, AMI_EVENT, image_id, detail))

@@ -1,14 +1,17 @@
 """One history of the system, made from a seed: the real function on the local AWS, in virtual time.
 
 While there are faults, events are lost, delivered twice, delayed and reordered, calls fail in every way that `network`
-knows, and invocations run at once. Then come two sweeps without faults, and a week after which EC2 lists no task.
+knows, and invocations run at once. Then come two sweeps without faults, and a week after which EC2 lists no task. What
+else may happen is in `features`.
 """
 
+import io
+import json
 import logging
 import os
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import ClassVar, Final
@@ -19,17 +22,20 @@ from botocore.retries.quota import RetryQuota
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.utils import method_names_from_class
+from moto.dynamodb.models import dynamodb_backends
 from moto.moto_api._internal import mock_random
 
 from local.aws import image_builder, vm_import
 from local.aws.image_builder import Image, ImageBuilderBackend
 from local.aws.local_aws import ACCOUNT
 from tests.simulation.events import EventBus
+from tests.simulation.features import ON, Feature
+from tests.simulation.foreign import ForeignResources
 from tests.simulation.imports import BUCKET, start_imports
 from tests.simulation.invocations import ENVIRONMENT, TABLE, TOPIC, Lambda
 from tests.simulation.network import Network
 from tests.simulation.operators import Operators
-from tests.simulation.stale_reads import StaleReads
+from tests.simulation.stale_reads import StaleReads, created
 from tests.simulation.state import MINUTE, REGION, State, client, now
 from vm_image_import.observability import metrics
 
@@ -38,6 +44,11 @@ _SWEEP_MINUTES: Final = 15
 _TOKENS_KEPT: Final = 60 * MINUTE
 """How long Image Builder knows a client token, which is not documented: longer than the faults last, and shorter than
 a topic refuses."""
+_OLD_TOKEN: Final = 30 * MINUTE
+"""How long Image Builder knows a client token at least. The function relies on it for imports of the last minutes."""
+_TABLE_LOSS_MINUTES: Final = (20, 58)
+"""When the table may be lost: after the first images, and before the sweep that must repair it."""
+_MAX_EVENT_AGE: Final = timedelta(days=2).total_seconds()
 _IMAGE_FAILURE: Final = "Image Builder cannot make the image."
 
 
@@ -48,12 +59,16 @@ class History:
     ami_comes_first: bool
     """Whether EC2 shows an AMI as available before its task is completed, when it can still be cancelled."""
     images: list[Image]
-    """All images in the end."""
+    """All images of this system in the end."""
     statuses: dict[str, str]
     """The status of each import task in the end."""
+    amis: dict[str, str | None]
+    """The AMI that each import task names in the end."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, features: frozenset[Feature] = ON) -> None:
         self._seed = seed
+        self._features = features
+        self._minute = 0
         self._token_used: dict[str, datetime] = {}
 
     def run(self) -> "History":
@@ -68,6 +83,7 @@ class History:
                 # moto looks up the operations of a service at every call: an eighth of a history.
                 mock.patch("moto.core.responses.method_names_from_class", _method_names),
                 mock.patch("botocore.retries.quota.RetryQuota", _Quota),
+                redirect_stdout(io.StringIO()) as metrics_log,
             ):
                 image_builder.install()
                 # The ids that AWS gives.
@@ -75,6 +91,7 @@ class History:
                 # The order in which a sweep processes the tasks.
                 random.seed(self._seed)
                 self._run(clock)
+                self._check_event_ages(metrics_log.getvalue())
         finally:
             logging.disable(logging.NOTSET)
             # Of invocations that ended before they could emit them.
@@ -86,18 +103,23 @@ class History:
             self._seed,
             random.Random(self._seed),  # noqa: S311 - repeatable, not secret
             clock,
+            self._features,
         )
-        self._lambda = Lambda(state)
+        self._stale_reads = StaleReads(state)
+        self._lambda = Lambda(state, self._stale_reads)
         self._events = EventBus(state, self._lambda, delivers=state.random.random() > 0.3)
         self._operators = Operators(state, self._lambda, self._events)
-        self._stale_reads = StaleReads(state)
+        self._foreign = ForeignResources(state, self._events)
         with self._faulty_network():
             self._set_up()
             self._live_through_faults()
             self._recover()
             self._age()
-        self.images = list(state.image_builder.images.values())
-        self.statuses = {each.task: state.vm_import.tasks[each.task].answer["Status"] for each in state.imports}
+        images = state.image_builder.images
+        self.images = [image for arn, image in images.items() if arn not in state.foreign_images]
+        tasks = {each.task: state.vm_import.tasks[each.task].answer for each in state.imports}
+        self.statuses = {task: answer["Status"] for task, answer in tasks.items()}
+        self.amis = {task: answer.get("ImageId") for task, answer in tasks.items()}
 
     @contextmanager
     def _faulty_network(self) -> Iterator[None]:
@@ -114,6 +136,12 @@ class History:
         vars(state.image_builder).update(failure=self._image_failure, unknown_task_is_error=state.random.random() < 0.5)
         self.ami_comes_first = state.vm_import.ami_comes_first = state.random.random() < 0.5
         state.vm_import.unknown_task_is_error = state.random.random() < 0.5
+        state.vm_import.active_task_names_ami = state.random.random() < 0.5
+        state.filtered = state.has(Feature.TASK_FILTER) and state.random.random() < 0.2
+        if state.has(Feature.SLOW_DELETION):
+            state.vm_import.deleting_steps = state.random.randint(1, 6)
+        loses_table = state.has(Feature.TABLE_LOSS) and state.random.random() < 0.3
+        self._table_loss_minute = state.random.randint(*_TABLE_LOSS_MINUTES) if loses_table else None
         client("s3").create_bucket(Bucket=BUCKET)
         client("sns").create_topic(Name=TOPIC)
         client("dynamodb").create_table(
@@ -155,13 +183,18 @@ class History:
         for minute in range(1, minutes + 1):
             self.state.wait(MINUTE.total_seconds())
             self._stale_reads.take_snapshot()
+            self._minute += 1
             for each in self.state.imports:
                 self._operators.interfere(each)
+                self._foreign.appear(each)
+            self._operators.change_refusals()
             for service in (vm_import, image_builder):
                 for event in service.advance(ACCOUNT, REGION):
                     self._events.emit(event)
             self._operators.break_amis()
             self._forget_tokens()
+            if self._table_loss_minute is not None and self._minute >= self._table_loss_minute:
+                self._lose_table()
             if minute % _SWEEP_MINUTES == 0:
                 self._lambda.enqueue({"action": "sweep"})
             self._lambda.run_due()
@@ -174,6 +207,35 @@ class History:
         for token in [*tokens]:
             if now() - self._token_used.setdefault(token, now()) > _TOKENS_KEPT:
                 del tokens[token]
+
+    def _lose_table(self) -> None:
+        """Empty the idempotency table, and half of the time let Image Builder forget old client tokens.
+
+        It waits while an image is so new that Image Builder's lists may not show it: its version would have no claim.
+        """
+        state, (_, last) = self.state, _TABLE_LOSS_MINUTES
+        images = state.image_builder.images
+        if self._minute <= last and any(now() - created(image) < 3 * MINUTE for image in images.values()):
+            return
+        self._table_loss_minute = None
+        if self._minute > last:
+            return
+        state.counts["idempotency table lost"] += 1
+        dynamodb_backends[ACCOUNT][REGION].tables[TABLE].items.clear()
+        state.deployment += 1
+        state.images_before_loss = {*images}
+        state.tokens_forgotten = state.random.random() < 0.5
+        if state.tokens_forgotten:
+            for token, (_, answer) in [*state.image_builder.tokens.items()]:
+                if now() - created(images[answer["imageArn"]]) > _OLD_TOKEN:
+                    del state.image_builder.tokens[token]
+
+    def _check_event_ages(self, metrics_log: str) -> None:
+        for line in metrics_log.splitlines():
+            if '"EventAge"' in line:
+                for seconds in json.loads(line)["EventAge"]:
+                    if not 0 <= seconds <= _MAX_EVENT_AGE:
+                        self.state.violations.append(f"wrong: the metric EventAge is {seconds} seconds")
 
     def _age(self) -> None:
         """Let a week pass, after which nothing that still arrives may change anything."""

@@ -1,13 +1,15 @@
 """What must hold at the end of each history."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from local.aws.image_builder import Image
+from tests.simulation.features import ON, Feature
 from tests.simulation.history import History
-from tests.simulation.imports import STATUS_MESSAGE, WITH_INVALID_TAG
-from tests.simulation.state import Import, State
+from tests.simulation.imports import FILTER_TAG, STATUS_MESSAGE, WITH_INVALID_TAG
+from tests.simulation.state import Import, Notification, State
+from tests.simulation.versions import check_uniqueness
 
 CATEGORIES: Final = ("lost", "doubled", "wrong")
 """What a problem begins with."""
@@ -19,11 +21,13 @@ _TERMINAL: Final = {
     "CANCELLED": "IMAGE_FAILED",
 }
 """The notification that must be sent of an image, by its status in the end."""
+_REJECTIONS: Final = ("AccessDenied", "ServiceQuotaExceeded", "is no version")
+"""What tells the kinds of rejections apart, whatever else their texts are."""
 
 
-def run_history(seed: int) -> tuple[int, Counter[str], list[str]]:
+def run_history(seed: int, features: frozenset[Feature] = ON) -> tuple[int, Counter[str], list[str]]:
     """Run one history and return its seed, how often each thing happened, and the problems."""
-    history = History(seed).run()
+    history = History(seed, features).run()
     problems = list(check(history))
     history.state.counts.update(
         imports=len(history.state.imports),
@@ -44,43 +48,57 @@ def check(history: History) -> Iterator[str]:
     for image in history.images:
         if image.params["vmImportTaskId"] not in tasks:
             yield f"wrong: {image.arn} is of no import"
-    for (outcome, text), times in Counter(state.notifications).items():
-        if not any(task in text for task in tasks):
-            yield f"wrong: {outcome} is about no import: {text}"
-        if times > 1 + state.repeatable[text]:
-            yield f"doubled: {outcome} was sent {times} times: {text}"
-    yield from (f"wrong: {violation}" for violation in state.violations)
+    incremented = {each.task for each in state.imports if each.version is None}
+    versioned = [image for image in history.images if image.params["vmImportTaskId"] in incremented]
+    # The claims of a lost table are lost, too: then a version must only be higher than the visible ones.
+    yield from check_uniqueness([image for image in versioned if image.arn in state.images_before_loss])
+    yield from check_uniqueness([image for image in versioned if image.arn not in state.images_before_loss])
+    for sent, times in Counter(state.notifications).items():
+        if not any(task in sent.text for task in tasks):
+            yield f"wrong: {sent.outcome} is about no import: {sent.text}"
+        if times > 1 + state.repeatable[sent.text]:
+            yield f"doubled: {sent.outcome} was sent {times} times: {sent.text}"
+    yield from _check_rejections(state)
+    yield from state.violations
 
 
 def _check_images(history: History, each: Import) -> Iterator[str]:
     state, images = history.state, _images(history, each)
     if len(images) > 1 + state.forced[each.task]:
         yield f"doubled: {each} has {len(images)} images and was forced {state.forced[each.task]} times"
-    if len({image.params["clientToken"] for image in images}) < len(images):
+    tokens = {image.params["clientToken"] for image in images}
+    # A forced registration has the token of an earlier one whose record was lost.
+    if len(tokens) < len(images) and not state.tokens_forgotten:
         yield f"doubled: {each} has two images of one client token"
     if not images and _must_have_image(history, each) and each.task not in state.deregistered:
         yield f"lost: {each} has no image"
-    if images and not _must_have_image(history, each) and not (each.kind == "cancelled" and history.ami_comes_first):
+    if images and not _may_have_image(history, each):
         yield f"wrong: {each} has an image"
     for image in images:
-        yield from _check_image(each, image)
+        yield from _check_image(history, each, image)
 
 
-def _check_image(each: Import, image: Image) -> Iterator[str]:
+def _check_image(history: History, each: Import, image: Image) -> Iterator[str]:
     parameters, source = dict(image.params), f"s3://exports/{each.key}"
     version = parameters.pop("semanticVersion")
-    # A forced registration gets the version after the highest existing one.
-    incremented = each.kind == "unversioned" and version.startswith("1.0.")
-    if not incremented and version != each.version:
+    if version != each.version and not (each.version is None and version.startswith("1.0.")):
         yield f"wrong: {image.arn} should be {each.version}"
     if parameters.pop("description") not in {"Manual", f"Imported from {source} by {each.task}"}:
         yield f"wrong: {image.arn} is described as {image.params['description']}"
+    expected = {
+        "vm-image-import:task-id": each.task,
+        "vm-image-import:source": source,
+        "vm-image-import:architecture": "x86_64",
+        "vm-image-import:license-type": "BYOL",
+    }
+    if history.state.filtered and not each.excluded:
+        expected |= FILTER_TAG
     tags = {key: value for key, value in parameters.pop("tags").items() if (key, each.kind) != ("Team", "retagged")}
-    expected = {"task-id": each.task, "source": source, "architecture": "x86_64", "license-type": "BYOL"}
-    if not tags.pop("vm-image-import:ami-id").startswith("ami-") or tags != {
-        f"vm-image-import:{key}": value for key, value in expected.items()
-    }:
+    ami = tags.pop("vm-image-import:ami-id")
+    if tags != expected:
         yield f"wrong: {image.arn} has the tags {image.tags}"
+    if each.kind != "cancelled" and ami != history.amis[each.task]:
+        yield f"wrong: {image.arn} is of {ami}, but the import made {history.amis[each.task]}"
     del parameters["clientToken"]
     if parameters != {"name": each.name, "platform": "Linux", "vmImportTaskId": each.task}:
         yield f"wrong: {image.arn} was requested as {parameters}"
@@ -88,58 +106,95 @@ def _check_image(each: Import, image: Image) -> Iterator[str]:
 
 def _check_notifications(history: History, each: Import) -> Iterator[str]:
     state = history.state
-    sent = {(outcome, text) for outcome, text in state.notifications if each.task in text}
-    failed = [text for outcome, text in sent if outcome == "IMPORT_FAILED"]
-    if len(failed) != (each.kind == "failed"):
-        yield f"{'doubled' if failed else 'lost'}: {len(failed)} notifications that {each} failed"
-    if any(STATUS_MESSAGE not in text for text in failed):
-        yield f"wrong: a notification that {each} failed has no status message: {failed}"
-    rejected = [text for outcome, text in sent if outcome == "REJECTED"]
-    by_tag = [text for text in rejected if "'latest' is no version" in text]
-    if len(by_tag) > (each.kind in WITH_INVALID_TAG) or (not by_tag and each.kind == "invalid tag fixed late"):
-        yield f"{'doubled' if by_tag else 'lost'}: {len(by_tag)} notifications that {each} is rejected"
-    if any("AccessDenied" not in text for text in rejected if text not in by_tag):
-        yield f"wrong: {each} was rejected: {rejected}"
+    sent = {notification for notification in state.notifications if each.task in notification.text}
+    if sent and _is_untouched(state, each):
+        yield f"wrong: {each} is excluded, but has notifications: {sent}"
+    yield from _check_failures(state, each, [of for of in sent if of.outcome == "IMPORT_FAILED"])
     images = _images(history, each)
     arns = {image.arn for image in images}
-    if any(
-        not arns & {*text.replace("Image: ", "").splitlines()} for outcome, text in sent if outcome.startswith("IMAGE_")
-    ):
-        yield f"wrong: a notification of {each} is about an image that does not exist: {sent}"
-    if images and each.task not in state.deregistered and all(outcome != "REGISTERED" for outcome, _ in sent):
-        yield f"lost: no notification that {each} is registered"
+    of_images = {"IMAGE_AVAILABLE", "IMAGE_FAILED"} | ({"REGISTERED"} if state.has(Feature.RECOVERED_IMAGES) else set())
+    for notification in sent:
+        about = {*notification.text.replace("Image: ", "").splitlines()}
+        if notification.outcome in of_images and not arns & about:
+            yield f"wrong: {notification} is about an image that does not exist"
+        if notification.outcome == "IMAGE_NOT_FOUND" and each.task not in state.deregistered:
+            yield f"wrong: {each} has an image: {notification}"
     for image in images:
-        yield from _check_notifications_of_image(state, each, image, sent)
+        of_image = {of for of in sent if f"Image: {image.arn}" in of.text.splitlines()}
+        yield from _check_notifications_of_image(state, each, image, of_image)
+
+
+def _check_failures(state: State, each: Import, failures: Sequence[Notification]) -> Iterator[str]:
+    by_deployment = Counter(notification.deployment for notification in failures)
+    if (each.kind != "failed" and failures) or any(times > 1 for times in by_deployment.values()):
+        yield f"doubled: {len(failures)} notifications that {each} failed"
+    if each.kind == "failed" and not failures and not _is_untouched(state, each):
+        yield f"lost: no notification that {each} failed"
+    if any(STATUS_MESSAGE not in notification.text for notification in failures):
+        yield f"wrong: a notification that {each} failed has no status message: {failures}"
 
 
 def _check_notifications_of_image(
-    state: State, each: Import, image: Image, sent: Collection[tuple[str, str]]
+    state: State, each: Import, image: Image, sent: Collection[Notification]
 ) -> Iterator[str]:
-    of_image = _count_distinct(state, {each for each in sent if f"Image: {image.arn}" in each[1].splitlines()})
-    expected = Counter(("REGISTERED", _TERMINAL[image.state["status"]]))
-    if of_image == expected:
-        return
-    # After an invocation was ended, the image cannot be found by the client token if the values have changed, or if
-    # they cannot be read any more.
+    """Check that both notifications of an image are sent, in each deployment at most once."""
+    expected = {"REGISTERED", _TERMINAL[image.state["status"]]}
+    for deployment in range(state.deployment + 1):
+        counts = _count_distinct(state, [of for of in sent if of.deployment == deployment])
+        if not counts <= Counter(expected):
+            yield f"doubled: the notifications of {image.arn} are {dict(counts)}"
+    missing = expected - {notification.outcome for notification in sent}
+    if missing and not _is_excused(state, each, image):
+        yield f"lost: {image.arn} has no notification {', '.join(sorted(missing))}"
+
+
+def _is_excused(state: State, each: Import, image: Image) -> bool:
+    """Return whether a notification of the image may be missing."""
+    # The client token of a request that was ended came with other values later, or they cannot be read any more.
     changed = each.kind in {"retagged", *WITH_INVALID_TAG} or each.task in state.overridden
-    excused = (
-        each.task in state.deregistered
-        or (changed and each.task in state.token_mismatches)
-        or image.arn in state.unrecorded_images
+    unfound = changed and each.task in state.token_mismatches and not state.has(Feature.RECOVERED_IMAGES)
+    # With its record, an image is lost that the sweep does not look for: of a forced, a manual or a failed import.
+    forgotten = image.arn in state.images_before_loss and (
+        bool(state.forced[each.task]) or each.excluded or each.kind == "cancelled"
     )
-    if not (excused and of_image <= expected):
-        yield f"{'lost' if of_image <= expected else 'doubled'}: the notifications of {image.arn} are {dict(of_image)}"
+    return unfound or forgotten or each.task in state.deregistered or image.arn in state.unrecorded_images
 
 
-def _count_distinct(state: State, sent: Collection[tuple[str, str]]) -> Counter[str]:
+def _count_distinct(state: State, sent: Collection[Notification]) -> Counter[str]:
     """Return how many notifications were sent by outcome, without those that repeat an unrecorded one.
 
     The text of the repeated one differs where an operator has deprecated the image meanwhile.
     """
-    counts = Counter(outcome for outcome, _ in sent)
-    for outcome, text in sent:
-        counts[outcome] = max(1, counts[outcome] - state.repeatable[text])
+    counts = Counter(notification.outcome for notification in sent)
+    for notification in sent:
+        counts[notification.outcome] = max(1, counts[notification.outcome] - state.repeatable[notification.text])
     return counts
+
+
+def _check_rejections(state: State) -> Iterator[str]:
+    """Check that a rejection is reported when its kind changes, and not when only its text does."""
+    doubled: list[Notification] = []
+    repeatable = state.released_rejections
+    for each in state.imports:
+        attempts = [of for of in state.attempts if of.outcome == "REJECTED" and each.task in of.text]
+        kinds = [_rejection(of.text) for of in attempts]
+        if "" in kinds or ("is no version" in kinds and each.kind not in WITH_INVALID_TAG):
+            yield f"wrong: {each} was rejected: {attempts}"
+        if each.kind == "invalid tag fixed late" and "is no version" not in kinds and not each.excluded:
+            yield f"lost: no notification that {each} is rejected"
+        repeatable += sum(state.repeatable[text] for text in {of.text for of in attempts})
+        last: tuple[int, str] | None = None
+        for notification, kind in zip(attempts, kinds, strict=True):
+            if notification.accepted and last == (notification.deployment, kind):
+                doubled.append(notification)
+            # Where SNS refuses a rejection, the record of the one before it is deleted already.
+            last = (notification.deployment, kind) if notification.accepted else None
+    if len(doubled) > repeatable:
+        yield f"doubled: {len(doubled)} rejections were sent again, of which {repeatable} may be: {doubled}"
+
+
+def _rejection(text: str) -> str:
+    return next((kind for kind in _REJECTIONS if kind in text), "")
 
 
 def _images(history: History, each: Import) -> list[Image]:
@@ -149,7 +204,20 @@ def _images(history: History, each: Import) -> list[Image]:
 def _must_have_image(history: History, each: Import) -> bool:
     """Return whether there must be an image in the end. An import may complete before it can be cancelled."""
     completed = each.kind == "cancelled" and history.statuses[each.task] == "completed"
-    return each.kind not in _WITHOUT_IMAGE or completed
+    return (each.kind not in _WITHOUT_IMAGE or completed) and not each.excluded
+
+
+def _may_have_image(history: History, each: Import) -> bool:
+    if _is_untouched(history.state, each):
+        return False
+    return each.kind not in _WITHOUT_IMAGE or (
+        each.kind == "cancelled" and (history.ami_comes_first or history.statuses[each.task] == "completed")
+    )
+
+
+def _is_untouched(state: State, each: Import) -> bool:
+    """Return whether nothing may happen to the import: it is excluded, and no manual invocation registers it."""
+    return each.excluded and each.task not in state.manual
 
 
 def _repeated(state: State) -> int:

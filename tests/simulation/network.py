@@ -2,7 +2,6 @@
 
 import json
 import re
-from contextlib import nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, NoReturn, cast
@@ -14,9 +13,11 @@ from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
 from moto.core.models import botocore_stubber
 
 from local.aws import constraints
+from tests.simulation.features import Feature
 from tests.simulation.invocations import CONCURRENT, Invocation, InvocationEnded, Lambda
 from tests.simulation.stale_reads import StaleReads
-from tests.simulation.state import State, now
+from tests.simulation.state import Notification, State, now
+from tests.simulation.versions import check_version
 from vm_image_import.aws import CONNECT_TIMEOUT, READ_TIMEOUT
 
 ERRORS: Final = {
@@ -25,11 +26,15 @@ ERRORS: Final = {
     "server error": (500, "InternalError"),
     "unavailable": (503, "ServiceUnavailable"),
     "denied": (403, "AccessDeniedException"),
+    "quota exceeded": (402, "ServiceQuotaExceededException"),
 }
 """Status and error code of the errors that AWS answers."""
 _BEFORE: Final = ("ended before the call", "connection closed before the call", "connect timeout")
 _AFTER: Final = ("ended after the call", "connection closed after the call", "read timeout")
-_FAULTS: Final[tuple[str, ...]] = (*ERRORS, *_BEFORE, *_AFTER, "stale read")
+_DEADLINE: Final = "ended at the deadline"
+_QUOTA: Final = "quota exceeded"
+"""Only Image Builder answers it, for the imports that it refuses."""
+_FAULTS: Final[tuple[str, ...]] = (*(each for each in ERRORS if each != _QUOTA), *_BEFORE, *_AFTER, "stale read")
 _FAULT: Final = 0.1
 """How likely a call has a fault."""
 _MOST_HARMFUL: Final = {
@@ -45,6 +50,10 @@ _MOST_HARMFUL_CONCURRENCY: Final = {"DeleteItem": 0.5}
 _STALE: Final = frozenset({"DescribeImages", "DescribeImportImageTasks", "GetImage", "ListImages"})
 """Eventually consistent reads. Those of the idempotency table are strongly consistent."""
 _WRITES: Final = frozenset({"DeleteItem", "ImportVmImage", "Publish", "PutItem", "UpdateItem"})
+_RELEASE: Final = "#data = :data"
+"""The condition of the deletion of a completed record."""
+_REJECTED: Final = "rejected#"
+"""The beginning of the id of a rejection's record."""
 _NOT_NOTIFIED: Final = re.compile(r'"notified\W+false')
 """In the record of a registration."""
 _moto: Final = BotocoreStubber.__call__
@@ -57,33 +66,47 @@ class Network:
     state: State
     lambda_: Lambda
     stale_reads: StaleReads
+    _errors: int = 0
 
     def send(self, event_name: str, request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
         """Take the place of moto's own hook in botocore."""
-        if not self.lambda_.running:
+        invocation, operation = self.lambda_.current, event_name.rpartition(".")[2]
+        if invocation is None:
             # A call of the operator.
             return _moto(botocore_stubber, event_name, request)
-        invocation, operation = self.lambda_.running[-1], event_name.rpartition(".")[2]
         if self.state.faulty:
             self.lambda_.run_concurrently(_MOST_HARMFUL_CONCURRENCY.get(operation, CONCURRENT))
             if self.state.slow:
                 self.state.wait(self.state.random.uniform(0, READ_TIMEOUT))
-        if invocation.dry_run and operation in _WRITES:
-            self.state.violations.append(f"a dry run called {operation}")
-        if now() >= invocation.deadline:
-            fault = "ended at the deadline"
-            self.state.counts[fault] += 1
-            self._fail(fault, request)
-        if operation == "ImportVmImage":
-            self.state.violations += constraints.check("imagebuilder", operation, json.loads(_body(request)))
-        fault = self._choose_fault(operation)
+        self._check_request(invocation, operation, request)
+        fault = _DEADLINE if now() >= invocation.deadline else self._choose_fault(operation, request)
         self.state.counts.update([fault] if fault else [])
+        if fault not in {"", "stale read"} and operation == "DescribeImportImageTasks":
+            invocation.tasks_unlisted = True
+        return self._deliver(invocation, operation, request, fault)
+
+    def _check_request(self, invocation: Invocation, operation: str, request: AWSPreparedRequest) -> None:
+        if invocation.dry_run and operation in _WRITES:
+            self.state.violations.append(f"wrong: a dry run called {operation}")
+        if operation == "ImportVmImage":
+            broken = constraints.check("imagebuilder", operation, json.loads(_body(request)))
+            self.state.violations += [f"wrong: a request breaks a limit: {limit}" for limit in broken]
+
+    def _deliver(
+        self, invocation: Invocation, operation: str, request: AWSPreparedRequest, fault: str
+    ) -> AWSResponse | None:
+        """Let the local AWS answer the request, or let it fail before or after that."""
         if fault in ERRORS:
-            return _error(request, *ERRORS[fault])
-        if fault in _BEFORE:
+            if operation == "Publish":
+                self._record_attempt(invocation, request, accepted=False)
+            return self._error(request, *ERRORS[fault])
+        if fault in {_DEADLINE, *_BEFORE}:
             self._fail(fault, request)
-        with self.stale_reads.apply(operation) if fault == "stale read" else nullcontext():
-            answer = _moto(botocore_stubber, event_name, request)
+        images = {*self.state.image_builder.images}
+        with self.stale_reads.apply(operation, request.url, stale=fault == "stale read"):
+            answer = _moto(botocore_stubber, operation, request)
+        for arn in self.state.image_builder.images.keys() - images:
+            self._check_version(invocation, arn)
         self._record(invocation, operation, request, answer)
         if fault in _AFTER:
             self._fail(fault, request)
@@ -94,7 +117,7 @@ class Network:
     ) -> None:
         if operation == "Publish":
             self.lambda_.allow_repeat(invocation)
-            invocation.unrecorded = self._record_notification(request)
+            invocation.unrecorded = self._record_attempt(invocation, request, accepted=True)
         elif operation == "UpdateItem":
             if _NOT_NOTIFIED.search(_body(request)):
                 # SNS accepted the notification, its answer was lost, and it refused the last attempt.
@@ -103,14 +126,27 @@ class Network:
         elif operation == "PutItem":
             # The next operation begins.
             self.lambda_.allow_repeat(invocation)
+        elif operation == "DeleteItem" and _RELEASE in _body(request) and _REJECTED in _body(request):
+            invocation.released_rejection = True
         elif operation == "ImportVmImage" and answer and answer.status_code == HTTPStatus.OK:
             invocation.image_arn = json.loads(answer.content)["imageArn"]
         elif operation == "ImportVmImage" and answer and b"IdempotentParameterMismatch" in answer.content:
             self.state.token_mismatches.add(json.loads(_body(request))["vmImportTaskId"])
 
-    def _choose_fault(self, operation: str) -> str:
+    def _check_version(self, invocation: Invocation, arn: str) -> None:
+        image = self.state.image_builder.images[arn]
+        each = self.state.find_import(image.params["vmImportTaskId"])
+        if each and each.version is None:
+            settled, available = invocation.settled_images, invocation.available_images
+            self.state.violations += check_version(self.state, image, settled=settled, available=available)
+
+    def _choose_fault(self, operation: str, request: AWSPreparedRequest) -> str:
         if operation == "Publish" and self.state.topic_refuses:
             return "denied"
+        if operation == "ImportVmImage" and self.state.refused:
+            refusal = self.state.refused.get(json.loads(_body(request))["vmImportTaskId"])
+            if refusal:
+                return refusal
         if not self.state.faulty:
             return ""
         harmful, probability = _MOST_HARMFUL.get(operation, ("", 0.0))
@@ -119,12 +155,13 @@ class Network:
         fault = self.state.random.choice(_FAULTS) if self.state.random.random() < _FAULT else ""
         return "" if fault == "stale read" and operation not in _STALE else fault
 
-    def _record_notification(self, request: AWSPreparedRequest) -> str:
+    def _record_attempt(self, invocation: Invocation, request: AWSPreparedRequest, *, accepted: bool) -> str:
         body = parse_qs(_body(request))
         (message,) = body["Message"]
         text: str = json.loads(message)["email"]
         (outcome,) = body["MessageAttributes.entry.1.Value.StringValue"]
-        self.state.notifications.append((outcome, text))
+        invocation.released_rejection = False
+        self.state.attempts.append(Notification(self.state.deployment, outcome, text, accepted))
         return text
 
     def _fail(self, fault: str, request: AWSPreparedRequest) -> NoReturn:
@@ -139,18 +176,20 @@ class Network:
             raise ReadTimeoutError(endpoint_url=request.url)
         raise ConnectionClosedError(endpoint_url=request.url)
 
+    def _error(self, request: AWSPreparedRequest, status: int, code: str) -> AWSResponse:
+        """Return an error in the format of the service that the request is for."""
+        self._errors += 1
+        text = f"Request ID: {self._errors:08x}" if self.state.has(Feature.CHANGING_ERRORS) else "Refused."
+        if "ec2" in request.url:
+            body = f"<Response><Errors><Error><Code>{code}</Code><Message>{text}</Message></Error></Errors></Response>"
+        elif "sns" in request.url:
+            body = f"<ErrorResponse><Error><Code>{code}</Code><Message>{text}</Message></Error></ErrorResponse>"
+        else:
+            body = json.dumps({"__type": code, "message": text})
+        headers, content = cast("Any", {"x-amzn-ErrorType": code}), cast("Any", MockRawResponse(body))
+        return AWSResponse(request.url, status, headers, content)
+
 
 def _body(request: AWSPreparedRequest) -> str:
     body = request.body
     return body.decode() if isinstance(body, bytes) else str(body)
-
-
-def _error(request: AWSPreparedRequest, status: int, code: str) -> AWSResponse:
-    """Return an error in the format of the service that the request is for."""
-    if "ec2" in request.url:
-        body = f"<Response><Errors><Error><Code>{code}</Code><Message>x</Message></Error></Errors></Response>"
-    elif "sns" in request.url:
-        body = f"<ErrorResponse><Error><Code>{code}</Code><Message>x</Message></Error></ErrorResponse>"
-    else:
-        body = json.dumps({"__type": code, "message": "x"})
-    return AWSResponse(request.url, status, cast("Any", {"x-amzn-ErrorType": code}), cast("Any", MockRawResponse(body)))

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from local.aws import common
-from tests.simulation.events import EventBus
+from tests.simulation.events import IMAGE_EVENT, EventBus
+from tests.simulation.features import Feature
 from tests.simulation.imports import WITH_INVALID_TAG
 from tests.simulation.invocations import Lambda
 from tests.simulation.state import REGION, Import, State, client
@@ -12,6 +13,7 @@ from tests.simulation.state import REGION, Import, State, client
 _SOMETIMES: Final = 0.06
 _FIXED: Final = "7.0"
 """The tag `Version` that replaces an invalid one."""
+_INVALID: Final = ("newest", "stable", "1.x")
 _MANUAL: Final[tuple[dict[str, object], ...]] = (
     {},
     {"force": True},
@@ -34,29 +36,53 @@ class Operators:
 
     def interfere(self, each: Import) -> None:
         """Do at most one thing to this import."""
+        sometimes = self.state.faulty and self.state.random.random() < _SOMETIMES
+        if not self._change_import(each, sometimes=sometimes) and self.state.faulty:
+            self._do_anything(each, sometimes=sometimes)
+
+    def _change_import(self, each: Import, *, sometimes: bool) -> bool:
+        """Do what this kind of import is about, if it is time. Return whether it was."""
         state, task = self.state, self.state.vm_import.tasks[each.task]
-        sometimes = state.faulty and state.random.random() < _SOMETIMES
         if each.kind == "cancelled" and task.answer["Status"] == "active" and state.random.random() < 0.5:
             task.cancel(None)
         elif each.kind in WITH_INVALID_TAG and self._fixes_now(each, sometimes=sometimes):
-            if state.ec2.tags[each.task]["Version"] != _FIXED:
-                _tag(each.task, "Version", _FIXED)
+            self._replace_invalid_tag(each, _FIXED)
+        elif each.kind in WITH_INVALID_TAG and state.has(Feature.CHANGING_ERRORS) and sometimes:
+            self._replace_invalid_tag(each, state.random.choice(_INVALID))
         elif each.kind == "retagged" and sometimes:
             _tag(each.task, "Team", str(state.random.random()))
         elif each.kind == "deregistered" and task.answer["Status"] == "completed" and sometimes:
             state.ec2.amis.pop(task.answer["ImageId"], None)
             state.deregistered.add(each.task)
-        elif state.faulty and state.random.random() < 0.05:
+        else:
+            return False
+        return True
+
+    def _do_anything(self, each: Import, *, sometimes: bool) -> None:
+        """Do what an operator may do to any import."""
+        state, task = self.state, self.state.vm_import.tasks[each.task]
+        if state.random.random() < 0.05:
             # A completed import is forced more often than not.
             force = ({"force": True},) if task.answer["Status"] == "completed" else ()
             manual = state.random.choice((*force, *force, *force, *_MANUAL))
             self.lambda_.enqueue({"importTaskId": each.task} | manual)
+            if "dryRun" not in manual:
+                state.manual.add(each.task)
         elif sometimes and state.random.random() < 0.2:
             self.lambda_.enqueue({"action": "sweep", "dryRun": True})
-        elif state.faulty and state.random.random() < 0.03:
+        elif state.random.random() < 0.03:
             self._change_image(each)
         elif sometimes and (image_id := task.answer.get("ImageId")) in state.ec2.amis:
             self._enable_and_copy(each, str(image_id))
+
+    def change_refusals(self) -> None:
+        """Let Image Builder refuse certain imports, each with one of two errors; at last it refuses none."""
+        state = self.state
+        for task in [*state.refused]:
+            if self.fix_late or state.random.random() < 0.02:
+                del state.refused[task]
+            elif state.has(Feature.CHANGING_ERRORS) and state.random.random() < 0.1:
+                state.refused[task] = state.random.choice(("denied", "quota exceeded"))
 
     def break_amis(self) -> None:
         """Let EC2 answer DescribeImages with an error that the function does not know, for certain AMIs."""
@@ -70,6 +96,10 @@ class Operators:
             return self.fix_late
         return sometimes or not self.state.faulty
 
+    def _replace_invalid_tag(self, each: Import, value: str) -> None:
+        if self.state.ec2.tags[each.task]["Version"] != _FIXED:
+            _tag(each.task, "Version", value)
+
     def _change_image(self, each: Import) -> None:
         """Cancel an image that is PENDING, or deprecate one that is AVAILABLE."""
         for image in self.state.image_builder.images.values():
@@ -78,8 +108,7 @@ class Operators:
                 self.state.counts[f"images {status}"] += 1
                 image.state = {"status": status}
                 detail: dict[str, object] = {"state": image.state}
-                kind = ("aws.imagebuilder", "EC2 Image Builder Image State Change")
-                self.events.emit(common.event(self.state.image_builder, kind, image.arn, detail))
+                self.events.emit(common.event(self.state.image_builder, IMAGE_EVENT, image.arn, detail))
 
     def _enable_and_copy(self, each: Import, image_id: str) -> None:
         self.events.repeat_ami_event(image_id)

@@ -1,12 +1,20 @@
-"""Reads that are eventually consistent: AWS answers them with its state of the last minute."""
+"""Reads that are eventually consistent: AWS answers them with its state of the last minutes."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 from unittest import mock
 
-from tests.simulation.state import State
+from local.aws.image_builder import Image
+from tests.simulation.features import Feature
+from tests.simulation.state import State, now
+
+MAX_LAG: Final = timedelta(minutes=2)
+"""Of Image Builder's lists (user guide)."""
+_LISTS: Final = ("ListImages", "ListImageBuildVersions")
+_HIGHEST_VERSION: Final = "x.x.x"
 
 
 @dataclass(frozen=True)
@@ -34,8 +42,20 @@ class StaleReads:
         )
 
     @contextmanager
-    def apply(self, operation: str) -> Iterator[None]:
-        """Answer this operation from the snapshot. Writes and consistent reads are answered from the present."""
+    def apply(self, operation: str, url: str, *, stale: bool) -> Iterator[None]:
+        """Answer a request to this URL. Where it is stale, the snapshot answers it; a write is never stale."""
+        lists = operation in _LISTS or (operation == "GetImage" and _HIGHEST_VERSION in url)
+        if self.state.has(Feature.LAGGING_LISTS) and lists:
+            with self._lagging_images():
+                yield
+        elif stale:
+            with self._stale(operation):
+                yield
+        else:
+            yield
+
+    @contextmanager
+    def _stale(self, operation: str) -> Iterator[None]:
         if operation == "DescribeImages":
             with self._stale_amis():
                 yield
@@ -65,6 +85,14 @@ class StaleReads:
             task.answer = present[task_id]
 
     @contextmanager
+    def _lagging_images(self) -> Iterator[None]:
+        image_builder = self.state.image_builder
+        since = now() - MAX_LAG * self.state.random.random()
+        listed = {arn: image for arn, image in image_builder.images.items() if created(image) <= since}
+        with mock.patch.object(image_builder, "images", listed):
+            yield
+
+    @contextmanager
     def _stale_images(self) -> Iterator[None]:
         image_builder, states = self.state.image_builder, self.snapshot.image_states
         stale = {arn: image for arn, image in image_builder.images.items() if arn in states}
@@ -75,3 +103,8 @@ class StaleReads:
             yield
         for arn, image in stale.items():
             image.state = present[arn]
+
+
+def created(image: Image) -> datetime:
+    """Return when the image was created."""
+    return datetime.fromisoformat(image.created)

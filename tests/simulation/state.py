@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import boto3
 import time_machine
@@ -14,6 +14,7 @@ from local.aws import image_builder, vm_import
 from local.aws.image_builder import ImageBuilderBackend
 from local.aws.local_aws import ACCOUNT
 from local.aws.vm_import import VmImportBackend
+from tests.simulation.features import ON, Feature
 
 REGION: Final = "us-east-1"
 MINUTE: Final = timedelta(minutes=1)
@@ -27,7 +28,20 @@ class Import:
     kind: str
     key: str
     name: str
-    version: str
+    version: str | None
+    """None where the scheme `increment` decides it."""
+    excluded: bool = False
+    """Whether onlyTasksTagged excludes it."""
+
+
+class Notification(NamedTuple):
+    """A notification that the function has tried to send."""
+
+    deployment: int
+    outcome: str
+    text: str
+    accepted: bool = True
+    """Whether SNS accepted it."""
 
 
 @dataclass
@@ -37,6 +51,7 @@ class State:
     seed: int
     random: random.Random
     clock: time_machine.Traveller
+    features: frozenset[Feature] = ON
     counts: Counter[str] = field(default_factory=Counter)
     """How often each thing happened."""
     imports: list[Import] = field(default_factory=list)
@@ -47,23 +62,44 @@ class State:
     """Whether calls take up to the read timeout."""
     topic_refuses: bool = False
     """Whether SNS refuses each notification."""
+    filtered: bool = False
+    """Whether the deployment sets onlyTasksTagged."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Tasks that Image Builder refuses at present, and the kind of the error."""
 
-    notifications: list[tuple[str, str]] = field(default_factory=list)
-    """Outcome and text of each notification that SNS accepted."""
+    deployment: int = 0
+    """The number of times that the idempotency table was lost."""
+    attempts: list[Notification] = field(default_factory=list)
+    """The notifications that reached SNS, in their order."""
     repeatable: Counter[str] = field(default_factory=Counter)
     """How often a notification with this text may be sent again, because it could not be recorded."""
+    released_rejections: int = 0
+    """How often the record of a rejection was deleted for another one that was then not sent."""
     token_mismatches: set[str] = field(default_factory=set)
     """Tasks whose client token came with other values."""
     violations: list[str] = field(default_factory=list)
-    """Requests that break a limit of ImportVmImage, and writes of a dry run."""
+    """What must not happen in the course of a history, as problems of `invariants`."""
     deregistered: set[str] = field(default_factory=set)
     """Tasks whose AMI an operator deregistered."""
     forced: Counter[str] = field(default_factory=Counter)
     """Forced invocations by task."""
     unrecorded_images: set[str] = field(default_factory=set)
-    """Images of forced invocations that ended by an error: the operator has to force the import again."""
+    """Images of manual invocations that ended by an error and that no sweep repeats: the operator has to."""
     overridden: set[str] = field(default_factory=set)
     """Tasks for which a manual invocation stated other values than those that are derived."""
+    manual: set[str] = field(default_factory=set)
+    """Tasks that a manual invocation was to register."""
+    foreign_images: set[str] = field(default_factory=set)
+    """ARNs of images that this system did not request."""
+    images_before_loss: set[str] = field(default_factory=set)
+    """ARNs of the images that existed when the idempotency table was lost."""
+    tokens_forgotten: bool = False
+    """Whether Image Builder forgot client tokens when the idempotency table was lost."""
+
+    @property
+    def notifications(self) -> list[Notification]:
+        """The notifications that SNS accepted."""
+        return [each for each in self.attempts if each.accepted]
 
     @property
     def vm_import(self) -> VmImportBackend:
@@ -79,6 +115,14 @@ class State:
     def ec2(self) -> Any:  # noqa: ANN401 - moto's backend, whose dictionaries are changed here
         """The AMIs and the tags of the local AWS."""
         return self.vm_import.ec2
+
+    def has(self, feature: Feature) -> bool:
+        """Return whether a feature is on."""
+        return feature in self.features
+
+    def find_import(self, task: str) -> Import | None:
+        """Return the import with this task."""
+        return next((each for each in self.imports if each.task == task), None)
 
     def wait(self, seconds: float) -> None:
         """Let virtual time pass."""

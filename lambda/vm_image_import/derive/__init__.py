@@ -56,7 +56,7 @@ def derive(
     """
     if problems := list(_problems(task, overrides, settings)):
         raise RejectedError(problems)
-    from_path = disks.read(task.first_disk)
+    from_path = disks.read(task.boot_disk, ami.created)
     name = _name(task, overrides, settings, from_path.name)
     version = _version(task, overrides, settings, from_path.version) or _by_scheme(
         settings, ami, lambda: next_version(name.value)
@@ -95,8 +95,11 @@ def client_token(account: str, region: str, registration: str) -> str:
 
 
 def _problems(task: ImportTask, overrides: Overrides, settings: Settings) -> Iterator[str]:
-    if overrides.name is not None and names.normalise(overrides.name) is None:
-        yield f"name '{overrides.name}' leaves fewer than 3 characters of A-Z a-z 0-9 - _: write a longer one."
+    where, name = "name", overrides.name
+    if name is None:
+        where, name = f"The import task's tag {settings.name_tag}", task.tags.get(settings.name_tag)
+    if name is not None and names.normalise(name) is None:
+        yield f"{where} '{name}' leaves fewer than 3 characters of A-Z a-z 0-9 - _: write a longer one."
     where, version = "semanticVersion", overrides.semantic_version
     if version is None:
         where, version = f"The import task's tag {settings.version_tag}", task.tags.get(settings.version_tag)
@@ -156,7 +159,7 @@ def _os_version(task: ImportTask, ami: Ami, overrides: Overrides, settings: Sett
 
 
 def _description(task: ImportTask, overrides: Overrides) -> DerivedValue:
-    origin = f" from {task.first_disk.source}" if task.first_disk.source else ""
+    origin = f" from {task.boot_disk.source}" if task.boot_disk.source else ""
     candidates = (
         (overrides.description, "payload"),
         (task.description, "task description"),

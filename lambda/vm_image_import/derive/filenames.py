@@ -21,14 +21,14 @@ _MOST_WORD_UNITS: Final = 3
 _SEPARATORS: Final = re.compile(
     # A point between digits belongs to a number. Only in csr1000v-universalk9.17.03.01 it ends a name: three numbers
     # follow, the first of two digits or more. web1.4.2 could be version 1.4.2 of web.
-    r"((?:[-_ ]|(?<!\d)\.|\.(?!\d)"
+    r"((?:[-_ ]|\.(?!(?<=\d\.)\d)"
     r"|(?:(?<=[a-z\d][a-z]\d)|(?<=[a-z\d][a-z]\d\d))\.(?=[1-9]\d{1,9}\.\d{1,10}\.\d))+)",
     re.ASCII | re.IGNORECASE,
 )
 _WORDS: Final[frozenset[str]] = frozenset().union(*TRAILING.values())
 _NUMBERED_WORD: Final = re.compile(rf"(?:{'|'.join(sorted(NUMBERED))})(?:-?\d+(?:\.\d+)*)?", re.ASCII)
 _BUILD: Final = re.compile(
-    r"(?:build|hotfix|patch|rev)-?\d+|(?:[hprsu]\d+)+|g?(?=[a-f]*\d)(?=\d*[a-f])[\da-f]{7,40}", re.ASCII
+    r"(?:build|hotfix|patch|rev)-?\d+|(?:[hprsu]\d+)+|g?(?=[a-f]{0,39}\d)(?=\d{0,39}[a-f])[\da-f]{7,40}", re.ASCII
 )
 """A build number, a hotfix, patch, release, service release or update, or a commit's hash."""
 
@@ -36,13 +36,13 @@ _DATE: Final = re.compile(
     # A day with its time is too large for a number of a version, so 46.82.202012051820 is no version but that day.
     r"(?:v|(?:\d{1,10}\.){1,2}(?=\d{12}(?:\d\d)?(?!\d)))?"
     r"(?P<year>(?:19|20)\d\d)(?P<between>[-_.]?)(?P<month>\d\d)(?P=between)(?P<day>\d\d)"
-    r"(?:\d{4}|\d{6})?(?:[-_.t ]v?\d{1,9}(?:[-_.:]\d\d){0,2}z?(?:[-_.]\d{1,9})?)?",
+    r"(?:\d{4}|\d{6}|[-_.t ]\d\d(?:[-_.:]?\d\d){1,2}z?)?(?:[-_. ]v?\d{1,9})?",
     re.ASCII | re.IGNORECASE,
 )
 _NUMBERS: Final = re.compile(
     r"(?P<v>v)?(?P<nodes>\d{1,10}(?:\.\d{1,10})*|\d{1,3}(?:_\d{1,3}){2})"
     # A letter (17.03.04a, 7.4.3.F), or a commit's hash that begins with a digit.
-    r"(?P<letter>\.?[a-z]|\.(?=\d*[a-f])[\da-f]{7,40})?(?:[-_](?P<build>\d{1,20}))?",
+    r"(?P<letter>\.?[a-z]|\.(?=\d{0,39}[a-f])[\da-f]{7,40})?(?:[-_](?P<build>\d{1,20}))?",
     re.ASCII | re.IGNORECASE,
 )
 _DAY_FIRST: Final = re.compile(r"(?:\d\d\.)?\d\d\.(?:19|20)\d\d", re.ASCII)

@@ -17,7 +17,7 @@ _KINDS: Final = {
         "oraclecloud scaleway upcloud vultr"
     ),
     "format": (
-        "bios boot btrfs combined disk efi ext3 ext4 fortinet-out gpt hybrid image img iso legacy lvm mbr ova ovf "
+        "bios boot btrfs combined disk efi ext3 ext4 fortinet-out gpt hybrid image img iso legacy lvm mbr ova "
         "qcow2 raw scsi secureboot serial signed sparse squashfs thin uefi ufs usb vdi vga vhd vhdx virtio vmdk "
         "xfs zfs"
     ),

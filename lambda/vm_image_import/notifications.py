@@ -89,7 +89,7 @@ def _label(outcome: Outcome, settings: Settings) -> str:
 
 def _vm_name(task: ImportTask, settings: Settings) -> str | None:
     """Return the task's name tag, or the name of its boot disk's file, or its description."""
-    return task.tags.get(settings.name_tag) or disks.file_name(task.first_disk) or task.description
+    return task.tags.get(settings.name_tag) or disks.file_name(task.boot_disk) or task.description
 
 
 def _remedy(outcome: Outcome) -> Remedy | None:
@@ -119,7 +119,7 @@ def _actions(outcome: Outcome) -> Iterator[str]:
 def _facts(outcome: Outcome, settings: Settings, invocation: Invocation) -> Iterator[tuple[str, str | None]]:
     if outcome.task:
         yield "VM", _vm_name(outcome.task, settings)
-        yield "Source", outcome.task.first_disk.source
+        yield "Source", outcome.task.boot_disk.source
         yield "Description", outcome.task.description
     yield "Import task", outcome.import_task_id
     yield "Image", outcome.image_arn
@@ -143,7 +143,7 @@ def _document(outcome: Outcome, settings: Settings, invocation: Invocation, reme
         "outcome": outcome.kind.value,
         "importTaskId": outcome.import_task_id,
         "vmName": _vm_name(task, settings) if task else None,
-        "source": task.first_disk.source if task else None,
+        "source": task.boot_disk.source if task else None,
         "description": task.description if task else None,
         "platform": task.platform if task else None,
         "amiId": outcome.ami_id,

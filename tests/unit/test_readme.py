@@ -2,32 +2,50 @@
 
 import json
 import re
+from datetime import UTC, datetime
 
 import pytest
 
 from tests.conftest import ROOT
 from vm_image_import import triggers
-from vm_image_import.derive import disks
+from vm_image_import.derive import disks, words
 from vm_image_import.models import Disk, OutcomeKind
 from vm_image_import.payload import SCHEMA
 from vm_image_import.triggers import ManualImport
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-ROW = re.compile(r"^\| `(?P<path>\S[^`]*\.\w+)` \| `(?P<name>[^`]+)` \| (?P<version>[^|]+) \|$", re.MULTILINE)
+NAMES = (ROOT / "docs" / "names.md").read_text(encoding="utf-8")
+ROW = re.compile(
+    r"^\|(?:[^|]*\|)? `(?P<path>\S[^`]*\.\w+)` \| `(?P<name>[^`]+)` \| (?P<version>[^|:]+)(?:: [^|]+)? \|$",
+    re.MULTILINE,
+)
 
 
-@pytest.mark.parametrize("row", [match.groups() for match in ROW.finditer(README)], ids=lambda row: row[0])
-def test_a_path_is_read_as_the_table_says(row: tuple[str, str, str]) -> None:
+@pytest.mark.parametrize(
+    ("path", "name", "version"), sorted({row.group("path", "name", "version") for row in ROW.finditer(README + NAMES)})
+)
+def test_a_path_is_read_as_the_table_says(path: str, name: str, version: str) -> None:
     """A person can tell beforehand what an import will be called."""
-    path, name, version = row
-    found = disks.read(Disk(bucket="b", key=path))
-    assert found.name == name
-    assert found.version == (None if version.startswith("scheme") else version.partition(":")[0])
+    found = disks.read(Disk(bucket="b", key=path), datetime(2026, 11, 23, tzinfo=UTC))
+    assert found == (name, None if version == "scheme" else version)
 
 
-def test_the_table_is_read() -> None:
-    """The pattern above finds the rows."""
+def test_the_tables_are_read() -> None:
+    """The pattern above finds every row of both tables."""
     assert len(ROW.findall(README)) == 8
+    table = NAMES.partition("| rule |")[2].partition("\n\n")[0]
+    assert len(ROW.findall(NAMES)) == len(table.splitlines()) - 2
+
+
+def test_every_word_of_file_names_is_listed() -> None:
+    """The page has exactly the words that the rules know, by what they are."""
+    listed = {
+        kind: set(re.findall("`([^`]+)`", cell))
+        for kind, cell in re.findall(r"^\| ([a-z ]+) \| (`.+`) \|$", NAMES, re.MULTILINE)
+    }
+    assert listed == {**words.TRAILING, "with or without a number": words.NUMBERED}
+    silent = NAMES.partition("## Parts that say nothing")[2]
+    assert set(re.findall("`([^`]+)`", silent)) == words.SAYS_NOTHING
 
 
 def test_it_is_short() -> None:

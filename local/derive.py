@@ -6,8 +6,9 @@ The rules need an AMI and a task: here they are an AMI of this moment and a task
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -34,44 +35,74 @@ _TASK_ID: Final = "import-ami-0123456789abcdef0"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the derivation and return 0, or what is wrong with it and return 1."""
+    """Print the derivation of one import, or a line for each of several, and return 0; else what is wrong, and 1."""
     parser = argparse.ArgumentParser(prog="make derive")
-    parser.add_argument("--key", required=True, help="an S3 key, or a URL")
+    parser.add_argument("--key", default="", help="an S3 key, or a URL")
+    parser.add_argument("--devices", default="", help="the disks of one import: /dev/sda1=KEY,/dev/sdb=KEY")
+    parser.add_argument("--keys", default="", help="a file with one key or URL in each line: imports of one disk each")
     parser.add_argument("--tags", default="", help="the import task's tags: Name=web,Version=1.4.2")
-    parser.add_argument("--description", help="the import task's description")
+    parser.add_argument("--description", default="", help="the import task's description")
     given = parser.parse_args(arguments)
-    if not given.key:
-        parser.error("KEY is empty: write make derive KEY=exports/web-server-1.4.2.ova")
-    console = Console(soft_wrap=True)
+    if sum(map(bool, (given.key, given.devices, given.keys))) != 1:
+        parser.error("write one of KEY=exports/web-1.4.2.ova, DEVICES=/dev/sda1=KEY,/dev/sdb=KEY and KEYS=list.txt")
+    console = Console(soft_wrap=True, highlight=False)
     try:
-        derivation = _derive(given.key, _tags(given.tags), given.description)
+        tags = _pairs("TAGS", given.tags, "Name=web,Version=1.4.2")
+        if given.keys:
+            for line in _lines(Path(given.keys), tags, given.description):
+                console.print(line, markup=False)
+        else:
+            devices = _pairs("DEVICES", given.devices, "/dev/sda1=web.vmdk,/dev/sdb=data.vmdk")
+            disks = [_disk(key, device) for device, key in devices.items()] or [_disk(given.key)]
+            console.print(_table(_derive(disks, tags, given.description)))
+    except OSError as error:
+        console.print(f"KEYS={given.keys} cannot be read: {error.strerror}.", markup=False)
+        return 1
     except (RejectedError, ValueError) as error:
         console.print(str(error), markup=False)
         return 1
-    console.print(_table(derivation))
     return 0
 
 
-def _tags(text: str) -> dict[str, str]:
-    """Return the tags of `Name=web,Version=1.4.2`; raises ValueError for anything else."""
+def _pairs(variable: str, text: str, example: str) -> dict[str, str]:
+    """Return the pairs of `Name=web,Version=1.4.2`; raises ValueError for anything else."""
     pairs = [pair.partition("=") for pair in text.split(",") if pair]
     if wrong := [key for key, equals, _ in pairs if not (key and equals)]:
-        message = f"TAGS has {', '.join(wrong)}: write it like 'Name=web,Version=1.4.2'."
+        message = f"{variable} has {', '.join(wrong)}: write it like '{example}'."
         raise ValueError(message)
     return {key: value for key, _, value in pairs}
 
 
-def _derive(key: str, tags: Mapping[str, str], description: str | None) -> Derivation:
+def _lines(path: Path, tags: Mapping[str, str], description: str) -> Iterator[str]:
+    """Yield a line for each key in the file: name, version, where they come from, and the key."""
+    rows = [("name", "version", "from", "key")]
+    for key in filter(None, path.read_text(encoding="utf-8").splitlines()):
+        derivation = _derive([_disk(key)], tags, description)
+        request, sources = derivation.request, derivation.sources
+        rows.append((request.name, request.semantic_version, f"{sources['name']}, {sources['semanticVersion']}", key))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _disk(key: str, device: str | None = None) -> Disk:
+    return Disk(url=key, device_name=device) if "://" in key else Disk("BUCKET", key, device_name=device)
+
+
+@cache
+def _settings() -> Settings:
     context = json.loads((_ROOT / "cdk.json").read_text(encoding="utf-8"))["context"].get(CONTEXT_KEY)
     configured = Configuration.from_context(context).function_environment()
-    settings = Settings.from_environment({**configured, "TABLE_NAME": "TABLE", "TOPIC_ARN": "TOPIC"})
-    disk = Disk(url=key) if "://" in key else Disk(bucket="BUCKET", key=key)
-    task = ImportTask(_TASK_ID, description=description or None, disks=(disk,), tags=tags)
+    return Settings.from_environment({**configured, "TABLE_NAME": "TABLE", "TOPIC_ARN": "TOPIC"})
+
+
+def _derive(disks: Sequence[Disk], tags: Mapping[str, str], description: str) -> Derivation:
+    task = ImportTask(_TASK_ID, description=description or None, disks=tuple(disks), tags=tags)
     ami = Ami("ami-0123456789abcdef0", created=datetime.now(UTC))
-    name, version = identify(task, ami, Overrides(), settings)
+    name, version = identify(task, ami, Overrides(), _settings())
     # Nothing is known of existing images here: `increment` shows the first version.
     identity = Identity(name, version or DerivedValue("1.0.0", "highest existing version"))
-    return derive(task, ami, Overrides(), settings, identity, "TOKEN")
+    return derive(task, ami, Overrides(), _settings(), identity, "TOKEN")
 
 
 def _table(derivation: Derivation) -> Table:

@@ -2,31 +2,49 @@
 
 import json
 import re
+from datetime import UTC, datetime
 
 import pytest
 
 from tests.conftest import ROOT
 from vm_image_import import events
-from vm_image_import.derive import disks
+from vm_image_import.derive import disks, words
 from vm_image_import.events import ManualImport
 from vm_image_import.models import Disk, OutcomeKind
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-ROW = re.compile(r"^\| `(?P<path>\S[^`]*\.\w+)` \| `(?P<name>[^`]+)` \| (?P<version>[^|]+) \|$", re.MULTILINE)
+NAMES = (ROOT / "docs" / "names.md").read_text(encoding="utf-8")
+ROW = re.compile(
+    r"^\|(?:[^|]*\|)? `(?P<path>\S[^`]*\.\w+)` \| `(?P<name>[^`]+)` \| (?P<version>[^|:]+)(?:: [^|]+)? \|$",
+    re.MULTILINE,
+)
 
 
-@pytest.mark.parametrize("row", [match.groups() for match in ROW.finditer(README)], ids=lambda row: row[0])
-def test_a_path_is_read_as_the_table_says(row: tuple[str, str, str]) -> None:
-    """Every path of the table gives the name and the version of its row."""
-    path, name, version = row
-    found = disks.read(Disk(bucket="b", key=path))
-    assert found.name == name
-    assert found.version == (None if version.startswith("scheme") else version.partition(":")[0])
+@pytest.mark.parametrize(
+    ("path", "name", "version"), sorted({row.group("path", "name", "version") for row in ROW.finditer(README + NAMES)})
+)
+def test_a_path_is_read_as_the_table_says(path: str, name: str, version: str) -> None:
+    """Every path of the tables gives the name and the version of its row."""
+    found = disks.read(Disk(bucket="b", key=path), datetime(2026, 11, 23, tzinfo=UTC))
+    assert found == (name, None if version == "scheme" else version)
 
 
-def test_the_table_is_read() -> None:
-    """The table of paths has all its rows."""
+def test_the_tables_are_read() -> None:
+    """The tables of paths have all their rows."""
     assert len(ROW.findall(README)) == 8
+    table = NAMES.partition("| rule |")[2].partition("\n\n")[0]
+    assert len(ROW.findall(NAMES)) == len(table.splitlines()) - 2
+
+
+def test_every_word_of_file_names_is_listed() -> None:
+    """docs/names.md lists the words that the rules use, by kind, and no others."""
+    listed = {
+        kind: set(re.findall("`([^`]+)`", cell))
+        for kind, cell in re.findall(r"^\| ([a-z ]+) \| (`.+`) \|$", NAMES, re.MULTILINE)
+    }
+    assert listed == {**words.TRAILING, "with or without a number": words.NUMBERED}
+    silent = NAMES.partition("## Parts that say nothing")[2]
+    assert set(re.findall("`([^`]+)`", silent)) == words.SAYS_NOTHING
 
 
 def test_it_is_short() -> None:

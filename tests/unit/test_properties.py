@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import botocore.session
 from botocore.model import ListShape, Shape, StructureShape
 from botocore.validate import ParamValidator
-from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import HealthCheck, example, given, reject, settings
 from hypothesis import strategies as st
 
 from local.aws import constraints
@@ -157,6 +157,15 @@ cases: Final = st.builds(Case, tasks, amis, payloads, configured, existing)
 
 
 @many
+@example(
+    Case(
+        aws.import_task({"ImportTaskId": "import-ami-00000000"}),
+        aws.ami({"ImageId": "ami-1", "CreationDate": "2000-01-01T00:00:00.000Z", "State": "available"}),
+        ManualImport("import-ami-00000000"),
+        Settings(version_scheme="increment", tags={}),
+        ["0.0.1073741823"],
+    )
+)
 @given(cases)
 def test_a_request_is_within_every_limit_or_rejected_with_a_reason(case: Case) -> None:
     """Neither botocore's model nor the service's own limits refuse what is derived."""

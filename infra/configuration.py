@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self, cast
 
-from aws_cdk.region_info import RegionInfo
 from jsonschema import Draft202012Validator, ValidationError
 
 CONTEXT_KEY: Final = "vm-image-import"
@@ -38,6 +37,7 @@ class Configuration:
     sweep_minutes: int = 15
     reserved_concurrency: int | None = None
     tracing: bool = False
+    observe: bool = False
     architecture: str = "arm64"
     alarms: bool = True
     dashboard: bool = True
@@ -80,6 +80,7 @@ class Configuration:
             "TAGS": json.dumps(dict(self.tags)),
             "ONLY_TASKS_TAGGED": json.dumps(dict(self.only_tasks_tagged)),
             "IMAGE_LOG_GROUP": self.image_log_group,
+            "OBSERVE": json.dumps(self.observe),
         }
 
 
@@ -122,14 +123,21 @@ def _problems(stated: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for number, key in enumerate(keys):
         if key in keys[:number]:
             yield _TAG_KEYS[number], f"{key!r} is also the key of {_TAG_KEYS[keys.index(key)]}: write another key."
-    regions = [name for name in _list(stated.get("regions")) if isinstance(name, str)]
-    known = {region.name: region for region in RegionInfo.regions} if regions else {}
+    if regions := [name for name in _list(stated.get("regions")) if isinstance(name, str)]:
+        yield from (("regions", problem) for problem in _region_problems(regions))
+
+
+def _region_problems(regions: Sequence[str]) -> Iterator[str]:
+    # The CDK starts Node when it is imported: programs that only read a configuration do without.
+    from aws_cdk.region_info import RegionInfo  # noqa: PLC0415
+
+    known = {region.name: region for region in RegionInfo.regions}
     for name in regions:
         if name not in known:
-            yield "regions", f"{name!r} is no Region that the CDK knows: write names like eu-west-1."
+            yield f"{name!r} is no Region that the CDK knows: write names like eu-west-1."
     partitions = sorted({str(known[name].partition) for name in regions if name in known})
     if len(partitions) > 1:
-        yield "regions", f"they are of the partitions {' and '.join(partitions)}: write Regions of one partition."
+        yield f"they are of the partitions {' and '.join(partitions)}: write Regions of one partition."
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -1,1 +1,1 @@
-"""What runs on this machine: the local AWS, the demo, and a look at derived names."""
+"""AWS on this machine: `aws` is the emulation; `demo`, `live`, `derive` and `bench` are what make runs."""

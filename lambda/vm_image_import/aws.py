@@ -207,7 +207,7 @@ class ImageBuilder:
 
 
 class Topic:
-    """The SNS topic of the notices."""
+    """The SNS topic of the notifications."""
 
     def __init__(self, client: "SNSClient", arn: str) -> None:
         self._client = client
@@ -295,6 +295,7 @@ def import_task(answer: "ImportImageTaskTypeDef") -> ImportTask:
                 bucket=detail.get("UserBucket", {}).get("S3Bucket"),
                 key=detail.get("UserBucket", {}).get("S3Key"),
                 url=detail.get("Url"),
+                device_name=detail.get("DeviceName"),
             )
             for detail in details
         ),

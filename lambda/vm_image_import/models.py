@@ -51,6 +51,9 @@ IMPORT_TASK_ID: Final = re.compile(r"import-ami-[0-9a-z]{8,64}")
 _HOST: Final = re.compile(r"[A-Za-z0-9.-]+(?::\d+)?|\[[0-9a-fA-F:.]+\](?::\d+)?", re.ASCII)
 
 
+_BOOT_DEVICES: Final = ("/dev/sda1", "/dev/xvda")
+
+
 @dataclass(frozen=True, slots=True)
 class Disk:
     """Where one disk was imported from: an object in S3, or a URL, or neither (a snapshot)."""
@@ -58,6 +61,7 @@ class Disk:
     bucket: str | None = None
     key: str | None = None
     url: str | None = None
+    device_name: str | None = None
 
     @property
     def source(self) -> str | None:
@@ -94,9 +98,10 @@ class ImportTask:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def first_disk(self) -> Disk:
-        """The disk that gives the import its name: the boot disk, where there are several."""
-        return self.disks[0] if self.disks else Disk()
+    def boot_disk(self) -> Disk:
+        """The disk that gives the import its name: EC2 promises no order of disks, so it is told by its device."""
+        boot_disks = [disk for device in _BOOT_DEVICES for disk in self.disks if disk.device_name == device]
+        return [*boot_disks, *self.disks, Disk()][0]
 
     @property
     def ended_without_ami(self) -> bool:

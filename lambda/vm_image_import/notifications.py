@@ -29,6 +29,7 @@ _TITLES: Final = {
     OutcomeKind.IMPORT_FAILED: "Import failed",
     OutcomeKind.REJECTED: "Import not registered",
     OutcomeKind.IMAGE_NOT_FOUND: "Image not found",
+    OutcomeKind.DRY_RUN: "Observed: would be registered",
 }
 
 
@@ -88,7 +89,7 @@ def _label(outcome: Outcome, settings: Settings) -> str:
 
 def _vm_name(task: ImportTask, settings: Settings) -> str | None:
     """Return the task's name tag, or the name of its boot disk's file, or its description."""
-    return task.tags.get(settings.name_tag) or disks.file_name(task.first_disk) or task.description
+    return task.tags.get(settings.name_tag) or disks.file_name(task.boot_disk) or task.description
 
 
 def _remedy(outcome: Outcome) -> Remedy | None:
@@ -107,6 +108,10 @@ def _actions(outcome: Outcome) -> Iterator[str]:
             yield 'Fix the cause, then invoke the function manually with "force": true.'
         case OutcomeKind.REJECTED:
             yield "Fix the import task's tags or the account. The next sweep registers the import."
+        case OutcomeKind.DRY_RUN:
+            request = outcome.request or {}
+            yield f"It would be {request.get('name')} {request.get('semanticVersion')}. Nothing was registered."
+            yield 'To register it, set "observe" to false, or invoke the function manually.'
         case OutcomeKind.REGISTERED:
             yield "Image Builder makes it AVAILABLE. Another notification follows."
 
@@ -114,7 +119,7 @@ def _actions(outcome: Outcome) -> Iterator[str]:
 def _facts(outcome: Outcome, settings: Settings, invocation: Invocation) -> Iterator[tuple[str, str | None]]:
     if outcome.task:
         yield "VM", _vm_name(outcome.task, settings)
-        yield "Source", outcome.task.first_disk.source
+        yield "Source", outcome.task.boot_disk.source
         yield "Description", outcome.task.description
     yield "Import task", outcome.import_task_id
     yield "Image", outcome.image_arn
@@ -126,7 +131,8 @@ def _facts(outcome: Outcome, settings: Settings, invocation: Invocation) -> Iter
 def _document(outcome: Outcome, settings: Settings, invocation: Invocation, remedy: Remedy | None) -> dict[str, object]:
     """Return the document of an outcome; a field that does not apply is null."""
     task = outcome.task
-    name, version = None, None
+    request = outcome.request or {}
+    name, version = request.get("name"), request.get("semanticVersion")
     if outcome.image_arn:
         name, version = outcome.image_arn.rpartition("image/")[2].split("/")[:2]
     fields: dict[str, object | None] = {
@@ -137,7 +143,7 @@ def _document(outcome: Outcome, settings: Settings, invocation: Invocation, reme
         "outcome": outcome.kind.value,
         "importTaskId": outcome.import_task_id,
         "vmName": _vm_name(task, settings) if task else None,
-        "source": task.first_disk.source if task else None,
+        "source": task.boot_disk.source if task else None,
         "description": task.description if task else None,
         "platform": task.platform if task else None,
         "amiId": outcome.ami_id,

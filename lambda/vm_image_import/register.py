@@ -118,9 +118,12 @@ class Registrar:
         """Register a task that the configuration does not exclude, and send a notification when that fails."""
         if excluded := self._excluded_by_filter(task):
             return excluded
-        outcome = self._register(task, ami, dry_run=dry_run)
+        observe = self.clients.settings.observe
+        outcome = self._register(task, ami, dry_run=dry_run or observe)
         if dry_run:
             return outcome
+        if outcome.kind is OutcomeKind.DRY_RUN:
+            return self._notify_once(IdempotencyKey("observed", task.id), outcome, task)
         if outcome.kind is OutcomeKind.REJECTED:
             return self._notify_once(IdempotencyKey("rejected", task.id), outcome, task)
         return self._notify_failure(outcome, task)
@@ -198,6 +201,8 @@ class Registrar:
         """Return what would be requested, if anything. Raises RejectedError and InvalidRecordError."""
         if record := self.clients.idempotency_store.get_completed([id_.key]).get(id_.key):
             return _already_registered(task, parse_registration(id_, record))
+        if existing := self._find_earlier_build(task, ami, id_):
+            return _already_registered(task, Registration(existing.arn, ami.id))
         name, version = identify(task, ami, overrides, self.clients.settings)
         if version is None:
             version = DerivedValue(self._versions.show(id_, name.value), _NEXT_VERSION)
@@ -208,8 +213,8 @@ class Registrar:
         """Request the image, unless it exists already, and complete the claim. Raises RejectedError."""
         # The request is derived only now: what becomes of the tags of a registered import does not matter.
         name, version = identify(task, ami, overrides, self.clients.settings)
-        if id_.number == 0 and not self._is_fresh(ami) and (build := self._find_build(task, ami, self._builds)):
-            return self._complete(claim, task, Registration(build.arn, ami.id))
+        if earlier := self._find_earlier_build(task, ami, id_):
+            return self._complete(claim, task, Registration(earlier.arn, ami.id))
 
         claimed = None
         if version is None:
@@ -260,6 +265,12 @@ class Registrar:
             logger.exception("Registered, but the notification could not be sent")
             return False
         return True
+
+    def _find_earlier_build(self, task: ImportTask, ami: Ami, id_: RegistrationId) -> ImportBuild | None:
+        """Return the image of an import that an earlier deployment, or an invocation that was ended, has made."""
+        if id_.number or self._is_fresh(ami):
+            return None
+        return self._find_build(task, ami, self._builds)
 
     def _is_fresh(self, ami: Ami) -> bool:
         return ami.created is not None and abs(self.invocation.time - ami.created) < _FRESH

@@ -29,6 +29,8 @@ class Settings:
     """The idempotency table."""
     topic_arn: str = ""
     """The topic of the notifications."""
+    observe: bool = False
+    """Whether events and sweeps only report what they would register."""
     image_log_group: str = ""
     """Where Image Builder writes its logs of an import; empty for its own default."""
 
@@ -42,7 +44,8 @@ class Settings:
         given = {name: environment[name.upper()] for name in cls.__dataclass_fields__ if name.upper() in environment}
         if problems := list(_problems(given)):
             raise InvalidSettingsError(problems)
-        values: dict[str, Any] = {name: json.loads(text) if name in _MAPS else text for name, text in given.items()}
+        parsed = (*_MAPS, "observe")
+        values: dict[str, Any] = {name: json.loads(text) if name in parsed else text for name, text in given.items()}
         return cls(**values)
 
     @property
@@ -71,6 +74,8 @@ def _problems(given: Mapping[str, str]) -> Iterator[str]:
             yield f"{name.upper()} is {quote(text)}: write one of {', '.join(get_args(VersionScheme))}."
         if name in _NOT_EMPTY and not text:
             yield f"{name.upper()} is empty: write {_NOT_EMPTY[name]}."
+        if name == "observe" and text not in {"true", "false"}:
+            yield f"{name.upper()} is {quote(text)}: write true or false."
         if name in _MAPS and not _is_map(text):
             yield f'{name.upper()} is {quote(text)}: write JSON like {{"Team": "web"}}.'
 

@@ -1,1 +1,1 @@
-"""AWS on this machine: what moto lacks, so that the deployed template and the bundled function run as on AWS."""
+"""The emulation of AWS: moto, and what moto lacks, put together by `local_aws.LocalAws`."""

@@ -1,7 +1,7 @@
-"""CloudFormation that deploys the whole template or says what it cannot.
+"""CloudFormation that deploys every resource of a template, or refuses the template.
 
-moto skips resource types that it does not know and still reports CREATE_COMPLETE. After `install` such a template is
-refused, and the types that a stack with a Lambda function needs, and moto lacks, exist.
+moto skips resource types that it does not support, and the stack is CREATE_COMPLETE. `install` makes such a template an
+error, and adds the types that a stack with a Lambda function needs.
 """
 
 import functools
@@ -9,8 +9,8 @@ import json
 from contextlib import suppress
 from typing import Any, ClassVar, Self
 
-from moto.awslambda import models as lambda_models
-from moto.awslambda.exceptions import UnknownFunctionException
+from moto.awslambda.exceptions import UnknownEventConfig, UnknownFunctionException
+from moto.awslambda.models import LambdaBackend
 from moto.awslambda.utils import get_backend
 from moto.cloudformation import parsing
 from moto.cloudformation.exceptions import ValidationError
@@ -26,24 +26,24 @@ from moto.sqs.models import Queue, sqs_backends
 
 @functools.cache
 def install() -> None:
-    """Teach moto's CloudFormation the types below, to refuse unknown ones, and what else it lacks."""
+    """Add the resource types below to moto's CloudFormation, the check for others, and outputs of change sets."""
     for known_types in (parsing.get_model_list, parsing.get_model_map, parsing.get_name_type_map):
         known_types.cache_clear()
 
-    # The first two are where a stack, an update and a change set see their template, before anything is made.
-    attribute = LogGroup.get_cfn_attribute
     load, compare, apply = ResourceMap.load, ResourceMap.build_resource_diff, ChangeSet.apply
+    get_attribute = LogGroup.get_cfn_attribute
 
+    # `load` and `compare` get the template of a stack, an update or a change set before a resource is created.
     @functools.wraps(load)
     def checked_load(self: ResourceMap) -> None:
-        _refuse_unknown_types(self._template)
+        _check_types(self._template)
         load(self)
 
     @functools.wraps(compare)
     def checked_compare(
         self: ResourceMap, other_template: dict[str, Any], parameters: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        _refuse_unknown_types(other_template)
+        _check_types(other_template)
         return compare(self, other_template, parameters)
 
     @functools.wraps(apply)
@@ -54,28 +54,28 @@ def install() -> None:
         exports = cloudformation_backends[stack.account_id][stack.region_name].exports
         exports.update({export.name: export for export in stack.exports})
 
-    @functools.wraps(LogGroup.get_cfn_attribute)
-    def attribute_of_log_group(self: LogGroup, attribute_name: str) -> str:
-        # The ARN of a log group has its streams in it (user guide, "AWS::Logs::LogGroup"); moto's has not.
-        return f"{attribute(self, attribute_name)}:*"
+    @functools.wraps(get_attribute)
+    def log_group_attribute(self: LogGroup, attribute_name: str) -> str:
+        # The ARN of a log group ends with `:*` (user guide, "AWS::Logs::LogGroup"); moto's does not.
+        return f"{get_attribute(self, attribute_name)}:*"
 
-    LogGroup.get_cfn_attribute = attribute_of_log_group  # type: ignore[method-assign]
     ResourceMap.load = checked_load  # type: ignore[method-assign]
     ResourceMap.build_resource_diff = checked_compare  # type: ignore[method-assign]
     ChangeSet.apply = apply_with_outputs  # type: ignore[method-assign]
+    LogGroup.get_cfn_attribute = log_group_attribute  # type: ignore[method-assign]
 
 
-def _refuse_unknown_types(template: dict[str, Any]) -> None:
+def _check_types(template: dict[str, Any]) -> None:
     types = {resource["Type"] for resource in template.get("Resources", {}).values()}
     known = parsing.get_model_map().keys() | set(parsing.NULL_MODELS)
     if unknown := sorted(each for each in types - known if not each.startswith("Custom::")):
         raise ValidationError(message=f"Template format error: Unrecognized resource types: [{', '.join(unknown)}]")
 
 
-class _Addition:
-    """What the resources below have in common: a type, and how to `_apply` and `_revoke` what they say.
+class _Resource:
+    """What the resource types below have in common.
 
-    A resource becomes known as a direct subclass of `CloudFormationModel`, beside this class.
+    moto finds a resource type as a direct subclass of `CloudFormationModel`, so each is one beside this class.
     """
 
     type_name: ClassVar[str]
@@ -87,10 +87,10 @@ class _Addition:
         self.region = region
 
     def _apply(self) -> None:
-        """Make moto behave as the resource says."""
+        """Apply the resource's properties to moto."""
 
     def _revoke(self) -> None:
-        """Undo that; what the resource belongs to may be gone already."""
+        """Undo `_apply`; what the resource belongs to may be deleted already."""
 
     @classmethod
     def cloudformation_type(cls) -> str:
@@ -120,29 +120,29 @@ class _Addition:
         self._revoke()
 
 
-class CdkMetadata(_Addition, CloudFormationModel):
-    """AWS::CDK::Metadata: statistics for AWS, without effect."""
+class CdkMetadata(_Resource, CloudFormationModel):
+    """AWS::CDK::Metadata: usage data for AWS, without effect."""
 
     type_name = "AWS::CDK::Metadata"
 
 
-class BucketPolicy(_Addition, CloudFormationModel):
-    """AWS::S3::BucketPolicy, which the CDK's bootstrap stack has, without effect.
+class BucketPolicy(_Resource, CloudFormationModel):
+    """AWS::S3::BucketPolicy, a resource of the CDK's bootstrap stack, without effect.
 
-    moto ignores conditions: the usual "deny everything without TLS" would deny everything.
+    moto ignores conditions: the usual statement that denies requests without TLS would deny all requests.
     """
 
     type_name = "AWS::S3::BucketPolicy"
 
 
-class Alarm(_Addition, CloudFormationModel):
-    """AWS::CloudWatch::Alarm. It can be seen, and stays in the state that SetAlarmState gives it."""
+class Alarm(_Resource, CloudFormationModel):
+    """AWS::CloudWatch::Alarm. It is described; only SetAlarmState changes its state."""
 
     type_name = "AWS::CloudWatch::Alarm"
 
     @classmethod
     def has_cfn_attr(cls, attr: str) -> bool:
-        """Say which attributes there are."""
+        """Return whether there is such an attribute."""
         return attr == "Arn"
 
     def get_cfn_attribute(self, _: str) -> str:
@@ -155,53 +155,51 @@ class Alarm(_Addition, CloudFormationModel):
         return backend
 
     def _apply(self) -> None:
-        given = self.properties
+        properties = self.properties
         self._backend.put_metric_alarm(
             name=self.physical_resource_id,
-            namespace=given["Namespace"],
-            metric_name=given["MetricName"],
-            comparison_operator=given["ComparisonOperator"],
-            evaluation_periods=int(given["EvaluationPeriods"]),
-            period=int(given["Period"]),
-            threshold=float(given["Threshold"]),
-            statistic=given["Statistic"],
-            description=given.get("AlarmDescription", ""),
-            dimensions=given.get("Dimensions", []),
-            alarm_actions=given.get("AlarmActions", []),
-            treat_missing_data=given.get("TreatMissingData"),
+            namespace=properties["Namespace"],
+            metric_name=properties["MetricName"],
+            comparison_operator=properties["ComparisonOperator"],
+            evaluation_periods=int(properties["EvaluationPeriods"]),
+            period=int(properties["Period"]),
+            threshold=float(properties["Threshold"]),
+            statistic=properties["Statistic"],
+            description=properties.get("AlarmDescription", ""),
+            dimensions=properties.get("Dimensions", []),
+            alarm_actions=properties.get("AlarmActions", []),
+            treat_missing_data=properties.get("TreatMissingData"),
         )
 
     def _revoke(self) -> None:
         self._backend.delete_alarms([self.physical_resource_id])
 
 
-class QueryDefinition(_Addition, CloudFormationModel):
-    """AWS::Logs::QueryDefinition, which nothing runs here: without effect."""
+class QueryDefinition(_Resource, CloudFormationModel):
+    """AWS::Logs::QueryDefinition, a saved query, without effect."""
 
     type_name = "AWS::Logs::QueryDefinition"
 
 
-class EventInvokeConfig(_Addition, CloudFormationModel):
-    """AWS::Lambda::EventInvokeConfig: how often an asynchronous invocation is tried and where its failure goes."""
+class EventInvokeConfig(_Resource, CloudFormationModel):
+    """AWS::Lambda::EventInvokeConfig: retries and destinations of asynchronous invocations."""
 
     type_name = "AWS::Lambda::EventInvokeConfig"
 
     def _apply(self) -> None:
-        function = self._function()
         config = {key: value for key, value in self.properties.items() if key not in {"FunctionName", "Qualifier"}}
-        function.event_invoke_config = [
-            lambda_models.EventInvokeConfig(function.function_arn, function.last_modified, config)
-        ]
+        self._backend.put_function_event_invoke_config(self.properties["FunctionName"], config)
 
     def _revoke(self) -> None:
-        with suppress(UnknownFunctionException):
-            self._function().event_invoke_config = []
+        with suppress(UnknownFunctionException, UnknownEventConfig):
+            self._backend.delete_function_event_invoke_config(self.properties["FunctionName"])
 
-    def _function(self) -> lambda_models.LambdaFunction:
-        return get_backend(self.account_id, self.region).get_function(self.properties["FunctionName"])
+    @property
+    def _backend(self) -> LambdaBackend:
+        return get_backend(self.account_id, self.region)
 
 
-class QueuePolicy(_Addition, CloudFormationModel):
+class QueuePolicy(_Resource, CloudFormationModel):
     """AWS::SQS::QueuePolicy: who may send to a queue."""
 
     type_name = "AWS::SQS::QueuePolicy"
@@ -219,7 +217,7 @@ class QueuePolicy(_Addition, CloudFormationModel):
             queue.policy = policy
 
 
-class TopicPolicy(_Addition, CloudFormationModel):
+class TopicPolicy(_Resource, CloudFormationModel):
     """AWS::SNS::TopicPolicy: who may publish to a topic."""
 
     type_name = "AWS::SNS::TopicPolicy"

@@ -1,13 +1,11 @@
-"""EventBridge's default bus: events are matched against the deployed rules and delivered to their targets.
+"""EventBridge's default bus: events are matched with the deployed rules and delivered to their targets.
 
-moto holds the rules and has a good matcher for patterns, but fires disabled rules and cannot deliver to Lambda.
+moto stores the rules and matches patterns, but it delivers for disabled rules and does not deliver to Lambda.
 """
 
 import json
 import time
-import uuid
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any, cast
 
 from moto.events.models import Rule, events_backends
@@ -15,29 +13,30 @@ from moto.events.utils import EventMessageType, EventTemplateParser
 from moto.sqs.exceptions import QueueDoesNotExist
 from moto.sqs.models import Queue, sqs_backends
 
-from local.aws import functions, iam
+from local.aws import common, functions, iam
 
 
 def deliver(event: Mapping[str, object]) -> int:
-    """Send `event` to every target of every enabled rule that it matches, in the account and Region that it names.
+    """Send `event` to every target of every enabled rule that it matches, in its account and Region.
 
-    Functions are invoked asynchronously: `functions.run_queued` carries that out. What cannot be delivered goes to the
-    target's dead-letter queue or is dropped. Returns the number of targets reached.
+    Functions are invoked asynchronously: `functions.run_queued` runs them. An event that cannot be delivered goes to
+    the target's dead-letter queue; without one it is dropped. Returns the number of targets that got the event.
     """
     message = cast("EventMessageType", event)
     rules = [
         rule
         for rule in _enabled_rules(str(event["account"]), str(event["region"]))
-        # moto lets a rule without a pattern, that is a schedule, match everything.
+        # For moto every event matches a rule without a pattern, which is a schedule.
         if rule.event_pattern.dump() and rule.event_pattern.matches_event(message)
     ]
     return sum(_send_to_target(rule, target, event) for rule in rules for target in rule.targets)
 
 
 def fire_schedules(account_id: str, region: str) -> int:
-    """Let every enabled rule with a schedule fire once, whatever the time. Returns the number of targets reached."""
+    """Fire every enabled rule with a schedule once, whatever the time. Returns the number of targets that got it."""
+    backend, kind = events_backends[account_id][region], ("aws.events", "Scheduled Event")
     return sum(
-        _send_to_target(rule, target, _scheduled_event(rule))
+        _send_to_target(rule, target, common.event(backend, kind, rule.arn, {}))
         for rule in _enabled_rules(account_id, region)
         if rule.scheduled_expression
         for target in rule.targets
@@ -46,52 +45,37 @@ def fire_schedules(account_id: str, region: str) -> int:
 
 def _enabled_rules(account_id: str, region: str) -> list[Rule]:
     bus = events_backends[account_id][region].event_buses["default"]
-    # A copy: a deployment may add rules meanwhile.
+    # A copy: a deployment may add rules at the same time.
     return [rule for rule in [*bus.rules.values()] if rule.state != "DISABLED"]
-
-
-def _scheduled_event(rule: Rule) -> dict[str, object]:
-    return {
-        "version": "0",
-        "id": str(uuid.uuid4()),
-        "detail-type": "Scheduled Event",
-        "source": "aws.events",
-        "account": rule.account_id,
-        "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "region": rule.region_name,
-        "resources": [rule.arn],
-        "detail": {},
-    }
 
 
 def _send_to_target(rule: Rule, target: Mapping[str, Any], event: Mapping[str, object]) -> bool:
     arn = target["Arn"]
-    payload = _input(target, event)
+    payload = _target_input(target, event)
     match arn.split(":")[2]:
         case "lambda":
             function = functions.find(arn)
-            statements = function.policy.statements if function else None
-            problem = _problem(statements, ("lambda:InvokeFunction", arn), rule)
-            if function and not problem:
+            error = _error_code(function.policy.statements if function else None, rule, "lambda:InvokeFunction", arn)
+            if function and not error:
                 functions.enqueue(function, payload.encode())
         case "sqs":
-            problem = _send_to_queue(rule, arn, payload)
+            error = _send_to_queue(rule, arn, payload)
         case _:
             message = f"Rule {rule.name} has a target that is not supported here: {arn}"
             raise NotImplementedError(message)
-    dead_letters = target.get("DeadLetterConfig", {}).get("Arn")
-    if problem and dead_letters:
-        attributes = {"RULE_ARN": rule.arn, "TARGET_ARN": arn, "ERROR_CODE": problem, "ERROR_MESSAGE": problem}
-        _send_to_queue(rule, dead_letters, json.dumps(event), attributes)
-    return not problem
+    dead_letter_queue = target.get("DeadLetterConfig", {}).get("Arn")
+    if error and dead_letter_queue:
+        attributes = {"RULE_ARN": rule.arn, "TARGET_ARN": arn, "ERROR_CODE": error, "ERROR_MESSAGE": error}
+        _send_to_queue(rule, dead_letter_queue, json.dumps(event), attributes)
+    return not error
 
 
-def _input(target: Mapping[str, Any], event: Mapping[str, object]) -> str:
+def _target_input(target: Mapping[str, Any], event: Mapping[str, object]) -> str:
     """Return what the target gets for `event`, as JSON."""
     if "Input" in target:
         return str(target["Input"])
     if transformer := target.get("InputTransformer"):
-        # moto's parser expects this key of its own.
+        # moto's parser requires this key.
         timed = cast("EventMessageType", {**event, "ingestion-time": time.time()})
         paths = transformer.get("InputPathsMap", {})
         return json.dumps(EventTemplateParser.parse(transformer["InputTemplate"], paths, timed))
@@ -102,25 +86,23 @@ def _input(target: Mapping[str, Any], event: Mapping[str, object]) -> str:
 
 
 def _send_to_queue(rule: Rule, arn: str, body: str, attributes: Mapping[str, str] | None = None) -> str:
-    """Send to a queue whose policy allows it; return the reason where that is impossible."""
+    """Send to a queue whose policy allows it; return EventBridge's error code, "" if there is none."""
     region, account_id, name = arn.split(":")[3:6]
     try:
         queue: Queue = sqs_backends[account_id][region].get_queue(name)
     except QueueDoesNotExist:
         return "NO_RESOURCE"
-    problem = _problem(json.loads(queue.policy or "{}").get("Statement", []), ("sqs:SendMessage", arn), rule)
-    if not problem:
+    statements = json.loads(queue.policy or "{}").get("Statement", [])
+    error = _error_code(statements, rule, "sqs:SendMessage", arn)
+    if not error:
         functions.send_message(arn, body, attributes)
-    return problem
+    return error
 
 
-def _problem(statements: Iterable[Mapping[str, Any]] | None, need: tuple[str, str], rule: Rule) -> str:
-    """Say why EventBridge may not do this (action, resource) for a rule under these statements; "" if it may."""
+def _error_code(statements: Iterable[Mapping[str, Any]] | None, rule: Rule, action: str, arn: str) -> str:
+    """Return EventBridge's error code for a rule under the statements of a resource's policy, None if it is missing."""
     if statements is None:
         return "NO_RESOURCE"
     context = {"aws:SourceArn": rule.arn, "aws:SourceAccount": rule.account_id, "aws:SecureTransport": "true"}
-    return (
-        ""
-        if iam.allows(statements, iam.AuthorizationRequest(*need, context), "events.amazonaws.com")
-        else "NO_PERMISSIONS"
-    )
+    request = iam.AuthorizationRequest(action, arn, context)
+    return "" if iam.allows(statements, request, "events.amazonaws.com") else "NO_PERMISSIONS"

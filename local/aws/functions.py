@@ -1,7 +1,7 @@
-"""Lambda functions that really run: what moto holds as deployed is executed by `local.aws.lambda_runtime`.
+"""Lambda functions of moto that run: their deployed code is executed by `local.aws.lambda_runtime`.
 
-moto would start a Docker container per invocation. After `install`, `lambda:Invoke` runs the deployed zip in a warm
-environment instead, and asynchronous invocations wait in a queue until somebody calls `run_queued`.
+moto starts a Docker container for each invocation. After `install`, `lambda:Invoke` runs the deployed zip in a warm
+environment instead, and asynchronous invocations are queued until `run_queued` is called.
 """
 
 import atexit
@@ -25,7 +25,6 @@ from typing import Any, ClassVar
 from moto.awslambda import models
 from moto.awslambda.exceptions import UnknownFunctionException
 from moto.awslambda.utils import get_backend
-from moto.cloudformation import parsing
 from moto.core.common_models import CloudFormationModel
 from moto.sqs.models import sqs_backends
 
@@ -34,15 +33,15 @@ from local.aws.lambda_runtime import Configuration, ExecutionEnvironment, Result
 
 _LOG_TAIL = 4096
 
-# Properties that moto drops.
-_KEPT = ("Architectures", "DeadLetterConfig", "LoggingConfig", "TracingConfig")
+# Properties that moto ignores.
+_IGNORED_BY_MOTO = ("Architectures", "DeadLetterConfig", "LoggingConfig", "TracingConfig")
 
 
 @dataclass(frozen=True)
 class Invocation:
-    """One run of a function, for the record.
+    """One run of a function.
 
-    `attempt` counts the tries of an asynchronous invocation from 1; `traced` is whether X-Ray got a trace of the run.
+    `attempt` counts the attempts of an asynchronous invocation from 1; `traced` is whether X-Ray got a trace.
     """
 
     function_name: str
@@ -53,17 +52,17 @@ class Invocation:
 
 
 def install(endpoint_url: str) -> None:
-    """Let moto make functions that run and find AWS at `endpoint_url`; to be called before any is created."""
+    """Let moto create functions that run, with AWS at `endpoint_url`.
+
+    To be called before a function is created, and before `cloudformation.install`.
+    """
     Function.endpoint_url = endpoint_url
     iam.install()
     models.LambdaFunction = Function  # type: ignore[misc]
-    # CloudFormation may have listed its types before this module was imported.
-    for known_types in (parsing.get_model_list, parsing.get_model_map):
-        known_types.cache_clear()
 
 
 def find(arn: str) -> "Function | None":
-    """Return the deployed function with this ARN."""
+    """Return the deployed function with this ARN, None if there is none."""
     region, account_id = arn.split(":")[3:5]
     try:
         function = get_backend(account_id, region).get_function(arn)
@@ -76,15 +75,15 @@ def find(arn: str) -> "Function | None":
 
 
 def enqueue(function: "Function", payload: bytes) -> None:
-    """Accept an asynchronous invocation."""
+    """Queue an asynchronous invocation."""
     _queue.append((function, payload))
 
 
 def run_queued() -> int:
-    """Carry out every queued invocation, also those that are queued meanwhile, and return how many there were.
+    """Run every queued invocation, also those that are queued meanwhile, and return how many there were.
 
-    Each is tried as often as the function's configuration says, without the minutes that Lambda waits between tries;
-    what failed for good goes to the on-failure destination and to the dead-letter queue, where there is one.
+    Each is retried as often as the function is configured for, without Lambda's delays between attempts. If all
+    attempts fail, the on-failure destination and the dead-letter queue get a message, where they are configured.
     """
     count = 0
     while _queue:
@@ -96,22 +95,22 @@ def run_queued() -> int:
 
 def invocations() -> Sequence[Invocation]:
     """Return every run since the last `shutdown`, oldest first."""
-    return tuple(_record)
+    return tuple(_invocations)
 
 
 def shutdown() -> None:
-    """End all processes and forget queue, record and unpacked code. Functions stay deployed and start afresh."""
+    """End all processes; clear the queue, the invocations and the unpacked code. Functions stay deployed."""
     _environments.close()
     _queue.clear()
-    _record.clear()
-    iam.forget()
+    _invocations.clear()
+    iam.clear()
     with _unpacking:
         shutil.rmtree(_workspace(), ignore_errors=True)
         _workspace.cache_clear()
 
 
 def send_message(queue_arn: str, body: str, attributes: Mapping[str, str | int] | None = None) -> None:
-    """Put a message into the SQS queue with this ARN, as AWS's own services do."""
+    """Send a message to the SQS queue with this ARN, as AWS services do. Attributes are text or numbers."""
     service, region, account_id, name = queue_arn.split(":")[2:6]
     if service != "sqs":
         message = f"Only SQS queues are supported here, not {queue_arn}"
@@ -124,9 +123,9 @@ def send_message(queue_arn: str, body: str, attributes: Mapping[str, str | int] 
 
 
 class Function(models.LambdaFunction, CloudFormationModel):
-    """moto's function, with everything that its deployment says, and able to run.
+    """moto's function, with the properties that moto ignores, and able to run.
 
-    It is named as a direct subclass of `CloudFormationModel` for moto to take it for `AWS::Lambda::Function`.
+    moto finds the class for `AWS::Lambda::Function` as a direct subclass of `CloudFormationModel`.
     """
 
     endpoint_url: ClassVar[str]
@@ -135,7 +134,7 @@ class Function(models.LambdaFunction, CloudFormationModel):
         super().__init__(account_id, spec, region, version)
         self.logging_config: dict[str, str] = {}
         self.dead_letter_config: dict[str, str] = {}
-        self._keep(spec)
+        self._set_ignored(spec)
 
     @classmethod
     def create_from_cloudformation_json(
@@ -146,26 +145,26 @@ class Function(models.LambdaFunction, CloudFormationModel):
         region_name: str,
         **kwargs: Any,  # noqa: ANN401 - moto's signature
     ) -> models.LambdaFunction:
-        """Create the function with the properties that moto leaves out."""
+        """Create the function with the properties that moto ignores."""
         function = super().create_from_cloudformation_json(
             resource_name, cloudformation_json, account_id, region_name, **kwargs
         )
         properties = cloudformation_json["Properties"]
-        function.update_configuration({key: properties[key] for key in _KEPT if key in properties})
+        function.update_configuration({key: properties[key] for key in _IGNORED_BY_MOTO if key in properties})
         return function
 
     def update_configuration(self, config_updates: dict[str, Any]) -> dict[str, Any]:
-        """Update also what moto leaves out."""
-        self._keep(config_updates)
+        """Update the configuration, also the properties that moto ignores."""
+        self._set_ignored(config_updates)
         return super().update_configuration(config_updates)
 
     def get_configuration(self, on_create: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - moto's signature
-        """Describe also what moto leaves out."""
-        kept = {"LoggingConfig": self.logging_config, "DeadLetterConfig": self.dead_letter_config}
-        return super().get_configuration(on_create) | {key: value for key, value in kept.items() if value}
+        """Return the configuration, also the properties that moto ignores."""
+        ignored = {"LoggingConfig": self.logging_config, "DeadLetterConfig": self.dead_letter_config}
+        return super().get_configuration(on_create) | {key: value for key, value in ignored.items() if value}
 
     def delete(self, account_id: str, region: str) -> None:
-        """Remove the function together with its stack, and its processes with it."""
+        """Delete the function with its stack, and end its processes."""
         super().delete(account_id, region)
         _environments.close(self)
 
@@ -174,29 +173,29 @@ class Function(models.LambdaFunction, CloudFormationModel):
     ) -> bytes:
         """Answer `lambda:Invoke`."""
         payload = (body.encode() if isinstance(body, str) else body) or b"{}"
-        kind = request_headers.get("X-Amz-Invocation-Type", "RequestResponse")
-        if kind == "Event":
+        invocation_type = request_headers.get("X-Amz-Invocation-Type", "RequestResponse")
+        if invocation_type == "Event":
             enqueue(self, payload)
-        if kind != "RequestResponse":
+        if invocation_type != "RequestResponse":
             return b""
         result = self.run(payload)
         response_headers["X-Amz-Executed-Version"] = str(self.version)
-        # moto takes it out again when the caller did not ask for it, and looks for it by this spelling.
+        # moto removes the header, by this spelling, if the caller has not requested the logs.
         response_headers["x-amz-log-result"] = base64.b64encode(result.logs.encode()[-_LOG_TAIL:]).decode()
         if result.error:
             response_headers["X-Amz-Function-Error"] = "Unhandled"
         return result.payload
 
     def run(self, payload: bytes, request_id: str | None = None, attempt: int = 1) -> Result:
-        """Invoke the function in an environment of its own; the logs end in the function's log group."""
-        with _environments.borrow(self, self._runtime_configuration()) as environment:
+        """Run the function in an environment and write the output to the function's log group."""
+        with _environments.use(self, self._runtime_configuration()) as environment:
             result = environment.invoke(payload, timeout=self.timeout, request_id=request_id)
         self._write_logs(environment.log_stream, result.logs)
-        _record.append(Invocation(self.function_name, payload, result, attempt, self._trace()))
+        _invocations.append(Invocation(self.function_name, payload, result, attempt, self._trace()))
         return result
 
     def run_asynchronously(self, payload: bytes) -> None:
-        """Invoke the function as `run_queued` promises."""
+        """Run the function with retries, and send the result to its destination and its dead-letter queue."""
         config = self.event_invoke_config[-1].config if self.event_invoke_config else {}
         result, attempt = self.run(payload), 1
         while result.error and attempt <= config.get("MaximumRetryAttempts", 2):
@@ -211,8 +210,7 @@ class Function(models.LambdaFunction, CloudFormationModel):
             self._send(queue_arn, payload.decode(), attributes)
 
     def _send(self, queue_arn: str, body: str, attributes: Mapping[str, str | int] | None = None) -> None:
-        """Send as Lambda does with the function's role: what the role may not send is lost."""
-        if not iam.authorize(self.role, [iam.AuthorizationRequest("sqs:SendMessage", queue_arn)]):
+        if self._is_authorized(queue_arn, "sqs:SendMessage"):
             send_message(queue_arn, body, attributes)
 
     def _invocation_record(self, payload: bytes, result: Result, attempt: int) -> dict[str, object]:
@@ -231,7 +229,7 @@ class Function(models.LambdaFunction, CloudFormationModel):
             "responsePayload": json.loads(result.payload),
         }
 
-    def _keep(self, properties: Mapping[str, Any]) -> None:
+    def _set_ignored(self, properties: Mapping[str, Any]) -> None:
         self.logging_config = properties.get("LoggingConfig", self.logging_config)
         self.dead_letter_config = properties.get("DeadLetterConfig", self.dead_letter_config)
         self.tracing_config = properties.get("TracingConfig", self.tracing_config)
@@ -264,64 +262,60 @@ class Function(models.LambdaFunction, CloudFormationModel):
                     artefact.extractall(folder)
         return folder
 
+    def _is_authorized(self, resource: str, *actions: str) -> bool:
+        """Return whether Lambda may do something with the function's role; what it may not do is dropped."""
+        return not iam.authorize(self.role, [iam.AuthorizationRequest(action, resource) for action in actions])
+
     def _trace(self) -> bool:
-        """Trace a run as Lambda does with the function's role, and return whether it may; X-Ray itself is not here."""
-        actions = ("xray:PutTraceSegments", "xray:PutTelemetryRecords")
-        return self.tracing_config["Mode"] == "Active" and not iam.authorize(
-            self.role, [iam.AuthorizationRequest(action, "*") for action in actions]
-        )
+        """Return whether the run is traced. X-Ray is not emulated."""
+        is_active = self.tracing_config["Mode"] == "Active"
+        return is_active and self._is_authorized("*", "xray:PutTraceSegments", "xray:PutTelemetryRecords")
 
     def _write_logs(self, stream: str, logs: str) -> None:
-        """Write as Lambda does with the function's role: what the role may not write is lost."""
-        partition = self.function_arn.split(":")[1]
-        group = f"arn:{partition}:logs:{self.region}:{self.account_id}:log-group:{self.logs_group_name}"
-        log_stream = f"{group}:log-stream:{stream}"
-        if iam.authorize(
-            self.role,
-            [iam.AuthorizationRequest(f"logs:{action}", log_stream) for action in ("CreateLogStream", "PutLogEvents")],
-        ):
+        group = f"arn:{self.partition}:logs:{self.region}:{self.account_id}:log-group:{self.logs_group_name}"
+        if not self._is_authorized(f"{group}:log-stream:{stream}", "logs:CreateLogStream", "logs:PutLogEvents"):
             return
         if "LogGroup" in self.logging_config and self.logs_group_name not in self.logs_backend.groups:
-            # It went with the stack, and to make it again takes a permission of its own.
+            # The stack's log group was deleted, and Lambda may not create it without logs:CreateLogGroup.
             return
         self.logs_backend.ensure_log_group(self.logs_group_name)
         self.logs_backend.ensure_log_stream(self.logs_group_name, stream)
-        # The runtime puts carriage returns into one message, so this is not the place for splitlines().
+        # A message of the runtime client has carriage returns, at which splitlines() splits, too.
         messages = [line for line in logs.split("\n") if line]
         events = [{"timestamp": int(time.time() * 1000), "message": message} for message in messages]
         self.logs_backend.put_log_events(self.logs_group_name, stream, events)
 
 
 class _Environments:
-    """Environments that wait, by function, and those that are at work: one for each concurrent invocation."""
+    """The idle environments, by function, and those in use: one for each concurrent invocation."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._idle: dict[Function, list[ExecutionEnvironment]] = {}
-        self._busy: set[ExecutionEnvironment] = set()
+        self._in_use: set[ExecutionEnvironment] = set()
 
     @contextlib.contextmanager
-    def borrow(self, function: Function, configuration: Configuration) -> Iterator[ExecutionEnvironment]:
+    def use(self, function: Function, configuration: Configuration) -> Iterator[ExecutionEnvironment]:
         with self._lock:
             idle = self._idle.setdefault(function, [])
-            # A deployment since then has made these stale.
-            for stale in [each for each in idle if each.configuration != configuration]:
-                stale.close()
-                idle.remove(stale)
+            # A deployment has changed the function.
+            for outdated in [each for each in idle if each.configuration != configuration]:
+                outdated.close()
+                idle.remove(outdated)
             environment = idle.pop() if idle else ExecutionEnvironment(configuration)
-            self._busy.add(environment)
+            self._in_use.add(environment)
         try:
             yield environment
         finally:
             with self._lock:
-                self._busy.remove(environment)
+                self._in_use.remove(environment)
                 self._idle.setdefault(function, []).append(environment)
 
     def close(self, function: Function | None = None) -> None:
         with self._lock:
-            chosen = [function] if function else list(self._idle)
-            closing = [each for key in chosen for each in self._idle.pop(key, [])]
-            closing += [] if function else self._busy
+            functions = [function] if function else list(self._idle)
+            closing = [each for key in functions for each in self._idle.pop(key, [])]
+            closing += [] if function else self._in_use
         for environment in closing:
             environment.close()
 
@@ -333,6 +327,6 @@ def _workspace() -> Path:
 
 _environments = _Environments()
 _queue: deque[tuple[Function, bytes]] = deque()
-_record: list[Invocation] = []
+_invocations: list[Invocation] = []
 _unpacking = threading.Lock()
 atexit.register(shutdown)

@@ -1,7 +1,7 @@
-"""EC2 Image Builder for moto, which has none: ImportVmImage and what there is to see and tag of imported images.
+"""EC2 Image Builder for moto, which has none: ImportVmImage, and the operations to get, list and tag images.
 
-`install()` adds the service for `mock_aws()` and for moto's server. An image stays PENDING until `advance()` finds its
-import task at its end; it returns the events that AWS would send meanwhile.
+`install()` adds the service, for `mock_aws()` and for moto's server. An image is PENDING until its import task has
+ended: `advance()` updates the images and returns the events that AWS sends meanwhile.
 """
 
 import re
@@ -14,22 +14,21 @@ from typing import Any, Final
 
 from moto import backend_index
 from moto.core.base_backend import BackendDict, BaseBackend
-from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult, BaseResponse
 from moto.moto_api._internal import mock_random
 
-from local.aws import constraints, vm_import
-from local.aws.vm_import import Event
+from local.aws import common, constraints, vm_import
+from local.aws.common import Event, ServiceError
 
 _SERVICE: Final = "imagebuilder"
 _URL: Final = r"https?://imagebuilder\.(.+)\.amazonaws\.com"
 _FILTERS: Final = ("name", "osVersion", "platform", "type", "version")
-_PAGE: Final = 25
+_PAGE_SIZE: Final = 25
 _TAGS_MAX: Final = 50
 _REASON_MAX: Final = 1024
 
-# What the service calls an invalid parameter is not documented. ImportVmImage, GetImage and the lists declare
-# ClientException for what the client did wrong, the tagging operations InvalidParameterException: both are 400.
+# The error code for an invalid parameter is not documented. ImportVmImage, GetImage and the list operations declare
+# ClientException for errors of the client, the tagging operations InvalidParameterException. Both have status 400.
 _INVALID: Final = "ClientException"
 _INVALID_IN_TAGGING: Final = "InvalidParameterException"
 _NO_SUCH_FILTER: Final = "InvalidRequestException"
@@ -40,25 +39,17 @@ _MISMATCH: Final = "IdempotentParameterMismatchException"
 _lock: Final = RLock()
 
 
-class ImageBuilderError(ServiceException):
-    """An error that the service answers, by its code; the model has the HTTP status.
+def arn_name(name: str) -> str:
+    """Return the name of an image as its ARN has it.
 
-    moto takes the second part of its classes' module names for a service, and has none called "core" for the base
-    class: a class from anywhere else is looked up in the model of the service that answers.
-    """
-
-
-def normalised(name: str) -> str:
-    """Return an image's name as its ARN has it.
-
-    Case, spaces and underscores do not distinguish names (API reference); which form the ARN has is inferred.
+    Case, spaces and underscores do not distinguish names (API reference); the form in the ARN is inferred.
     """
     return re.sub("[ _]", "-", name.lower())
 
 
 @dataclass
 class Image:
-    """One imported build: the parameters it was made with and what became of it."""
+    """One build of an image, with the parameters of its ImportVmImage request."""
 
     version_arn: str
     build: int
@@ -80,8 +71,8 @@ class Image:
         """The parts of the semantic version."""
         return str(self.params["semanticVersion"]).split(".")
 
-    def answer(self) -> dict[str, Any]:
-        """Return everything that GetImage or a list of builds tells; the model picks what each of them has."""
+    def describe(self) -> dict[str, Any]:
+        """Return the fields of GetImage and of the lists; moto's serializer picks those that an operation has."""
         optional = {name: self.params[name] for name in ("osVersion", "loggingConfiguration") if name in self.params}
         return {
             "arn": self.arn,
@@ -98,9 +89,9 @@ class Image:
             **optional,
         }
 
-    def version_answer(self) -> dict[str, Any]:
-        """Return what ListImages tells: the same about the version, without the build."""
-        return {**self.answer(), "arn": self.version_arn, "version": self.params["semanticVersion"]}
+    def describe_version(self) -> dict[str, Any]:
+        """Return the fields of ListImages: those of the version, without the build."""
+        return {**self.describe(), "arn": self.version_arn, "version": self.params["semanticVersion"]}
 
 
 class ImageBuilderBackend(BaseBackend):
@@ -110,80 +101,80 @@ class ImageBuilderBackend(BaseBackend):
         super().__init__(region_name, account_id)
         self.images: dict[str, Image] = {}
         self.tokens: dict[str, tuple[Mapping[str, Any], dict[str, str]]] = {}
-        # Not documented: a task that is unknown, expired or failed is refused at once, or the image fails later.
+        # Not documented: an unknown, expired or failed task is an error of ImportVmImage, or the image fails later.
         self.unknown_task_is_error = True
 
     @property
     def _url_module(self) -> SimpleNamespace:
-        # moto would look for it beside this module, by a name that only its own tree has.
+        # moto imports a backend's URLs from the module `urls` beside it, which only its own services have.
         return SimpleNamespace(url_bases=[_URL], url_paths={"{0}/.*": ImageBuilderResponse.dispatch})
 
     def import_vm_image(self, params: Mapping[str, Any]) -> dict[str, str]:
-        """Return the answer to an ImportVmImage request; the same client token gets the same answer again."""
+        """Return the answer of ImportVmImage; the same client token gets the same answer again."""
         token, task_id = params["clientToken"], params["vmImportTaskId"]
         with _lock:
             if token in self.tokens:
-                before, answer = self.tokens[token]
-                if before != params:
-                    raise ImageBuilderError(_MISMATCH, f"Client token {token} was used before, with other parameters.")
+                previous, answer = self.tokens[token]
+                if previous != params:
+                    raise ServiceError(_MISMATCH, f"Client token {token} was used before, with other parameters.")
                 return answer
             failure = self.failure(task_id)
             if failure and self.unknown_task_is_error:
-                raise ImageBuilderError(_INVALID, failure)
+                raise ServiceError(_INVALID, failure)
             image = self._add(params)
             answer = {"requestId": str(mock_random.uuid4()), "imageArn": image.arn, "clientToken": token}
             self.tokens[token] = (params, answer)
         return answer
 
     def _add(self, params: Mapping[str, Any]) -> Image:
-        version = f"{normalised(params['name'])}/{params['semanticVersion']}"
+        version = f"{arn_name(params['name'])}/{params['semanticVersion']}"
         version_arn = f"arn:{self.partition}:imagebuilder:{self.region_name}:{self.account_id}:image/{version}"
         image = Image(
             version_arn=version_arn,
-            build=1 + len(self.listed(version_arn)),
+            build=1 + len(self.builds(version_arn)),
             owner=self.account_id,
             params=params,
-            created=vm_import.clock().strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
+            created=common.clock().strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
             tags=dict(params.get("tags", {})),
         )
         self.images[image.arn] = image
         return image
 
-    def listed(self, version_arn: str | None = None) -> list[Image]:
+    def builds(self, version_arn: str | None = None) -> list[Image]:
         """Return all builds, or those of one version, oldest first."""
         return [image for image in [*self.images.values()] if version_arn in {None, image.version_arn}]
 
     def get(self, arn: str) -> Image:
         """Return the build with exactly this ARN."""
         if arn not in self.images:
-            raise ImageBuilderError(_NOT_FOUND, f"The resource ARN '{arn}' does not exist.")
+            raise ServiceError(_NOT_FOUND, f"The resource ARN '{arn}' does not exist.")
         return self.images[arn]
 
     def resolve(self, arn: str) -> str:
-        """Return the ARN of the build that is meant by an ARN without a build, or with `x` in its version.
+        """Return the build version ARN for an ARN without a build, which may have `x` in its version.
 
         It is the highest version that is AVAILABLE, as documented for the parent image of a recipe. Any other ARN, and
-        one that matches nothing, is returned as it is.
+        one that matches no image, is returned unchanged.
         """
         image_arn, _, version = arn.rpartition("/")
         wanted = version.split(".")
         matching = [
             image
-            for image in self.listed()
+            for image in self.builds()
             if image.state["status"] == "AVAILABLE"
             and image.version_arn.startswith(f"{image_arn}/")
             and len(wanted) == len(image.nodes)
-            and all(want in {"x", node} for want, node in zip(wanted, image.nodes, strict=True))
+            and all(each in {"x", node} for each, node in zip(wanted, image.nodes, strict=True))
         ]
         highest = max(matching, key=lambda image: (*map(int, image.nodes), image.build), default=None)
         return highest.arn if highest else arn
 
     def task(self, task_id: str) -> vm_import.Task | None:
-        """Return the import task with this id, None when EC2 does not list it (any more)."""
+        """Return the import task with this id, None if EC2 does not list it (any more)."""
         return vm_import.backends[self.account_id][self.region_name].find(task_id)
 
     def failure(self, task_id: str) -> str | None:
-        """Return why nothing can come of an import task, None when something did or still may."""
+        """Return why an import task has no AMI, None if it is completed or in progress."""
         task = self.task(task_id)
         if task is None:
             return f"VM import task {task_id} does not exist."
@@ -191,26 +182,24 @@ class ImageBuilderBackend(BaseBackend):
             return f"VM import task {task_id} did not complete: {task.answer['StatusMessage']}"
         return None
 
-    def follow(self, image: Image) -> bool:
-        """Bring a pending image to where its import task is; return whether its state changed."""
+    def update_state(self, image: Image) -> bool:
+        """Update a PENDING image from its import task; return whether its state changed."""
         task_id = image.params["vmImportTaskId"]
         with _lock:
             if image.state["status"] != "PENDING":
                 return False
+            task = self.task(task_id)
             if failure := self.failure(task_id):
                 image.state = {"status": "FAILED", "reason": failure[:_REASON_MAX]}
-                return True
-            task = self.task(task_id)
-            if task is None or task.answer["Status"] != "completed":
-                return False
-            ami = {"image": task.answer["ImageId"], "name": task_id}
-            image.amis = [{**ami, "region": self.region_name, "accountId": self.account_id}]
-            image.state = {"status": "AVAILABLE"}
-            return True
+            elif task and task.answer["Status"] == "completed":
+                ami = {"image": task.answer["ImageId"], "name": task_id}
+                image.amis = [{**ami, "region": self.region_name, "accountId": self.account_id}]
+                image.state = {"status": "AVAILABLE"}
+            return image.state["status"] != "PENDING"
 
 
 class ImageBuilderResponse(BaseResponse):
-    """The operations, by the names that moto derives from theirs."""
+    """The operations of the API, by their names in snake case, as moto calls them."""
 
     def __init__(self) -> None:
         super().__init__(service_name=_SERVICE)
@@ -218,77 +207,78 @@ class ImageBuilderResponse(BaseResponse):
 
     @property
     def backend(self) -> ImageBuilderBackend:
-        """The images that the caller can see."""
+        """The images of the caller's account and Region."""
         return backends[self.current_account][self.region]
 
     def import_vm_image(self) -> ActionResult:
         """ImportVmImage."""
-        return ActionResult(self.backend.import_vm_image(self._checked()))
+        return ActionResult(self.backend.import_vm_image(self._valid_params()))
 
     def get_image(self) -> ActionResult:
         """GetImage."""
         backend = self.backend
-        return _result(image=backend.get(backend.resolve(self._checked()["imageBuildVersionArn"])).answer())
+        return _result(image=backend.get(backend.resolve(self._valid_params()["imageBuildVersionArn"])).describe())
 
     def list_images(self) -> ActionResult:
-        """ListImages: one entry a version. Only the caller's own images exist here, whoever's are asked for."""
-        params = self._checked()
-        own = self.backend.listed() if params.get("owner", "Self") == "Self" else []
-        versions = {image.version_arn: image.version_answer() for image in own}
+        """ListImages: one entry for each version. No owner but `Self` has images."""
+        params = self._valid_params()
+        builds = self.backend.builds() if params.get("owner", "Self") == "Self" else []
+        versions = {image.version_arn: image.describe_version() for image in builds}
         return self._page("imageVersionList", list(versions.values()), params)
 
     def list_image_build_versions(self) -> ActionResult:
         """ListImageBuildVersions."""
-        params = self._checked()
-        builds = [image.answer() for image in self.backend.listed(params.get("imageVersionArn"))]
+        params = self._valid_params()
+        builds = [image.describe() for image in self.backend.builds(params.get("imageVersionArn"))]
         return self._page("imageSummaryList", builds, params)
 
     def tag_resource(self) -> ActionResult:
         """TagResource."""
-        params = self._checked(_INVALID_IN_TAGGING)
+        params = self._valid_params(_INVALID_IN_TAGGING)
         image = self.backend.get(params["resourceArn"])
         tags = {**image.tags, **params["tags"]}
         if len(tags) > _TAGS_MAX:
-            raise ImageBuilderError(_INVALID_IN_TAGGING, f"A resource has at most {_TAGS_MAX} tags.")
+            raise ServiceError(_INVALID_IN_TAGGING, f"A resource has at most {_TAGS_MAX} tags.")
         image.tags = tags
         return ActionResult({})
 
     def untag_resource(self) -> ActionResult:
         """UntagResource."""
-        params = self._checked(_INVALID_IN_TAGGING)
+        params = self._valid_params(_INVALID_IN_TAGGING)
         image = self.backend.get(params["resourceArn"])
         image.tags = {key: value for key, value in image.tags.items() if key not in params["tagKeys"]}
         return ActionResult({})
 
     def list_tags_for_resource(self) -> ActionResult:
         """ListTagsForResource."""
-        params = self._checked(_INVALID_IN_TAGGING)
+        params = self._valid_params(_INVALID_IN_TAGGING)
         return ActionResult({"tags": self.backend.get(params["resourceArn"]).tags})
 
-    def _checked(self, code: str = _INVALID) -> dict[str, Any]:
+    def _valid_params(self, code: str = _INVALID) -> dict[str, Any]:
         params: dict[str, Any] = self._get_params()
         if problems := constraints.check(_SERVICE, self._get_action(), params):
-            raise ImageBuilderError(code, constraints.message(problems))
+            raise ServiceError(code, constraints.message(problems))
         return params
 
-    def _page(self, result: str, answers: Sequence[dict[str, Any]], params: Mapping[str, Any]) -> ActionResult:
-        for name, values in ((given.get("name"), given.get("values", [])) for given in params.get("filters", [])):
+    def _page(self, member: str, images: Sequence[dict[str, Any]], params: Mapping[str, Any]) -> ActionResult:
+        for given in params.get("filters", []):
+            name, values = given.get("name"), given.get("values", [])
             if name not in _FILTERS:
-                raise ImageBuilderError(_NO_SUCH_FILTER, f"The filter '{name}' is invalid.")
-            answers = [answer for answer in answers if answer.get(name) in values]
+                raise ServiceError(_NO_SUCH_FILTER, f"The filter '{name}' is invalid.")
+            images = [image for image in images if image.get(name) in values]
         try:
-            page, token = vm_import.paged(answers, params.get("maxResults", _PAGE), params.get("nextToken"))
+            page, token = common.paginate(images, params.get("maxResults", _PAGE_SIZE), params.get("nextToken"))
         except ValueError:
-            raise ImageBuilderError(_NO_SUCH_PAGE, "The pagination token is invalid.") from None
-        return _result(**{result: page, "nextToken": token})
+            raise ServiceError(_NO_SUCH_PAGE, "The pagination token is invalid.") from None
+        return _result(**{member: page, "nextToken": token})
 
 
-# The service's name only tells BackendDict which Regions there are, and botocore lists none for Image Builder.
+# BackendDict reads the list of Regions from this service's endpoints; botocore has none for Image Builder.
 backends: Final = BackendDict(ImageBuilderBackend, "ec2")
 
 
 def install() -> None:
-    """Add Image Builder to moto, and VM import, which it reads; doing so again changes nothing."""
+    """Add Image Builder to moto, and VM import, which it reads. A second call changes nothing."""
     vm_import.install()
     module = ModuleType("moto.imagebuilder")
     vars(module).update(imagebuilder_backends=backends)
@@ -298,18 +288,17 @@ def install() -> None:
 
 
 def advance(account_id: str, region: str) -> list[Event]:
-    """Bring every pending image to where its import task is; return an event for each that changed its state."""
+    """Update every PENDING image from its import task; return an event for each that changed its state."""
     backend = backends[account_id][region]
-    kind = ("aws.imagebuilder", "EC2 Image Builder Image State Change")
     return [
-        vm_import.event(
+        common.event(
             backend,
-            kind,
+            ("aws.imagebuilder", "EC2 Image Builder Image State Change"),
             image.arn,
             {"previous-state": {"status": "PENDING"}, "state": {"status": image.state["status"]}},
         )
-        for image in backend.listed()
-        if backend.follow(image)
+        for image in backend.builds()
+        if backend.update_state(image)
     ]
 
 

@@ -1,8 +1,8 @@
 """One Lambda execution environment on this machine: a deployed artefact under the real runtime client.
 
-`ExecutionEnvironment` is what Lambda's platform is to a function: it serves the Runtime API to a process that runs
-`awslambdaric`, hands it one invocation after the other and says what became of each. The process sees the artefact, the
-runtime client, the standard library and the variables that Lambda sets: nothing else of this machine's Python.
+`ExecutionEnvironment` serves the Runtime API to a process that runs `awslambdaric`, sends it one invocation after the
+other and returns the results. The process can import the artefact, the runtime client and the standard library, and has
+the variables that Lambda sets: no other package and no variable of this machine.
 """
 
 import atexit
@@ -30,13 +30,13 @@ from queue import Empty, SimpleQueue
 from socketserver import ThreadingTCPServer
 from typing import Self
 
-# Lambda allows 10 s; a busy laptop or build server may need longer for the same imports.
+# Lambda's limit is 10 s; a busy laptop or build server can need longer for the same imports.
 _INIT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """What a function's deployment says about its environments; `task_root` is the unpacked artefact."""
+    """The settings of a deployed function's environments; `task_root` is the unpacked artefact."""
 
     task_root: Path
     handler: str
@@ -56,7 +56,7 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one invocation: the answer, or the error in Lambda's shape, and what was printed meanwhile."""
+    """The result of one invocation: the answer, or the error in Lambda's format, and what the process printed."""
 
     request_id: str
     payload: bytes
@@ -65,9 +65,9 @@ class Result:
 
 
 class ExecutionEnvironment:
-    """Runs invocations of one function, one at a time, in one process that stays warm in between.
+    """Runs invocations of one function, one at a time, in one process that stays warm between them.
 
-    `interpreter` has to be of the Python version that `awslambdaric` is installed for.
+    `interpreter` must have the Python version that `awslambdaric` is installed for. `init_timeout` is in seconds.
     """
 
     def __init__(
@@ -77,44 +77,48 @@ class ExecutionEnvironment:
         self._init_timeout = init_timeout
         self.log_stream = f"{datetime.now(UTC):%Y/%m/%d}/[{configuration.version}]{uuid.uuid4().hex}"
         self._interpreter = interpreter
-        self._sandbox: _Sandbox | None = None
+        self._process: _RuntimeProcess | None = None
         self._lock = threading.Lock()
 
     def invoke(self, payload: bytes, *, timeout: float, request_id: str | None = None) -> Result:
-        """Hand `payload` to the function; a crash or `timeout` seconds of silence end the process and are an error."""
+        """Run the function with `payload`. A crash and a run of more than `timeout` seconds are errors in the result.
+
+        Both end the process; the next invocation starts another one.
+        """
         request_id = request_id or str(uuid.uuid4())
         with self._lock:
-            sandbox = self._sandbox = self._sandbox or _Sandbox(self._command(), self._variables(), self.configuration)
-            limit, alive = self._init_timeout, False
-            kind, body = sandbox.receive(limit)
+            if self._process is None:
+                self._process = _RuntimeProcess(self._command(), self._variables(), self.configuration)
+            process, limit, reusable = self._process, self._init_timeout, False
+            kind, body = process.receive(limit)
             if kind == "next":
                 limit = timeout
-                sandbox.hand_out(request_id, payload, timeout)
-                kind, body = sandbox.receive(limit)
-                alive = kind in {"response", "error"}
-            logs = sandbox.printed()
-            if not alive:
-                self._discard()
+                process.send(request_id, payload, limit)
+                kind, body = process.receive(limit)
+                reusable = kind in {"response", "error"}
+            logs = process.read_output()
+            if not reusable:
+                self._close_process()
         match kind:
             case "exit":
                 body = _platform_error("Runtime.ExitError", request_id, f"Runtime exited {body.decode()}")
-            case "silence":
+            case "timeout":
                 body = _platform_error("Sandbox.Timedout", request_id, f"Task timed out after {limit:.2f} seconds")
         return Result(request_id, body, error=kind != "response", logs=logs)
 
     @property
     def process_id(self) -> int:
-        """The process that stays warm. Raises ProcessLookupError where there is none."""
-        if self._sandbox is None:
+        """The id of the warm process. Raises ProcessLookupError if there is none."""
+        if self._process is None:
             raise ProcessLookupError
-        return self._sandbox.process_id
+        return self._process.process_id
 
     def close(self) -> None:
-        """End the process, also in the middle of an invocation, which then fails as after a crash."""
-        if sandbox := self._sandbox:
-            sandbox.kill()
+        """End the process. A running invocation fails as after a crash."""
+        if process := self._process:
+            process.kill()
         with self._lock:
-            self._discard()
+            self._close_process()
 
     def __enter__(self) -> Self:
         return self
@@ -122,13 +126,13 @@ class ExecutionEnvironment:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _discard(self) -> None:
-        if self._sandbox:
-            self._sandbox.close()
-            self._sandbox = None
+    def _close_process(self) -> None:
+        if self._process:
+            self._process.close()
+            self._process = None
 
     def _command(self) -> list[str]:
-        # Without `site` (-S) neither the virtual environment's packages nor the machine's are on the path.
+        # Without `site` (-S), no installed package is on the path.
         return [self._interpreter, "-S", "-m", "awslambdaric", self.configuration.handler]
 
     def _variables(self) -> dict[str, str]:
@@ -147,9 +151,9 @@ class ExecutionEnvironment:
             "AWS_LAMBDA_LOG_STREAM_NAME": self.log_stream,
             "AWS_REGION": configuration.region,
             "AWS_SECRET_ACCESS_KEY": "local",
-            # By this the local AWS knows whose policies hold.
+            # `iam` authorizes requests by this role.
             "AWS_SESSION_TOKEN": configuration.role,
-            # No such folder on Lambda either: the SDK finds nobody's ~/.aws.
+            # The folder does not exist, as on Lambda: the SDK finds no ~/.aws.
             "HOME": "/home/sbx_user1051",
             "LAMBDA_TASK_ROOT": str(configuration.task_root),
             "LANG": "en_US.UTF-8",
@@ -166,7 +170,7 @@ class ExecutionEnvironment:
 
 @functools.cache
 def _runtime_client() -> Path:
-    """Make a folder with links to awslambdaric and what it requires, and to nothing else that is installed here."""
+    """Return a folder with links to awslambdaric and the packages that it requires, and to no others."""
     folder = Path(tempfile.mkdtemp(prefix="awslambdaric-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     requirements = [re.split(r"[^\w.-]", line)[0] for line in metadata.requires("awslambdaric") or ()]
@@ -175,7 +179,7 @@ def _runtime_client() -> Path:
             if name not in {"..", "__pycache__"} and not name.endswith(".dist-info"):
                 installed = Path(str(distribution.locate_file(name)))
                 (folder / name).symlink_to(installed)
-                # The process may keep no bytecode: without this it would compile the client at every start.
+                # The process writes no bytecode: without this, it compiles the client at every start.
                 for module in [installed, *installed.rglob("*.py")]:
                     compileall.compile_file(module, quiet=1)
     return folder
@@ -185,34 +189,35 @@ def _platform_error(error_type: str, request_id: str, message: str) -> bytes:
     return json.dumps({"errorType": error_type, "errorMessage": f"RequestId: {request_id} Error: {message}"}).encode()
 
 
-class _Sandbox:
-    """A process, the Runtime API that it talks to, and what it prints."""
+class _RuntimeProcess:
+    """A process of the runtime client, its Runtime API, and its output."""
 
     def __init__(self, command: list[str], variables: dict[str, str], configuration: Configuration) -> None:
         self._arn = configuration.arn
         self._api = _RuntimeApi()
-        self._output = _Output()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
+        self._output_read = 0
         self._process = subprocess.Popen(
             command,
             cwd=configuration.task_root,
             env={**variables, "AWS_LAMBDA_RUNTIME_API": "{}:{}".format(*self._api.server_address)},
             stdin=subprocess.DEVNULL,
-            stdout=self._output.write_end,
-            stderr=self._output.write_end,
+            stdout=self._output,
+            stderr=self._output,
             start_new_session=True,
         )
         self.process_id = self._process.pid
-        for task in (functools.partial(self._api.serve_forever, poll_interval=0.05), self._output.drain, self._watch):
+        for task in (functools.partial(self._api.serve_forever, poll_interval=0.05), self._report_exit):
             threading.Thread(target=task, daemon=True).start()
 
     def receive(self, timeout: float) -> tuple[str, bytes]:
-        """Wait for what happens next: `next`, `response`, `error`, `exit`, or `silence` when nothing did."""
+        """Return the next message: `next`, `response`, `error`, `exit`, or `timeout` after so many seconds."""
         try:
             return self._api.messages.get(timeout=timeout)
         except Empty:
-            return "silence", b""
+            return "timeout", b""
 
-    def hand_out(self, request_id: str, payload: bytes, timeout: float) -> None:
+    def send(self, request_id: str, payload: bytes, timeout: float) -> None:
         headers = {
             "Lambda-Runtime-Aws-Request-Id": request_id,
             "Lambda-Runtime-Deadline-Ms": str(int((time.time() + timeout) * 1000)),
@@ -220,11 +225,16 @@ class _Sandbox:
         }
         self._api.invocations.put((headers, payload))
 
-    def printed(self) -> str:
-        return self._output.until_now()
+    def read_output(self) -> str:
+        """Return what the process printed since the last call."""
+        size = os.fstat(self._output.fileno()).st_size
+        # The process shares the file's position: reading must not change it.
+        output = os.pread(self._output.fileno(), size - self._output_read, self._output_read)
+        self._output_read = size
+        return output.decode(errors="replace")
 
     def kill(self) -> None:
-        # The whole group: a handler may have started processes of its own.
+        # The process group: a handler can have started processes.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -234,46 +244,20 @@ class _Sandbox:
         self._api.invocations.put(None)
         self._api.shutdown()
         self._api.server_close()
-        os.close(self._output.write_end)
+        self._output.close()
 
-    def _watch(self) -> None:
+    def _report_exit(self) -> None:
         status = self._process.wait()
         reason = f"exit status {status}" if status >= 0 else f"signal: {signal.strsignal(-status)}"
         self._api.messages.put(("exit", f"with error: {reason}".encode() if status else b"without providing a reason"))
 
 
-class _Output:
-    """A pipe for what a process prints. Whoever is inside can write at any time: a thread has to `drain` it."""
-
-    def __init__(self) -> None:
-        self._read_end, self.write_end = os.pipe()
-        self._printed = b""
-        self._more = threading.Condition()
-
-    def drain(self) -> None:
-        with open(self._read_end, "rb", buffering=0) as stream:  # noqa: PTH123 - a descriptor, no path
-            while chunk := stream.read(65536):
-                with self._more:
-                    self._printed += chunk
-                    self._more.notify_all()
-
-    def until_now(self) -> str:
-        """Return what was printed since the last call."""
-        # A pipe keeps its order: once this mark comes out, so has everything that was printed before it.
-        mark = uuid.uuid4().bytes
-        os.write(self.write_end, mark)
-        with self._more:
-            self._more.wait_for(lambda: mark in self._printed)
-            printed, _, self._printed = self._printed.partition(mark)
-        return printed.decode(errors="replace")
-
-
-class _Conversation(BaseHTTPRequestHandler):
-    """The Runtime API's four paths, told apart by their last word; an `error` before any `next` is one of init."""
+class _RuntimeApiHandler(BaseHTTPRequestHandler):
+    """The four paths of the Runtime API, by their last segment; an `error` before a `next` is an init error."""
 
     server: "_RuntimeApi"
     protocol_version = "HTTP/1.1"
-    # Nagle's algorithm would hold every answer back for some 40 ms.
+    # Nagle's algorithm delays every answer by about 40 ms.
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
@@ -287,7 +271,7 @@ class _Conversation(BaseHTTPRequestHandler):
         self._answer(202, {}, b'{"status":"OK"}')
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet: requests to the Runtime API are nobody's news."""
+        """Do not log requests to the Runtime API."""
 
     def _answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self.send_response(status)
@@ -300,15 +284,15 @@ class _Conversation(BaseHTTPRequestHandler):
 class _RuntimeApi(ThreadingTCPServer):
     """The Runtime API of one process."""
 
-    # (Not a ThreadingHTTPServer, which asks DNS for the name of this machine first.)
+    # A ThreadingHTTPServer looks up the name of this machine in DNS first.
     daemon_threads = True
 
     def __init__(self) -> None:
         self.invocations: SimpleQueue[tuple[dict[str, str], bytes] | None] = SimpleQueue()
         self.messages: SimpleQueue[tuple[str, bytes]] = SimpleQueue()
-        super().__init__(("127.0.0.1", 0), _Conversation)
+        super().__init__(("127.0.0.1", 0), _RuntimeApiHandler)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        # A killed process leaves broken connections behind; everything else is a defect here.
+        # Connections to a killed process break; every other error is a defect of this module.
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]

@@ -1,10 +1,12 @@
-"""AWS on this machine, put together: a server, the deployed app, and a clock that somebody else winds."""
+"""AWS on this machine: moto's server with the services of this package, and the app deployed to it."""
 
-import io
+import functools
 import json
 import logging
 import os
-import zipfile
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, cast
@@ -15,85 +17,76 @@ from moto.server import ThreadedMotoServer
 from moto.sns.models import sns_backends
 
 from local.aws import cloudformation, events, functions, image_builder, vm_import
+from local.aws.common import Event
 
 ACCOUNT: Final = "123456789012"
-"""moto's own."""
+"""moto's default account."""
 
 
-class Published(NamedTuple):
-    """A message that a topic accepted, with `MessageStructure` json."""
+class PublishedMessage(NamedTuple):
+    """A message that SNS accepted, with `MessageStructure` json."""
 
     subject: str
-    forms: dict[str, str]
+    texts: dict[str, str]
     """By protocol."""
     attributes: dict[str, str]
 
 
 class LocalAws:
-    """One account in one Region. Entering starts it, empty; leaving ends it and everything in it.
+    """One account in one Region. Entering starts it, empty; leaving ends its processes and removes its resources.
 
-    Nothing happens in it by itself: `step()` lets time pass.
+    Time does not pass in it: imports and images change with `advance`, schedules fire with `fire_schedules`.
     """
 
     def __init__(self, region: str = "us-east-1", port: int = 0) -> None:
         self.region = region
-        self.lost: set[str] = set()
-        """Names of AMIs whose events EventBridge loses."""
+        self.amis_without_events: set[str] = set()
+        """Names of AMIs whose events EventBridge does not deliver."""
         self._server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
-        self._clients: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
-        # EC2's public AMIs are thousands, and no import is among them.
+        # moto would load thousands of public AMIs.
         os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
-        # A line for every request would bury what the user of this prints.
+        # moto's server logs every request.
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
         image_builder.install()
-        cloudformation.install()
         self._server.start()
         functions.install(self.endpoint_url)
+        cloudformation.install()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         functions.shutdown()
         self._server.stop()
-        # stop() leaves the socket open.
-        if self._server._server is not None:  # noqa: SLF001 - there is no other way to it
+        # stop() does not close the socket.
+        if self._server._server is not None:  # noqa: SLF001 - there is no other access
             self._server._server.server_close()  # noqa: SLF001 - as above
         BackendDict.reset()
 
     @property
     def endpoint_url(self) -> str:
-        """Where every service answers."""
+        """The URL of every service."""
         host, port = self._server.get_host_and_port()
         return f"http://{host}:{port}"
 
-    def client(self, service: str) -> Any:  # noqa: ANN401 - which client it is, the caller knows
-        """Return the boto3 client of this cloud for a service, with made-up credentials."""
-        # One takes longer to make than most of what is asked of it.
-        if service not in self._clients:
-            self._clients[service] = boto3.client(
-                cast("Any", service),
-                region_name=self.region,
-                endpoint_url=self.endpoint_url,
-                aws_access_key_id="testing",
-                aws_secret_access_key="testing",  # noqa: S106 - no secret
-            )
-        return self._clients[service]
+    def client(self, service: str) -> Any:  # noqa: ANN401 - the service decides the type
+        """Return a boto3 client for a service, with made-up credentials."""
+        return cached_client(service, self.region, self.endpoint_url)
 
     def deploy(self, assembly: Path, stack: str) -> None:
         """Deploy one stack of a cloud assembly (`cdk.out`): upload its assets and create it.
 
-        Raises botocore's ClientError where the template cannot be deployed whole.
+        Raises botocore's ClientError if a resource of the template is not supported.
         """
-        # What `cdk bootstrap` leaves, as far as a deployment looks at it.
+        # The parameter of `cdk bootstrap` that a deployment reads.
         self.client("ssm").put_parameter(Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String")
         assets = json.loads((assembly / f"{stack}.assets.json").read_text(encoding="utf-8"))
         s3 = self.client("s3")
         for asset in assets["files"].values():
-            path = assembly / asset["source"]["path"]
-            content = _zipped(path) if asset["source"]["packaging"] == "zip" else path.read_bytes()
+            content = _read_asset(assembly, asset["source"])
             for destination in asset["destinations"].values():
-                bucket = self._resolved(destination["bucketName"])
+                bucket = destination["bucketName"]
+                bucket = bucket.replace("${AWS::AccountId}", ACCOUNT).replace("${AWS::Region}", self.region)
                 s3.create_bucket(Bucket=bucket)
                 s3.put_object(Bucket=bucket, Key=destination["objectKey"], Body=content)
         self.client("cloudformation").create_stack(
@@ -102,50 +95,83 @@ class LocalAws:
             Capabilities=["CAPABILITY_IAM"],
         )
 
-    def step(self) -> None:
-        """Let every import and every image go one step on, deliver the events, and run what they start."""
+    def advance(self) -> None:
+        """Advance every import and every image by one step, deliver the events, and run the functions."""
         for service in (vm_import, image_builder):
             for event in service.advance(ACCOUNT, self.region):
-                if not self._loses(event):
+                if self._is_delivered(event):
                     events.deliver(event)
             functions.run_queued()
 
-    def sweep(self) -> None:
-        """Let the schedules fire once, and run what they start."""
+    def fire_schedules(self) -> None:
+        """Fire every schedule once, and run the functions."""
         events.fire_schedules(ACCOUNT, self.region)
         functions.run_queued()
 
-    def take_messages(self, queue_url: str) -> list[Any]:
-        """Take all messages out of an SQS queue and return their bodies, read as JSON."""
+    def import_vm(self, bucket: str, keys: Sequence[str], metadata: Mapping[str, str], tags: Mapping[str, str]) -> str:
+        """Upload disks with the metadata that `vm_import` reads, and start their import; return the task's id."""
+        s3 = self.client("s3")
+        s3.create_bucket(Bucket=bucket)
+        for key in keys:
+            s3.put_object(Bucket=bucket, Key=key, Body=b"disk", Metadata=metadata)
+        task_tags = [{"Key": key, "Value": value} for key, value in tags.items()]
+        answer = self.client("ec2").import_image(
+            DiskContainers=[{"UserBucket": {"S3Bucket": bucket, "S3Key": key}} for key in keys],
+            TagSpecifications=[{"ResourceType": "import-image-task", "Tags": task_tags}] if task_tags else [],
+        )
+        return str(answer["ImportTaskId"])
+
+    def images(self) -> list[dict[str, Any]]:
+        """Return every build of every image, oldest first."""
+        pages = self.client("imagebuilder").get_paginator("list_image_build_versions").paginate()
+        return [image for page in pages for image in page["imageSummaryList"]]
+
+    def invoke(self, function_name: str, payload: object) -> dict[str, Any]:
+        """Invoke a function and return its answer, or its error in Lambda's format."""
+        answer = self.client("lambda").invoke(FunctionName=function_name, Payload=json.dumps(payload))
+        decoded: dict[str, Any] = json.load(answer["Payload"])
+        return decoded
+
+    def receive_messages(self, queue_url: str) -> list[Any]:
+        """Receive and delete all messages of an SQS queue; return their bodies, which have to be JSON."""
         sqs, bodies = self.client("sqs"), []
-        while found := sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10).get("Messages", []):
-            for message in found:
+        while messages := sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10).get("Messages", []):
+            for message in messages:
                 bodies.append(json.loads(message["Body"]))
-                # Only received, it would come again half a minute later.
                 sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
         return bodies
 
-    def published(self) -> list[Published]:
-        """Return what was published to the topics so far, oldest first."""
+    def published_messages(self) -> list[PublishedMessage]:
+        """Return the messages of all topics, oldest first."""
         return [
-            Published(subject or "", json.loads(message), {name: each["Value"] for name, each in given.items()})
+            PublishedMessage(subject or "", json.loads(message), {name: each["Value"] for name, each in given.items()})
             for topic in sns_backends[ACCOUNT][self.region].topics.values()
             for _, message, subject, attributes, _ in topic.sent_notifications
             if (given := attributes or {})
         ]
 
-    def _loses(self, event: vm_import.Event) -> bool:
+    def _is_delivered(self, event: Event) -> bool:
         amis = vm_import.backends[ACCOUNT][self.region].ec2.amis.values()
-        lost = {ami.id for ami in amis if ami.name in self.lost}
-        return any(ami in str(event["resources"]) for ami in lost)
-
-    def _resolved(self, text: str) -> str:
-        return text.replace("${AWS::AccountId}", ACCOUNT).replace("${AWS::Region}", self.region)
+        without = [ami.id for ami in amis if ami.name in self.amis_without_events]
+        return not any(ami in str(event["resources"]) for ami in without)
 
 
-def _zipped(folder: Path) -> bytes:
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for path in sorted(folder.rglob("*")):
-            archive.write(path, path.relative_to(folder))
-    return content.getvalue()
+@functools.cache
+def cached_client(service: str, region: str, endpoint_url: str | None) -> Any:  # noqa: ANN401 - as above
+    """Return a boto3 client with made-up credentials. To create one takes longer than most requests."""
+    return boto3.client(
+        cast("Any", service),
+        region_name=region,
+        endpoint_url=endpoint_url,
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",  # noqa: S106 - no secret
+    )
+
+
+def _read_asset(assembly: Path, source: dict[str, str]) -> bytes:
+    """Return the content to upload for an asset: its file, or the zip of its folder."""
+    path = assembly / source["path"]
+    if source["packaging"] != "zip":
+        return path.read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        return Path(shutil.make_archive(f"{folder}/asset", "zip", path)).read_bytes()

@@ -1,20 +1,20 @@
 """EC2 VM import for moto, which has none: ImportImage, DescribeImportImageTasks and CancelImportTask.
 
-`install()` adds the operations to moto's EC2, for `mock_aws()` and for moto's server. Nothing happens by itself after
-that: `advance()` takes every unfinished task one step along and returns the events that AWS would send meanwhile.
+`install()` adds the operations to moto's EC2, for `mock_aws()` and for moto's server. `advance()` advances every
+unfinished task by one step and returns the events that AWS sends meanwhile.
 
-What the imported machine is, the user metadata of its disk in S3 says: `platform` (Linux, Windows), `os` (for example
-`Ubuntu 22.04.3 LTS - 5.15.0-97-generic`), `architecture`, and `status-message` makes the import fail with its words.
+The user metadata of a disk in S3 describes the imported machine: `platform` (Linux, Windows), `os` (for example
+`Ubuntu 22.04.3 LTS - 5.15.0-97-generic`), `architecture`; `status-message` makes the import fail with this message.
 """
 
 import re
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from string import ascii_lowercase
 from threading import RLock
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 import moto.ec2.models as ec2_models
@@ -31,22 +31,20 @@ from moto.moto_api._internal import mock_random
 from moto.s3.exceptions import MissingBucket
 from moto.s3.models import s3_backends
 
-from local.aws import constraints
+from local.aws import common, constraints
+from local.aws.common import Event
 
-Event = dict[str, object]
-_Item = TypeVar("_Item")
-
-PREFIX: Final = "import-ami"
-TASK_STATES: Final = ("active", "completed", "deleting", "deleted")
+_PREFIX: Final = "import-ami"
+_TASK_STATES: Final = ("active", "completed", "deleting", "deleted")
 # User guide: a task is listed while it is active and for 7 days after.
-KEPT: Final = timedelta(days=7)
-# Documented under "Troubleshooting VM import", and seen.
-NO_ACCESS: Final = (
+_LISTED_AFTER_END: Final = timedelta(days=7)
+# Documented under "Troubleshooting VM import", and observed.
+_ACCESS_DENIED: Final = (
     "ClientError: Disk validation failed [We do not have access to the given resource. Reason 403 Forbidden]"
 )
-# How EC2 words it is not documented; only that the message is all that tells a cancelled task from a failed one.
-CANCELLED: Final = "User initiated task cancellation"
-"""Inferred from `AWS initiated task cancellation`, which was observed."""
+# Only the message distinguishes a cancelled task from a failed one (observed output). The text is inferred from
+# `AWS initiated task cancellation`, which was observed.
+_CANCELLED: Final = "User initiated task cancellation"
 
 _INVALID: Final = "InvalidParameterValue"
 _MISMATCH: Final = "IdempotentParameterMismatch"
@@ -54,81 +52,76 @@ _MISSING: Final = "MissingParameter"
 _NO_SUCH_PAGE: Final = "InvalidNextToken"
 _WRONG_STATE: Final = "IncorrectState"
 
-# API reference of ImportImage; the model has these as plain strings. AWS's own examples differ in their case.
-_VALUES: Final = {
+# API reference of ImportImage; the model has them as plain strings. AWS's examples differ in upper and lower case.
+_ALLOWED_VALUES: Final = {
     "Architecture": {"i386", "x86_64", "arm64"},
     "Format": {"ova", "vhd", "vhdx", "vmdk", "raw"},
     "LicenseType": {"aws", "byol"},
     "Platform": {"windows", "linux"},
 }
 _S3_URL: Final = re.compile(r"(?:s3:/|https://s3[.-][^/]*)/([^/]+)/(.+)|https://([^/]+)\.s3[.-][^/]*/(.+)")
-_PASSED_ON: Final = (
+_COPIED_PARAMETERS: Final = (
     *("Architecture", "BootMode", "Description", "Encrypted", "Hypervisor", "KmsKeyId", "LicenseSpecifications"),
     *("LicenseType", "Platform", "UsageOperation"),
 )
-_METADATA: Final = "x-amz-meta-"
+_METADATA_PREFIX: Final = "x-amz-meta-"
 _lock: Final = RLock()
 _moto_copy_image: Final = EC2Backend.copy_image
 _moto_get_prefix: Final = ec2_utils.get_prefix
 
 
-def clock() -> datetime:
-    """Return the present time. Tests put another function in its place to let tasks age."""
-    return datetime.now(UTC)
-
-
 class Disk(NamedTuple):
-    """What can be read from an uploaded disk: its size in bytes and the user metadata of the object."""
+    """An uploaded disk: its size in bytes and the user metadata of its object in S3."""
 
     size: int
     metadata: dict[str, str]
 
 
 class Task:
-    """One import task: what DescribeImportImageTasks answers about it, and the life ahead of it."""
+    """One import task: `answer` is what DescribeImportImageTasks returns, without the tags."""
 
     def __init__(self, backend: "VmImportBackend", request: Mapping[str, Any]) -> None:
-        self.id = random_id(PREFIX)
+        self.id = random_id(_PREFIX)
         self.request = request
         self.ended_at: datetime | None = None
         self._backend = backend
-        self._life = self._import()
+        self._steps = self._import()
         self.answer: dict[str, Any] = {
             "ImportTaskId": self.id,
-            **{name: request[name] for name in _PASSED_ON if request.get(name)},
+            **{name: request[name] for name in _COPIED_PARAMETERS if request.get(name)},
             "SnapshotDetails": [{**disk, "DiskImageSize": 0.0} for disk in request["DiskContainers"]],
             "Status": "active",
             "StatusMessage": "pending",
             "Progress": "1",
         }
 
-    def step(self) -> None:
-        """Go one step along, nowhere when the task is at its end."""
+    def advance(self) -> None:
+        """Advance the task by one step; a task that has ended stays as it is."""
         with _lock:
-            changes = {**self.answer, **next(self._life, {})}
+            changes = {**self.answer, **next(self._steps, {})}
         self.answer = {name: value for name, value in changes.items() if value is not None}
         if self.answer["Status"] in {"completed", "deleted"}:
-            self.ended_at = self.ended_at or clock()
+            self.ended_at = self.ended_at or common.clock()
 
     def cancel(self, reason: str | None) -> None:
         """Stop the import: the task is `deleting` at once and ends as `deleted` (API reference)."""
-        self._life = _deletion(f"{CANCELLED}: {reason}" if reason else CANCELLED, self._backend.deleting_steps)
-        self.step()
+        self._steps = _deletion(f"{_CANCELLED}: {reason}" if reason else _CANCELLED, self._backend.deleting_steps)
+        self.advance()
 
     def _import(self) -> Iterator[dict[str, Any]]:
-        """Yield what changes in the answer, step by step; None is what goes."""
+        """Yield the changes of each step to the answer; None removes a field."""
         yield {"StatusMessage": "validating", "Progress": "5"}
         containers = self.request["DiskContainers"]
-        disks = [disk for disk in map(self._backend.read, containers) if disk]
+        disks = [disk for disk in map(self._backend.read_disk, containers) if disk]
         if len(disks) < len(containers):
-            yield from _deletion(NO_ACCESS, self._backend.deleting_steps)
+            yield from _deletion(_ACCESS_DENIED, self._backend.deleting_steps)
             return
         machine = ChainMap(*(disk.metadata for disk in disks))
         known = {name: machine[name.lower()] for name in ("Platform", "Architecture") if name.lower() in machine}
         if {**known, **self.answer}.get("Platform", "").lower() == "linux":
-            # Observed output: completed Linux tasks say so even when nobody asked.
+            # Observed output: completed Linux tasks have it even if the request has not.
             known["LicenseType"] = "BYOL"
-        details = list(map(_detail, count(), self.answer["SnapshotDetails"], disks))
+        details = list(map(_snapshot_detail, count(), self.answer["SnapshotDetails"], disks))
         yield {**known, **self.answer, "SnapshotDetails": details, "StatusMessage": "validated", "Progress": "10"}
         yield {"StatusMessage": "converting", "Progress": "28"}
         details = [{**detail, "Status": "completed"} for detail in details]
@@ -137,21 +130,21 @@ class Task:
             return
         for message, progress in (("updating", "40"), ("booting", "55"), ("booted", "70"), ("preparing ami", "85")):
             yield {"SnapshotDetails": details, "StatusMessage": message, "Progress": progress}
-        made = self._register_ami(machine.get("os"))
+        registered = self._register_ami(machine.get("os"))
         if self._backend.ami_comes_first:
-            yield {"ImageId": made["ImageId"]} if self._backend.active_task_names_ami else {}
-        yield {"Status": "completed", "StatusMessage": None, "Progress": None, **made}
+            yield {"ImageId": registered["ImageId"]} if self._backend.active_task_names_ami else {}
+        yield {"Status": "completed", "StatusMessage": None, "Progress": None, **registered}
 
-    def _register_ami(self, system: str | None) -> dict[str, Any]:
+    def _register_ami(self, operating_system: str | None) -> dict[str, Any]:
         ec2 = self._backend.ec2
         platform = self.answer.get("Platform", "").capitalize()
         # Observed output for Linux; the form for Windows is inferred from it.
-        about = " - ".join(filter(None, (platform, system)))
-        ami = ec2.register_image(self.id, f"AWS-VMImport service: {about}".removesuffix(": "))
+        found = " - ".join(filter(None, (platform, operating_system)))
+        ami = ec2.register_image(self.id, f"AWS-VMImport service: {found}".removesuffix(": "))
         vars(ami).update(
             architecture=self.answer.get("Architecture", "x86_64"),
             boot_mode=self.answer.get("BootMode"),
-            creation_date=clock(),
+            creation_date=common.clock(),
             platform="windows" if platform == "Windows" else None,
             platform_details="Windows" if platform == "Windows" else "Linux/UNIX",
             root_device_type="ebs",
@@ -159,23 +152,23 @@ class Task:
         )
         root, details = ami.ebs_snapshot, self.answer["SnapshotDetails"]
         others = (ec2.copy_snapshot(root.id, ec2.region_name, root.description, None) for _ in details[1:])
-        made = [{**detail, "SnapshotId": disk.id} for detail, disk in zip(details, (root, *others), strict=True)]
-        return {"ImageId": ami.id, "SnapshotDetails": made}
+        snapshots = zip(details, (root, *others), strict=True)
+        return {"ImageId": ami.id, "SnapshotDetails": [{**detail, "SnapshotId": disk.id} for detail, disk in snapshots]}
 
 
-def _deletion(why: str, steps: int, **changes: object) -> Iterator[dict[str, Any]]:
-    """Yield the end of a failed or cancelled task; its image id is empty (observed output)."""
+def _deletion(message: str, steps: int, **changes: object) -> Iterator[dict[str, Any]]:
+    """Yield the last steps of a failed or cancelled task; its image id is empty (observed output)."""
     deleting = {"Status": "deleting", "Progress": None, "ImageId": "", **changes}
     for _ in range(steps - 1):
         yield {**deleting, "StatusMessage": "deleting"}
-    yield {**deleting, "StatusMessage": why}
+    yield {**deleting, "StatusMessage": message}
     yield {"Status": "deleted"}
 
 
-def _detail(number: int, detail: Mapping[str, Any], disk: Disk) -> dict[str, Any]:
-    """Return what a task says about a disk once it was looked at.
+def _snapshot_detail(number: int, detail: Mapping[str, Any], disk: Disk) -> dict[str, Any]:
+    """Return the entry of SnapshotDetails for a validated disk.
 
-    The first one is /dev/sda1 and an OVA holds VMDKs (observed output); the other names are inferred.
+    The first device is /dev/sda1 and an OVA contains VMDKs (observed output); the other device names are inferred.
     """
     known: dict[str, Any] = {"DeviceName": f"/dev/sd{ascii_lowercase[number]}{'' if number else 1}", **detail}
     if "Format" in known:
@@ -190,12 +183,12 @@ class VmImportBackend(BaseBackend):
         super().__init__(region_name, account_id)
         self.tasks: dict[str, Task] = {}
         self.tokens: dict[str, Task] = {}
-        self.announced: set[str] = set()
-        # Seen both ways: an id that EC2 does not know (any more) is an error, or just missing from the answer.
+        self.available_amis: set[str] = set()
+        # Observed both: an id that EC2 does not list (any more) is an error, or missing from the answer.
         self.unknown_task_is_error = True
-        # Not documented: whether the AMI is there, and announced, before its task names it and is completed.
+        # Not documented: whether the AMI is available, and its event sent, before the task is completed.
         self.ami_comes_first = False
-        # Observed in scripts that wait for the AMI of an active task; not documented.
+        # Not documented: observed in scripts that wait for the AMI of an active task.
         self.active_task_names_ami = True
         # Not documented: for how many steps a task is `deleting`, and that only the last one says why.
         self.deleting_steps = 1
@@ -205,17 +198,17 @@ class VmImportBackend(BaseBackend):
         """EC2 of the same account and Region."""
         return ec2_backends[self.account_id][self.region_name]
 
-    def listed(self) -> list[Task]:
-        """Return the tasks that EC2 still lists, oldest first."""
-        now = clock()
-        return [task for task in [*self.tasks.values()] if task.ended_at is None or now - task.ended_at < KEPT]
+    def listed_tasks(self) -> list[Task]:
+        """Return the tasks that EC2 lists, oldest first: all but those that ended 7 days ago."""
+        expired = common.clock() - _LISTED_AFTER_END
+        return [task for task in [*self.tasks.values()] if task.ended_at is None or task.ended_at > expired]
 
     def find(self, task_id: str) -> Task | None:
         """Return the task with this id, None when EC2 does not list it (any more)."""
-        return next((task for task in self.listed() if task.id == task_id), None)
+        return next((task for task in self.listed_tasks() if task.id == task_id), None)
 
-    def forget(self, task_id: str) -> None:
-        """Drop a task as if its 7 days were over."""
+    def expire(self, task_id: str) -> None:
+        """Remove a task as if its 7 days were over."""
         del self.tasks[task_id]
 
     def start(self, request: Mapping[str, Any], tags: dict[str, str]) -> Task:
@@ -234,12 +227,12 @@ class VmImportBackend(BaseBackend):
         return task
 
     def describe(self, task: Task) -> dict[str, Any]:
-        """Return a task as DescribeImportImageTasks does; its tags live where CreateTags can change them."""
+        """Return a task as DescribeImportImageTasks does, with the tags that EC2 has for it."""
         tags = [{"Key": key, "Value": value} for key, value in self.ec2.tags.get(task.id, {}).items()]
         return {**task.answer, "Tags": tags} if tags or task.answer["Status"] == "deleted" else task.answer
 
-    def read(self, disk: Mapping[str, Any]) -> Disk | None:
-        """Return the disk behind a disk container, None when it cannot be read."""
+    def read_disk(self, disk: Mapping[str, Any]) -> Disk | None:
+        """Return the disk of a disk container, None if it cannot be read."""
         if "SnapshotId" in disk:
             snapshot = self.ec2.snapshots.get(disk["SnapshotId"])
             return Disk(snapshot.volume_size * 2**30, {}) if snapshot else None
@@ -247,37 +240,37 @@ class VmImportBackend(BaseBackend):
             key = s3_backends[self.account_id][self.partition].get_object(*_location(disk))
         except MissingBucket:
             return None
-        metadata = key.metadata if key else {}
-        found = {name.removeprefix(_METADATA): metadata[name] for name in metadata if name.startswith(_METADATA)}
-        return Disk(key.size, found) if key else None
+        if key is None:
+            return None
+        return Disk(key.size, {name.removeprefix(_METADATA_PREFIX): value for name, value in key.metadata.items()})
 
 
-# The service's name only tells BackendDict which Regions there are.
+# BackendDict reads the list of Regions from this service's endpoints.
 backends: Final = BackendDict(VmImportBackend, "ec2")
 
 
 def install() -> None:
-    """Add VM import to moto's EC2; doing so again changes nothing."""
+    """Add VM import to moto's EC2. A second call changes nothing."""
     for operation in (import_image, describe_import_image_tasks, cancel_import_task):
         setattr(EC2Response, operation.__name__, operation)
     setattr(EC2Backend, copy_image.__name__, copy_image)
-    # CreateTags and DescribeTags tell a resource's type from its id, which moto takes to have one dash.
-    EC2_RESOURCE_TO_PREFIX["import-image-task"] = PREFIX
-    EC2_PREFIX_TO_RESOURCE[PREFIX] = "import-image-task"
+    # CreateTags and DescribeTags read a resource's type from its id; moto expects one dash in an id.
+    EC2_RESOURCE_TO_PREFIX["import-image-task"] = _PREFIX
+    EC2_PREFIX_TO_RESOURCE[_PREFIX] = "import-image-task"
     for module in (ec2_utils, ec2_models, ec2_tags):
         setattr(module, get_prefix.__name__, get_prefix)
 
 
 def advance(account_id: str, region: str) -> list[Event]:
-    """Take every unfinished task one step along; return an event for each AMI that became available since last time."""
+    """Advance every unfinished task by one step; return an event for each AMI that is available since the last call."""
     backend = backends[account_id][region]
     for task in [*backend.tasks.values()]:
-        task.step()
+        task.advance()
     images = [ami for ami in backend.ec2.describe_images(owners=["self"]) if ami.state == "available"]
-    new = [ami.id for ami in images if ami.id not in backend.announced]
-    backend.announced = {ami.id for ami in images}
+    new = [ami.id for ami in images if ami.id not in backend.available_amis]
+    backend.available_amis = {ami.id for ami in images}
     return [
-        event(
+        common.event(
             backend,
             ("aws.ec2", "EC2 AMI State Change"),
             f"arn:{backend.partition}:ec2:{region}::image/{ami_id}",
@@ -287,35 +280,10 @@ def advance(account_id: str, region: str) -> list[Event]:
     ]
 
 
-def event(backend: BaseBackend, kind: tuple[str, str], resource: str, detail: dict[str, object]) -> Event:
-    """Return an EventBridge event of a kind (source, detail-type) about one resource, as AWS services send them."""
-    source, detail_type = kind
-    return {
-        "version": "0",
-        "id": str(mock_random.uuid4()),
-        "detail-type": detail_type,
-        "source": source,
-        "account": backend.account_id,
-        "time": clock().strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "region": backend.region_name,
-        "resources": [resource],
-        "detail": detail,
-    }
-
-
-def paged(items: Sequence[_Item], size: int | None, token: str | None) -> tuple[Sequence[_Item], str | None]:
-    """Return the page that a token asks for and the next page's token; ValueError when the token is none of ours."""
-    first = int(token.removeprefix("page-")) if token else 0
-    if not 0 <= first <= len(items):
-        raise ValueError(token)
-    end = len(items) if size is None else first + size
-    return items[first:end], f"page-{end}" if end < len(items) else None
-
-
 def import_image(self: EC2Response) -> ActionResult:
-    """ImportImage. Whether the disks exist and can be read, only the task finds out (observed output)."""
+    """ImportImage. The request succeeds even if a disk cannot be read; the task fails then (observed output)."""
     request = self._get_params()
-    _refuse(constraints.check("ec2", "ImportImage", request))
+    _raise_for(constraints.check("ec2", "ImportImage", request))
     disks = request.get("DiskContainers")
     if not disks:
         raise EC2ClientError(_MISSING, "The request must contain the parameter DiskContainers")
@@ -325,11 +293,11 @@ def import_image(self: EC2Response) -> ActionResult:
             raise EC2ClientError(
                 _MISSING, "A disk container must contain a UserBucket with S3Bucket and S3Key, a Url or a SnapshotId"
             )
-    _refuse(
+    _raise_for(
         [
             f"Value ({given[name]}) for parameter {name} is invalid."
             for given in (request, *disks)
-            for name, values in _VALUES.items()
+            for name, values in _ALLOWED_VALUES.items()
             if given.get(name) and given[name].lower() not in values
         ],
     )
@@ -342,57 +310,57 @@ def import_image(self: EC2Response) -> ActionResult:
 def describe_import_image_tasks(self: EC2Response) -> ActionResult:
     """DescribeImportImageTasks. The only filter is `task-state` (API reference)."""
     backend = backends[self.current_account][self.region]
-    wanted = self._get_param("ImportTaskIds") or []
     size = self._get_param("MaxResults")
-    states = set(TASK_STATES)
+    states = set(_TASK_STATES)
     for name, values in self._filters_from_querystring().items():
-        if name != "task-state" or not set(values) <= set(TASK_STATES):
-            _refuse([f"The filter '{name}' with the values {list(values)} is invalid"])
+        if name != "task-state" or not set(values) <= set(_TASK_STATES):
+            _raise_for([f"The filter '{name}' with the values {list(values)} is invalid"])
         states &= set(values)
     if size is not None and size < 1:
-        _refuse([f"Value ( {size} ) for parameter maxResults is invalid."])
+        _raise_for([f"Value ( {size} ) for parameter maxResults is invalid."])
     self.error_on_dryrun()
-    for task_id in wanted:
-        if backend.find(task_id) is None and backend.unknown_task_is_error:
-            raise _unknown(task_id)
-    tasks = [task for task in backend.listed() if task.answer["Status"] in states and (not wanted or task.id in wanted)]
+    tasks = backend.listed_tasks()
+    wanted = self._get_param("ImportTaskIds") or [task.id for task in tasks]
+    if backend.unknown_task_is_error and (unknown := [each for each in wanted if backend.find(each) is None]):
+        raise _unknown_task(unknown[0])
+    tasks = [task for task in tasks if task.id in wanted and task.answer["Status"] in states]
     try:
-        page, token = paged(tasks, size, self._get_param("NextToken"))
+        page, token = common.paginate(tasks, size, self._get_param("NextToken"))
     except ValueError:
         raise EC2ClientError(_NO_SUCH_PAGE, "The pagination token is invalid") from None
     return ActionResult({"ImportImageTasks": [backend.describe(task) for task in page], "NextToken": token})
 
 
 def cancel_import_task(self: EC2Response) -> ActionResult:
-    """CancelImportTask. That a finished task cannot be cancelled is documented, its error code is not."""
+    """CancelImportTask. A finished task cannot be cancelled (documented); the error code is not documented."""
     task_id = self._get_param("ImportTaskId") or ""
     task = backends[self.current_account][self.region].find(task_id)
     if task is None:
-        raise _unknown(task_id)
-    before = task.answer["Status"]
-    if before != "active":
-        raise EC2ClientError(_WRONG_STATE, f"The import task {task_id} is {before} and cannot be cancelled")
+        raise _unknown_task(task_id)
+    previous = task.answer["Status"]
+    if previous != "active":
+        raise EC2ClientError(_WRONG_STATE, f"The import task {task_id} is {previous} and cannot be cancelled")
     self.error_on_dryrun()
     task.cancel(self._get_param("CancelReason"))
-    return ActionResult({"ImportTaskId": task_id, "PreviousState": before, "State": task.answer["Status"]})
+    return ActionResult({"ImportTaskId": task_id, "PreviousState": previous, "State": task.answer["Status"]})
 
 
 def copy_image(
     self: EC2Backend, source_image_id: str, source_region: str, name: str | None = None, description: str | None = None
 ) -> Ami:
-    """CopyImage of moto, which forgets what DescribeImages says about a copy: the AMI it was made from."""
+    """Copy an AMI as moto does, and record the source AMI, which DescribeImages returns and moto does not record."""
     ami = _moto_copy_image(self, source_image_id, source_region, name, description)
     vars(ami).update(source_image_id=source_image_id, source_image_region=source_region)
     return ami
 
 
 def get_prefix(resource_id: str) -> str:
-    """Return the part of a resource's id that tells its type, for import tasks too."""
-    return PREFIX if resource_id.startswith(f"{PREFIX}-") else _moto_get_prefix(resource_id)
+    """Return the prefix of a resource's id as moto does, and of an import task's id, which has two dashes."""
+    return _PREFIX if resource_id.startswith(f"{_PREFIX}-") else _moto_get_prefix(resource_id)
 
 
 def _location(disk: Mapping[str, Any]) -> tuple[str, str]:
-    """Return bucket and key of a disk; a URL outside S3 gives names that no bucket can have."""
+    """Return the bucket and the key of a disk; both are empty for a URL outside of S3."""
     if "UserBucket" in disk:
         return disk["UserBucket"]["S3Bucket"], disk["UserBucket"]["S3Key"]
     match = _S3_URL.fullmatch(disk["Url"])
@@ -400,13 +368,13 @@ def _location(disk: Mapping[str, Any]) -> tuple[str, str]:
     return bucket, key if disk["Url"].startswith("s3:") else unquote(key)
 
 
-def _refuse(problems: Sequence[str]) -> None:
+def _raise_for(problems: Sequence[str]) -> None:
     if problems:
         raise EC2ClientError(_INVALID, " ".join(problems))
 
 
-def _unknown(task_id: str) -> EC2ClientError:
-    # Seen with this beginning; AWS's list of error codes has both.
-    if re.fullmatch(rf"{PREFIX}-[0-9a-z]{{8,}}", task_id):
+def _unknown_task(task_id: str) -> EC2ClientError:
+    # The beginning of the code is observed; AWS's list of error codes has both.
+    if re.fullmatch(rf"{_PREFIX}-[0-9a-z]{{8,}}", task_id):
         return EC2ClientError("InvalidConversionTaskId", f"The conversion task ID {task_id} is not valid")
     return EC2ClientError("InvalidConversionTaskId.Malformed", f"The conversion task ID '{task_id}' is malformed")

@@ -1,6 +1,6 @@
 """Prints, as JSON, what the botocore in a folder does with the operations of the function.
 
-Nothing leaves the process: answers are put in place of requests. It runs by itself, so that nothing else is imported.
+No request leaves the process. It runs as a program of its own, so that no other module is imported.
 """
 
 import json
@@ -203,7 +203,7 @@ def report(operations: Mapping[str, list[str]], regions: list[str]) -> Json:
 
 
 if __name__ == "__main__":
-    # Nobody waits between tries, and no token differs from one run to the other.
+    # No waiting between attempts, and the same client tokens in every run.
     time.sleep = lambda _: None
     uuid.uuid4 = lambda: uuid.UUID(int=0)
     json.dump(report(**json.load(sys.stdin)), sys.stdout, default=str)

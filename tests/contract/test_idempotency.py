@@ -23,9 +23,9 @@ DAY = 24 * 60 * 60
 
 
 @pytest.fixture
-def store(mode: str) -> IdempotencyStore:
+def store(local_aws_mode: str) -> IdempotencyStore:
     """Give an empty store."""
-    assert mode
+    assert local_aws_mode
     client("dynamodb").create_table(
         TableName=TABLE,
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
@@ -183,9 +183,9 @@ def test_a_table_that_returns_no_record_is_a_transient_error() -> None:
     assert len(requests) == 1
 
 
-def test_a_missing_table_is_an_error(mode: str) -> None:
+def test_a_missing_table_is_an_error(local_aws_mode: str) -> None:
     """Without its table the store neither claims nor reads; the error names the reason."""
-    assert mode
+    assert local_aws_mode
     with pytest.raises(PermanentError, match="ResourceNotFoundException"):
         run_once(new_store(), KEY, "arn")
     with pytest.raises(PermanentError, match="ResourceNotFoundException"):

@@ -1,4 +1,4 @@
-"""What a deployed template does on this machine's AWS: functions run, events arrive, failures are kept."""
+"""The local AWS runs a deployed function, delivers events to it, and sends what fails to queues."""
 
 import base64
 import functools
@@ -39,21 +39,21 @@ runs = 0
 def handler(event, context):
     global runs
     runs += 1
-    if "say" in event:
-        print(event["say"])
+    if "print" in event:
+        print(event["print"])
     match event.get("do"):
         case "raise":
-            raise ValueError("as asked")
+            raise ValueError("as requested")
         case "exit":
             os._exit(7)
-        case "hang":
+        case "sleep":
             time.sleep(60)
         case "import":
             __import__(event["module"])
-        case "meet":
-            # Two invocations that wait for each other's file end only if they run at the same time.
-            mine, other = event["files"]
-            open(mine, "w").close()
+        case "wait":
+            # Two invocations that wait for each other's file end only if they are concurrent.
+            own, other = event["files"]
+            open(own, "w").close()
             while not os.path.exists(other):
                 time.sleep(0.01)
     return {
@@ -75,7 +75,7 @@ EVENT: Final[dict[str, object]] = {
 
 
 class Aws:
-    """The local AWS and how the tests speak to it."""
+    """Clients of the local AWS, and what the tests do with them."""
 
     def __init__(self, endpoint_url: str) -> None:
         session = boto3.Session("test", "test", region_name=REGION)
@@ -88,7 +88,7 @@ class Aws:
         self.logs = session.client("logs", **options)
 
     def upload(self, key: str = "code.zip", code: str = HANDLER) -> None:
-        """Put an artefact with `code` into the bucket that the template names."""
+        """Upload an artefact with `code` to the bucket of the template."""
         artefact = io.BytesIO()
         with zipfile.ZipFile(artefact, "w") as archive:
             archive.writestr("app.py", code)
@@ -98,34 +98,34 @@ class Aws:
         """Create the stack."""
         self.cloudformation.create_stack(StackName="stack", TemplateBody=json.dumps(template))
 
-    def change(self, template: dict[str, Any], kind: "ChangeSetTypeType") -> None:
-        """Create or update the stack by a change set."""
+    def apply_change_set(self, template: dict[str, Any], kind: "ChangeSetTypeType") -> None:
+        """Create or update the stack with a change set."""
         change_set = self.cloudformation.create_change_set(
             StackName="stack", ChangeSetName="changes", ChangeSetType=kind, TemplateBody=json.dumps(template)
         )
         self.cloudformation.execute_change_set(ChangeSetName=change_set["Id"])
 
     def invoke(self, **event: object) -> "InvocationResponseTypeDef":
-        """Invoke the function and wait for its answer."""
+        """Invoke the function synchronously and return the response."""
         return self.functions.invoke(FunctionName="function", Payload=json.dumps(event), LogType="Tail")
 
-    def answer(self, **event: object) -> Any:  # noqa: ANN401 - whatever the function says
-        """Invoke the function and return what it says."""
+    def answer(self, **event: object) -> Any:  # noqa: ANN401 - any JSON
+        """Invoke the function and return its answer."""
         return json.load(self.invoke(**event)["Payload"])
 
     def messages(self, queue: str) -> list[Any]:
-        """Take the messages out of a queue."""
+        """Receive the messages of a queue."""
         url = self.sqs.get_queue_url(QueueName=queue)["QueueUrl"]
         answer = self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"])
         return list(answer.get("Messages", []))
 
 
 @pytest.fixture
-def aws(moto_server: str) -> Iterator[Aws]:
-    """Return an AWS with nothing in it but an artefact."""
-    functions.install(moto_server)
+def aws(endpoint_url: str) -> Iterator[Aws]:
+    """Give a local AWS with nothing but the artefact."""
+    functions.install(endpoint_url)
     cloudformation.install()
-    aws = connect(moto_server)
+    aws = connect(endpoint_url)
     aws.s3.create_bucket(Bucket="assets", CreateBucketConfiguration={"LocationConstraint": REGION})
     aws.upload()
     yield aws
@@ -134,24 +134,24 @@ def aws(moto_server: str) -> Iterator[Aws]:
 
 @functools.cache
 def connect(endpoint_url: str) -> Aws:
-    """Return clients, which take longer to make than most tests to run."""
+    """Return the clients. To create them takes longer than most tests."""
     return Aws(endpoint_url)
 
 
 def template() -> dict[str, Any]:
-    """Return what CDK makes of a function with two rules, a queue of failed runs and one of undelivered events."""
-    allowed = {"Service": "events.amazonaws.com"}
+    """Return a template with a function, a rule, a schedule, and the DLQs of the function and of the events."""
+    eventbridge = {"Service": "events.amazonaws.com"}
     target = {
         "Id": "Target0",
         "Arn": {"Fn::GetAtt": ["Function", "Arn"]},
-        "DeadLetterConfig": {"Arn": {"Fn::GetAtt": ["Undelivered", "Arn"]}},
+        "DeadLetterConfig": {"Arn": {"Fn::GetAtt": ["EventDlq", "Arn"]}},
     }
     pattern = {"source": ["aws.ec2"], "detail": {"State": ["available"]}}
     send = {
         "Effect": "Allow",
         "Action": "sqs:SendMessage",
-        "Principal": allowed,
-        "Resource": {"Fn::GetAtt": ["Undelivered", "Arn"]},
+        "Principal": eventbridge,
+        "Resource": {"Fn::GetAtt": ["EventDlq", "Arn"]},
         "Condition": {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["Rule", "Arn"]}}},
     }
     write = {"Effect": "Allow", "Action": ["logs:*", "sqs:SendMessage"], "Resource": "*"}
@@ -167,11 +167,11 @@ def template() -> dict[str, Any]:
             },
         ),
         "Logs": ("AWS::Logs::LogGroup", {"LogGroupName": "group"}),
-        "Failures": ("AWS::SQS::Queue", {"QueueName": "failures"}),
-        "Undelivered": ("AWS::SQS::Queue", {"QueueName": "undelivered"}),
+        "FunctionDlq": ("AWS::SQS::Queue", {"QueueName": "function-dlq"}),
+        "EventDlq": ("AWS::SQS::Queue", {"QueueName": "event-dlq"}),
         "Policy": (
             "AWS::SQS::QueuePolicy",
-            {"Queues": [{"Ref": "Undelivered"}], "PolicyDocument": {"Statement": [send]}},
+            {"Queues": [{"Ref": "EventDlq"}], "PolicyDocument": {"Statement": [send]}},
         ),
         "Function": (
             "AWS::Lambda::Function",
@@ -192,7 +192,7 @@ def template() -> dict[str, Any]:
             {
                 "FunctionName": {"Ref": "Function"},
                 "Qualifier": "$LATEST",
-                "DestinationConfig": {"OnFailure": {"Destination": {"Fn::GetAtt": ["Failures", "Arn"]}}},
+                "DestinationConfig": {"OnFailure": {"Destination": {"Fn::GetAtt": ["FunctionDlq", "Arn"]}}},
             },
         ),
         "Rule": (
@@ -221,13 +221,13 @@ def template() -> dict[str, Any]:
 
 
 def properties(template: dict[str, Any], resource: str) -> dict[str, Any]:
-    """Return a resource's properties, to be changed."""
+    """Return the properties of a resource; the caller may change them."""
     found: dict[str, Any] = template["Resources"][resource]["Properties"]
     return found
 
 
-def test_the_deployed_handler_answers(aws: Aws) -> None:
-    """An invocation returns what the artefact's handler returns, run with the variables of the template."""
+def test_the_deployed_handler_runs(aws: Aws) -> None:
+    """An invocation returns the answer of the artefact's handler, which has the variables of the template."""
     aws.deploy(template())
     answer = aws.answer(name="web")
     assert answer["event"] == {"name": "web"}
@@ -237,31 +237,31 @@ def test_the_deployed_handler_answers(aws: Aws) -> None:
 
 
 def test_an_environment_stays_warm(aws: Aws) -> None:
-    """Invocations one after the other share a process."""
+    """Consecutive invocations run in the same process."""
     aws.deploy(template())
     first, second = aws.answer(), aws.answer()
     assert (first["runs"], second["runs"]) == (1, 2)
     assert first["requestId"] != second["requestId"]
 
 
-def test_concurrent_invocations_have_environments_of_their_own(aws: Aws, tmp_path: "Path") -> None:
-    """Two invocations at once run at once, in two processes."""
+def test_concurrent_invocations_have_separate_environments(aws: Aws, tmp_path: "Path") -> None:
+    """Two concurrent invocations run in two processes at the same time."""
     aws.deploy(template())
     files = [str(tmp_path / "a"), str(tmp_path / "b")]
     with ThreadPoolExecutor() as threads:
-        answers = list(threads.map(lambda order: aws.answer(do="meet", files=order), (files, files[::-1])))
+        answers = list(threads.map(lambda order: aws.answer(do="wait", files=order), (files, files[::-1])))
     assert len({answer["process"] for answer in answers}) == 2
 
 
 @pytest.mark.parametrize("module", ["moto", "boto3", "local", "_pytest"])
-def test_nothing_of_this_machine_is_importable(aws: Aws, module: str) -> None:
-    """The process sees its artefact and the runtime client, neither the virtual environment nor the source tree."""
+def test_other_packages_cannot_be_imported(aws: Aws, module: str) -> None:
+    """The process cannot import a package of the virtual environment or of the source tree."""
     aws.deploy(template())
     assert aws.answer(do="import", module=module)["errorType"] == "ModuleNotFoundError"
 
 
-def test_no_variable_of_this_machine_is_seen(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process has Lambda's variables and the template's, and boto3 would find the local AWS by them."""
+def test_variables_of_the_machine_are_not_passed_on(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process has only the variables of Lambda and of the template, with the URL of the local AWS."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example")
     aws.deploy(template())
@@ -272,27 +272,27 @@ def test_no_variable_of_this_machine_is_seen(aws: Aws, monkeypatch: pytest.Monke
 
 
 def test_logs_are_complete(aws: Aws) -> None:
-    """What an invocation prints is in its log tail (4 KB) and, whole, in the log group of the template."""
+    """The output of an invocation is in its log tail (the last 4 KB) and complete in the log group of the template."""
     aws.deploy(template())
-    said = "x" * 300_000
-    tail = base64.b64decode(aws.invoke(say=said)["LogResult"]).decode()
+    output = "x" * 300_000
+    tail = base64.b64decode(aws.invoke(print=output)["LogResult"]).decode()
     assert tail == "x" * 4095 + "\n"
-    aws.answer(say="second")
+    aws.answer(print="second")
     streams = aws.logs.describe_log_streams(logGroupName="group")["logStreams"]
     assert len(streams) == 1
     events = aws.logs.get_log_events(logGroupName="group", logStreamName=streams[0]["logStreamName"])["events"]
-    assert [event["message"] for event in events] == [said, "second"]
+    assert [event["message"] for event in events] == [output, "second"]
 
 
 def test_logs_have_the_format_of_the_template(aws: Aws) -> None:
-    """The runtime logs as LoggingConfig says."""
+    """The log has the format of LoggingConfig."""
     aws.deploy(template())
     logged = json.loads(base64.b64decode(aws.invoke(do="raise")["LogResult"]))
     assert (logged["level"], logged["errorType"]) == ("ERROR", "ValueError")
 
 
-def test_a_log_group_that_was_deleted_stays_away(aws: Aws) -> None:
-    """A run that ends after its stack's log group is gone does not make it again, and its answer arrives."""
+def test_a_deleted_log_group_is_not_created_again(aws: Aws) -> None:
+    """An invocation after its log group is deleted is answered and does not create the log group."""
     aws.deploy(template())
     aws.logs.delete_log_group(logGroupName="group")
     assert "FunctionError" in aws.invoke(do="raise")
@@ -300,27 +300,27 @@ def test_a_log_group_that_was_deleted_stays_away(aws: Aws) -> None:
 
 
 def test_without_logging_config_logs_are_text_in_the_default_group(aws: Aws) -> None:
-    """Without LoggingConfig the log group is Lambda's own, and an error is one event although it has many lines."""
+    """Without LoggingConfig, the log group is `/aws/lambda/NAME` and an error of several lines is one log event."""
     plain = template()
     del properties(plain, "Function")["LoggingConfig"]
     aws.deploy(plain)
     aws.invoke(do="raise")
     (event,) = aws.logs.filter_log_events(logGroupName="/aws/lambda/function")["events"]
-    assert event["message"].startswith("[ERROR] ValueError: as asked\rTraceback")
+    assert event["message"].startswith("[ERROR] ValueError: as requested\rTraceback")
 
 
 def test_an_exception_is_a_function_error(aws: Aws) -> None:
-    """An exception is answered with status 200 and Lambda's description of the error; the environment lives on."""
+    """An exception is answered with status 200 and Lambda's error format, and the process stays warm."""
     aws.deploy(template())
     response = aws.invoke(do="raise")
     assert (response["StatusCode"], response["FunctionError"]) == (200, "Unhandled")
     error = json.load(response["Payload"])
-    assert (error["errorType"], error["errorMessage"]) == ("ValueError", "as asked")
+    assert (error["errorType"], error["errorMessage"]) == ("ValueError", "as requested")
     assert aws.answer()["runs"] == 2
 
 
 def test_an_artefact_that_cannot_be_loaded_is_reported(aws: Aws) -> None:
-    """A failure before the first invocation is that invocation's error."""
+    """An error during init is the answer of the first invocation."""
     broken = template()
     properties(broken, "Function")["Handler"] = "missing.handler"
     aws.deploy(broken)
@@ -331,25 +331,25 @@ def test_an_artefact_that_cannot_be_loaded_is_reported(aws: Aws) -> None:
     ("do", "error_type", "message"),
     [
         ("exit", "Runtime.ExitError", "Error: Runtime exited with error: exit status 7"),
-        ("hang", "Sandbox.Timedout", "Error: Task timed out after 1.00 seconds"),
+        ("sleep", "Sandbox.Timedout", "Error: Task timed out after 1.00 seconds"),
     ],
 )
-def test_a_lost_process_is_reported_and_replaced(aws: Aws, do: str, error_type: str, message: str) -> None:
-    """A crash and a timeout are function errors with what was printed before; the next invocation starts afresh."""
-    impatient = template()
-    properties(impatient, "Function")["Timeout"] = 1
-    aws.deploy(impatient)
-    response = aws.invoke(do=do, say="last words")
+def test_a_crash_and_a_timeout_are_reported(aws: Aws, do: str, error_type: str, message: str) -> None:
+    """A crash and a timeout are function errors with the output before, and the next invocation has another process."""
+    short = template()
+    properties(short, "Function")["Timeout"] = 1
+    aws.deploy(short)
+    response = aws.invoke(do=do, print="before")
     assert response["FunctionError"] == "Unhandled"
     error = json.load(response["Payload"])
     assert error["errorType"] == error_type
     assert re.fullmatch(rf"RequestId: [-0-9a-f]{{36}} {message}", error["errorMessage"])
-    assert base64.b64decode(response["LogResult"]) == b"last words\n"
+    assert base64.b64decode(response["LogResult"]) == b"before\n"
     assert aws.answer()["runs"] == 1
 
 
-def test_an_asynchronous_invocation_waits_for_its_turn(aws: Aws) -> None:
-    """An asynchronous invocation is accepted at once and carried out by `run_queued`, once if it succeeds."""
+def test_an_asynchronous_invocation_is_queued(aws: Aws) -> None:
+    """An asynchronous invocation is accepted and then run by `run_queued`, once if it succeeds."""
     aws.deploy(template())
     response = aws.functions.invoke(FunctionName="function", InvocationType="Event", Payload=b'{"a": 1}')
     assert response["StatusCode"] == 202
@@ -359,12 +359,12 @@ def test_an_asynchronous_invocation_waits_for_its_turn(aws: Aws) -> None:
     assert [(run.payload, run.attempt, run.result.error) for run in functions.invocations()] == [
         (b'{"a": 1}', 1, False)
     ]
-    assert not aws.messages("failures")
+    assert not aws.messages("function-dlq")
 
 
-@pytest.mark.parametrize(("retries", "tries"), [(None, 3), (1, 2), (0, 1)])
-def test_a_failing_event_is_retried_and_kept(aws: Aws, retries: int | None, tries: int) -> None:
-    """A failing asynchronous invocation is tried as configured, then recorded once in the on-failure destination."""
+@pytest.mark.parametrize(("retries", "attempts"), [(None, 3), (1, 2), (0, 1)])
+def test_a_failing_event_goes_to_the_destination(aws: Aws, retries: int | None, attempts: int) -> None:
+    """A failing asynchronous invocation is retried as configured, then recorded once in the on-failure destination."""
     failing = template()
     if retries is not None:
         properties(failing, "Invocations")["MaximumRetryAttempts"] = retries
@@ -372,9 +372,9 @@ def test_a_failing_event_is_retried_and_kept(aws: Aws, retries: int | None, trie
     aws.functions.invoke(FunctionName="function", InvocationType="Event", Payload=b'{"do": "raise"}')
     functions.run_queued()
     runs = functions.invocations()
-    assert [run.attempt for run in runs] == list(range(1, tries + 1))
+    assert [run.attempt for run in runs] == list(range(1, attempts + 1))
     assert len({run.result.request_id for run in runs}) == 1
-    (message,) = aws.messages("failures")
+    (message,) = aws.messages("function-dlq")
     record = json.loads(message["Body"])
     assert record.pop("timestamp").endswith("Z")
     assert record.pop("responsePayload")["errorType"] == "ValueError"
@@ -384,7 +384,7 @@ def test_a_failing_event_is_retried_and_kept(aws: Aws, retries: int | None, trie
             "requestId": runs[0].result.request_id,
             "functionArn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:function:$LATEST",
             "condition": "RetriesExhausted",
-            "approximateInvokeCount": tries,
+            "approximateInvokeCount": attempts,
         },
         "requestPayload": {"do": "raise"},
         "responseContext": {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"},
@@ -392,23 +392,23 @@ def test_a_failing_event_is_retried_and_kept(aws: Aws, retries: int | None, trie
 
 
 def test_a_failing_event_goes_to_the_functions_dead_letter_queue(aws: Aws) -> None:
-    """The function's DeadLetterConfig receives the event that failed, with what went wrong as attributes."""
+    """The queue of DeadLetterConfig gets the failed event with the error in its attributes."""
     failing = template()
     del failing["Resources"]["Invocations"]
-    properties(failing, "Function")["DeadLetterConfig"] = {"TargetArn": {"Fn::GetAtt": ["Failures", "Arn"]}}
+    properties(failing, "Function")["DeadLetterConfig"] = {"TargetArn": {"Fn::GetAtt": ["FunctionDlq", "Arn"]}}
     aws.deploy(failing)
     for payload in (b'{"do": "raise"}', b"{}"):
         aws.functions.invoke(FunctionName="function", InvocationType="Event", Payload=payload)
     functions.run_queued()
-    (message,) = aws.messages("failures")
+    (message,) = aws.messages("function-dlq")
     assert message["Body"] == '{"do": "raise"}'
     attributes = {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
     request_id = functions.invocations()[0].result.request_id
-    assert attributes == {"RequestID": request_id, "ErrorCode": "200", "ErrorMessage": "as asked"}
+    assert attributes == {"RequestID": request_id, "ErrorCode": "200", "ErrorMessage": "as requested"}
 
 
 def test_a_matching_event_reaches_the_function(aws: Aws) -> None:
-    """A rule's target gets exactly the event, and a schedule gets no events."""
+    """The target of a matching rule gets the unchanged event, once; the schedule does not."""
     aws.deploy(template())
     assert events.deliver(EVENT) == 1
     functions.run_queued()
@@ -416,8 +416,8 @@ def test_a_matching_event_reaches_the_function(aws: Aws) -> None:
     assert json.loads(run.payload) == json.loads(run.result.payload)["event"] == EVENT
 
 
-def test_other_events_do_not(aws: Aws) -> None:
-    """An event that the pattern does not match reaches nobody."""
+def test_other_events_do_not_reach_the_function(aws: Aws) -> None:
+    """An event that no pattern matches, or of another Region, has no target."""
     aws.deploy(template())
     assert events.deliver({**EVENT, "detail": {"State": "failed"}}) == 0
     assert events.deliver({**EVENT, "region": "us-east-1"}) == 0
@@ -425,7 +425,7 @@ def test_other_events_do_not(aws: Aws) -> None:
 
 
 def test_a_disabled_rule_does_not_fire(aws: Aws) -> None:
-    """Disabled rules deliver nothing, neither events nor schedules."""
+    """A disabled rule delivers no event, and a disabled schedule does not fire."""
     disabled = template()
     properties(disabled, "Rule")["State"] = properties(disabled, "Schedule")["State"] = "DISABLED"
     aws.deploy(disabled)
@@ -434,7 +434,7 @@ def test_a_disabled_rule_does_not_fire(aws: Aws) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "payload"),
+    ("target_input", "payload"),
     [
         ({"Input": '{"action": "sweep"}'}, {"action": "sweep"}),
         ({"InputPath": "$.detail"}, EVENT["detail"]),
@@ -444,18 +444,18 @@ def test_a_disabled_rule_does_not_fire(aws: Aws) -> None:
         ),
     ],
 )
-def test_a_target_shapes_its_input(aws: Aws, shape: dict[str, object], payload: object) -> None:
-    """Input, InputPath and InputTransformer decide what the function gets."""
-    shaped = template()
-    properties(shaped, "Rule")["Targets"][0] |= shape
-    aws.deploy(shaped)
+def test_input_of_a_target(aws: Aws, target_input: dict[str, object], payload: object) -> None:
+    """The function gets the payload that Input, InputPath or InputTransformer makes."""
+    changed = template()
+    properties(changed, "Rule")["Targets"][0] |= target_input
+    aws.deploy(changed)
     assert events.deliver(EVENT) == 1
     functions.run_queued()
     assert json.loads(functions.invocations()[0].payload) == payload
 
 
-def test_a_schedule_fires_when_told(aws: Aws) -> None:
-    """`fire_schedules` sends the documented event of a schedule, and only to targets of schedules."""
+def test_schedules_are_fired(aws: Aws) -> None:
+    """`fire_schedules` sends the documented event of a schedule to the targets of schedules only."""
     aws.deploy(template())
     assert events.fire_schedules(ACCOUNT, REGION) == 1
     functions.run_queued()
@@ -466,12 +466,12 @@ def test_a_schedule_fires_when_told(aws: Aws) -> None:
 
 
 def test_a_queue_can_be_a_target(aws: Aws) -> None:
-    """An SQS target gets the event if the queue's policy allows the rule."""
+    """A queue gets the event if its policy allows the rule."""
     direct = template()
-    properties(direct, "Rule")["Targets"] = [{"Id": "Q", "Arn": {"Fn::GetAtt": ["Undelivered", "Arn"]}}]
+    properties(direct, "Rule")["Targets"] = [{"Id": "Q", "Arn": {"Fn::GetAtt": ["EventDlq", "Arn"]}}]
     aws.deploy(direct)
     assert events.deliver(EVENT) == 1
-    assert [json.loads(message["Body"]) for message in aws.messages("undelivered")] == [EVENT]
+    assert [json.loads(message["Body"]) for message in aws.messages("event-dlq")] == [EVENT]
 
 
 @pytest.mark.parametrize(
@@ -483,14 +483,14 @@ def test_a_queue_can_be_a_target(aws: Aws) -> None:
         {"SourceAccount": "210987654321"},
     ],
 )
-def test_without_permission_the_event_is_kept(aws: Aws, change: dict[str, str]) -> None:
-    """An event that may not be delivered is in the target's dead-letter queue, with the reason."""
+def test_without_permission_the_event_goes_to_the_dlq(aws: Aws, change: dict[str, str]) -> None:
+    """An event that EventBridge may not deliver is in the target's dead-letter queue, with the error code."""
     forbidden = template()
     properties(forbidden, "Permission").update(change)
     aws.deploy(forbidden)
     assert events.deliver(EVENT) == 0
     assert functions.run_queued() == 0
-    (message,) = aws.messages("undelivered")
+    (message,) = aws.messages("event-dlq")
     assert json.loads(message["Body"]) == EVENT
     attributes = {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
     assert attributes["ERROR_CODE"] == "NO_PERMISSIONS"
@@ -498,26 +498,26 @@ def test_without_permission_the_event_is_kept(aws: Aws, change: dict[str, str]) 
     assert attributes["TARGET_ARN"] == f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:function"
 
 
-def test_without_a_function_the_event_is_kept(aws: Aws) -> None:
-    """An event for a function that is gone is in the target's dead-letter queue."""
+def test_without_a_function_the_event_goes_to_the_dlq(aws: Aws) -> None:
+    """An event for a deleted function is in the target's dead-letter queue, with the error code."""
     aws.deploy(template())
     aws.functions.delete_function(FunctionName="function")
     assert events.deliver(EVENT) == 0
-    (message,) = aws.messages("undelivered")
+    (message,) = aws.messages("event-dlq")
     assert message["MessageAttributes"]["ERROR_CODE"]["StringValue"] == "NO_RESOURCE"
 
 
-def test_a_queue_that_forbids_it_keeps_nothing(aws: Aws) -> None:
-    """Without a queue policy the undelivered event is lost, as on AWS."""
+def test_a_dlq_without_permission_gets_nothing(aws: Aws) -> None:
+    """An event that may be sent neither to the function nor to the dead-letter queue is lost."""
     lost = template()
     del lost["Resources"]["Permission"], lost["Resources"]["Policy"]
     aws.deploy(lost)
     assert events.deliver(EVENT) == 0
-    assert not aws.messages("undelivered")
+    assert not aws.messages("event-dlq")
 
 
 def test_an_unknown_kind_of_target_is_an_error(aws: Aws) -> None:
-    """A target that cannot be served here is not passed over in silence."""
+    """A target of a service that is not supported raises NotImplementedError."""
     unknown = template()
     properties(unknown, "Rule")["Targets"][0]["Arn"] = f"arn:aws:sns:{REGION}:{ACCOUNT}:topic"
     aws.deploy(unknown)
@@ -526,7 +526,7 @@ def test_an_unknown_kind_of_target_is_an_error(aws: Aws) -> None:
 
 
 def test_a_template_with_an_unknown_type_is_refused(aws: Aws) -> None:
-    """A type that moto's CloudFormation would skip is refused by name, before anything is made."""
+    """A template with a type that moto skips is an error with the type, and no resource is created."""
     unknown = template()
     unknown["Resources"]["Guard"] = {"Type": "AWS::Backup::BackupPlan", "Properties": {}}
     refusal = r"Unrecognized resource types: \[AWS::Backup::BackupPlan\]"
@@ -535,13 +535,13 @@ def test_a_template_with_an_unknown_type_is_refused(aws: Aws) -> None:
     assert not aws.functions.list_functions()["Functions"]
     aws.deploy(template())
     with pytest.raises(ClientError, match=refusal):
-        aws.change(unknown, "UPDATE")
+        aws.apply_change_set(unknown, "UPDATE")
 
 
-def test_a_change_set_deploys_the_same(aws: Aws) -> None:
-    """A change set, the CDK's way to deploy, has the effect of creating the stack, outputs and exports included."""
+def test_a_change_set_deploys(aws: Aws) -> None:
+    """A change set deploys the stack as CreateStack does, with outputs and exports."""
     with_output = {**template(), "Outputs": {"Name": {"Value": {"Ref": "Function"}, "Export": {"Name": "name"}}}}
-    aws.change(with_output, "CREATE")
+    aws.apply_change_set(with_output, "CREATE")
     (stack,) = aws.cloudformation.describe_stacks(StackName="stack")["Stacks"]
     assert [output["OutputValue"] for output in stack["Outputs"]] == ["function"]
     assert events.deliver(EVENT) == 1
@@ -552,8 +552,8 @@ def test_a_change_set_deploys_the_same(aws: Aws) -> None:
     assert not aws.cloudformation.list_exports()["Exports"]
 
 
-def test_properties_that_moto_drops_are_kept(aws: Aws) -> None:
-    """The function is described with the architecture and the logging of its template."""
+def test_properties_that_moto_ignores(aws: Aws) -> None:
+    """The function's configuration has the architecture and the logging of the template."""
     aws.deploy(template())
     deployed = aws.functions.get_function_configuration(FunctionName="function")
     assert deployed["Architectures"] == ["arm64"]
@@ -561,7 +561,7 @@ def test_properties_that_moto_drops_are_kept(aws: Aws) -> None:
 
 
 def test_an_update_reaches_the_running_function(aws: Aws) -> None:
-    """A stack update with other code, variables and retries holds for the next invocation."""
+    """The next invocation after an update has the new code, variables and retries."""
     aws.deploy(template())
     aws.answer()
     aws.upload("other.zip", HANDLER.replace("runs = 0", "runs = 40"))
@@ -576,19 +576,19 @@ def test_an_update_reaches_the_running_function(aws: Aws) -> None:
     assert configured["MaximumRetryAttempts"] == 0
 
 
-def test_deleting_a_resource_takes_its_effect_away(aws: Aws) -> None:
-    """What leaves the template leaves the function and the queue."""
+def test_a_removed_resource_has_no_effect(aws: Aws) -> None:
+    """Removing the invoke configuration and the queue policy from the template removes their settings."""
     aws.deploy(template())
     smaller = template()
     del smaller["Resources"]["Invocations"], smaller["Resources"]["Policy"]
     aws.cloudformation.update_stack(StackName="stack", TemplateBody=json.dumps(smaller))
     assert not aws.functions.list_function_event_invoke_configs(FunctionName="function")["FunctionEventInvokeConfigs"]
-    url = aws.sqs.get_queue_url(QueueName="undelivered")["QueueUrl"]
+    url = aws.sqs.get_queue_url(QueueName="event-dlq")["QueueUrl"]
     assert "Attributes" not in aws.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])
 
 
 def test_deleting_the_stack_leaves_nothing(aws: Aws) -> None:
-    """After the stack is deleted there is no function and no process, and an equal stack starts afresh."""
+    """After the stack is deleted, there is no function, rule or process, and the same stack can be created again."""
     aws.deploy(template())
     process = aws.answer()["process"]
     aws.cloudformation.delete_stack(StackName="stack")

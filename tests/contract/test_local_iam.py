@@ -1,4 +1,4 @@
-"""How the local AWS reads policies: as IAM does, or not at all."""
+"""The local AWS evaluates policies as IAM does."""
 
 import pytest
 
@@ -29,13 +29,13 @@ REQUEST = AuthorizationRequest(
         ({"Effect": "Deny"}, False),
     ],
 )
-def test_a_statement_is_read_as_iam_does(changes: dict[str, object], allowed: bool) -> None:  # noqa: FBT001 - a column
-    """Actions and keys have no case, `*` goes over slashes, and every condition has to hold."""
+def test_a_statement_allows_a_request(changes: dict[str, object], allowed: bool) -> None:  # noqa: FBT001 - a column
+    """Actions and keys are not case-sensitive, `*` includes slashes, and every condition has to hold."""
     assert iam.allows([{**READ, **changes}], REQUEST) == allowed
 
 
-def test_a_denial_wins() -> None:
-    """Whatever else is allowed; and what nothing is said about is not allowed."""
+def test_a_deny_wins() -> None:
+    """An explicit Deny overrides an Allow, and a request without a statement is denied."""
     assert not iam.allows([READ, {**READ, "Effect": "Deny", "Resource": "*"}], REQUEST)
     assert not iam.allows([], REQUEST)
 
@@ -49,15 +49,15 @@ def test_a_denial_wins() -> None:
         ({"AWS": "*"}, True),
     ],
 )
-def test_a_resources_policy_names_who(principal: object, *, allowed: bool) -> None:
-    """Another service is not meant."""
+def test_the_principal_of_a_resource_policy(principal: object, *, allowed: bool) -> None:
+    """A resource's policy allows only the services of its principal."""
     assert iam.allows([{**READ, "Principal": principal}], REQUEST, "a.amazonaws.com") == allowed
 
 
 @pytest.mark.parametrize(
     "changes", [{"NotAction": "s3:*"}, {"Condition": {"IpAddress": {"aws:SourceIp": "::1"}}}, {"NotResource": "*"}]
 )
-def test_what_is_not_known_is_loud(changes: dict[str, object]) -> None:
-    """A guess would make every proof worthless."""
+def test_what_is_not_implemented_is_an_error(changes: dict[str, object]) -> None:
+    """A policy element or operator that is not implemented raises NotImplementedError."""
     with pytest.raises(NotImplementedError):
         iam.allows([{**READ, **changes}], REQUEST)

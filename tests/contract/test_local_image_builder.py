@@ -1,4 +1,4 @@
-"""The local Image Builder keeps what AWS promises about imported images, and refuses what AWS refuses."""
+"""The local Image Builder behaves as AWS documents for imported images, and has the same limits."""
 
 import importlib
 import json
@@ -13,7 +13,8 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from local.aws import image_builder, vm_import
+from local.aws import common, image_builder, vm_import
+from local.aws.common import Event
 from local.aws.constraints import check, message
 from tests.conftest import ACCOUNT, REGION, client
 
@@ -28,7 +29,7 @@ REQUEST: dict[str, Any] = {
 
 
 def start_import(**metadata: str) -> str:
-    """Start an import of a disk with this metadata and return the task's id."""
+    """Start the import of a disk with this metadata and return the task's id."""
     s3 = client("s3")
     s3.create_bucket(Bucket="vm-exports")
     s3.put_object(Bucket="vm-exports", Key="web.ova", Body=b"disk", Metadata=metadata)
@@ -37,18 +38,18 @@ def start_import(**metadata: str) -> str:
 
 
 def finish_imports() -> None:
-    """Take every import to its end."""
+    """Advance every import until it has ended."""
     for _ in range(8):
         vm_import.advance(ACCOUNT, REGION)
 
 
-def advance() -> list[vm_import.Event]:
-    """Bring every image to where its task is."""
+def advance() -> list[Event]:
+    """Update every image from its import task."""
     return image_builder.advance(ACCOUNT, REGION)
 
 
 def register(task_id: str, **params: object) -> str:
-    """Import the task's VM as an image and return the image's ARN; every call has a token of its own."""
+    """Call ImportVmImage, by default with a new client token, and return the image's ARN."""
     with_token = {**REQUEST, "vmImportTaskId": task_id, **params}
     if "clientToken" not in params:
         del with_token["clientToken"]
@@ -65,7 +66,7 @@ def available(**params: object) -> str:
 
 
 def get(arn: str) -> dict[str, Any]:
-    """Return what GetImage answers."""
+    """Return the image of GetImage."""
     return dict(client("imagebuilder").get_image(imageBuildVersionArn=arn)["image"])
 
 
@@ -75,10 +76,10 @@ def error_of(error: pytest.ExceptionInfo[ClientError]) -> tuple[str, int]:
     return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_an_image_starts_pending(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The answer has the full build version ARN; the image waits for its import task."""
-    monkeypatch.setattr(vm_import, "clock", lambda: datetime(2026, 11, 23, 10, 15, tzinfo=UTC))
+    """ImportVmImage answers with the build version ARN, and the image is PENDING during its import task."""
+    monkeypatch.setattr(common, "clock", lambda: datetime(2026, 11, 23, 10, 15, tzinfo=UTC))
     optional = {
         "osVersion": "Ubuntu 22.04",
         "tags": {"team": "web"},
@@ -104,10 +105,10 @@ def test_an_image_starts_pending(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_an_image_becomes_available_with_its_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once the task is completed, and not before, the image has the task's AMI and an event says so, once."""
-    monkeypatch.setattr(vm_import, "clock", lambda: datetime(2026, 11, 23, 10, 20, 56, tzinfo=UTC))
+    """When the task is completed, the image is AVAILABLE with the task's AMI, and there is one event."""
+    monkeypatch.setattr(common, "clock", lambda: datetime(2026, 11, 23, 10, 20, 56, tzinfo=UTC))
     task_id = start_import()
     arn = register(task_id)
     for _ in range(7):
@@ -136,14 +137,14 @@ def test_an_image_becomes_available_with_its_task(monkeypatch: pytest.MonkeyPatc
     ]
 
 
-@pytest.mark.parametrize("end", ["failed", "cancelled", "vanished"])
-@pytest.mark.usefixtures("mode")
+@pytest.mark.parametrize("end", ["failed", "cancelled", "expired"])
+@pytest.mark.usefixtures("local_aws_mode")
 def test_an_image_fails_with_its_task(end: str) -> None:
-    """A task that fails, is cancelled or vanishes makes the image FAILED, with the task's reason and an event."""
+    """The image of a failed, cancelled or expired task is FAILED with the task's reason, and there is one event."""
     task_id = start_import(**{"status-message": "ClientError: Unsupported kernel version 4.15.0"})
     arn = register(task_id)
-    if end == "vanished":
-        vm_import.backends[ACCOUNT][REGION].forget(task_id)
+    if end == "expired":
+        vm_import.backends[ACCOUNT][REGION].expire(task_id)
     elif end == "cancelled":
         client("ec2").cancel_import_task(ImportTaskId=task_id)
     finish_imports()
@@ -152,9 +153,9 @@ def test_an_image_fails_with_its_task(end: str) -> None:
     assert event["detail"] == {"previous-state": {"status": "PENDING"}, "state": {"status": "FAILED"}}
     state = get(arn)["state"]
     assert state["status"] == "FAILED"
-    why = {"failed": "Unsupported kernel version", "cancelled": "cancellation", "vanished": "does not exist"}[end]
+    reason = {"failed": "Unsupported kernel version", "cancelled": "cancellation", "expired": "does not exist"}[end]
     assert task_id in state["reason"]
-    assert why in state["reason"]
+    assert reason in state["reason"]
 
 
 @pytest.mark.parametrize(
@@ -187,9 +188,9 @@ def test_an_image_fails_with_its_task(end: str) -> None:
         ({"tags": {"key": "x" * 257}}, "at 'tags' .* Map value must satisfy .* less than or equal to 256"),
     ],
 )
-@pytest.mark.usefixtures("mode")
-def test_constraints_only_the_service_checks(change: dict[str, Any], constraint: str) -> None:
-    """What boto3 lets through and AWS does not is a modelled error that names the parameter, and makes no image."""
+@pytest.mark.usefixtures("local_aws_mode")
+def test_constraints_that_only_the_service_checks(change: dict[str, Any], constraint: str) -> None:
+    """A request that boto3 sends and AWS refuses is a ClientException with the parameter, and makes no image."""
     imagebuilder = client("imagebuilder")
     request = {**REQUEST, "vmImportTaskId": start_import(), **change}
     with pytest.raises(imagebuilder.exceptions.ClientException) as error:
@@ -214,8 +215,8 @@ def test_constraints_only_the_service_checks(change: dict[str, Any], constraint:
         ({"loggingConfiguration": {"group": "x"}}, "Unknown parameter 'loggingConfiguration.group'"),
     ],
 )
-def test_constraints_boto3_checks_too(change: dict[str, Any], problem: str) -> None:
-    """The check can be used on a request that boto3 has not seen."""
+def test_constraints_that_boto3_checks_too(change: dict[str, Any], problem: str) -> None:
+    """`check` also finds what boto3 checks before it sends a request."""
     (found,) = check("imagebuilder", "ImportVmImage", {**REQUEST, **change})
     assert problem in found
 
@@ -231,13 +232,13 @@ def test_constraints_boto3_checks_too(change: dict[str, Any], problem: str) -> N
     ],
 )
 def test_constraints_of_numbers_and_lists(operation: str, params: dict[str, Any], problem: str) -> None:
-    """Numbers have bounds, and what is wrong inside a list is told with its position."""
+    """`check` finds numbers out of bounds, and violations inside a list with their position."""
     (found,) = check("imagebuilder", operation, params)
     assert problem in found
 
 
-def test_all_problems_at_once() -> None:
-    """One error names everything that is wrong with a request."""
+def test_one_error_for_all_violations() -> None:
+    """One message has all violations of a request."""
     problems = check("imagebuilder", "ImportVmImage", {**REQUEST, "platform": "BSD", "description": ""})
     assert len(problems) == 2
     assert message(problems).startswith("2 validation errors detected: Value ")
@@ -260,9 +261,9 @@ def test_all_problems_at_once() -> None:
         {"platform": "macOS"},
     ],
 )
-@pytest.mark.usefixtures("mode")
-def test_what_just_fits(change: dict[str, Any]) -> None:
-    """Values at a limit are accepted and come back as they were sent."""
+@pytest.mark.usefixtures("local_aws_mode")
+def test_values_at_a_limit(change: dict[str, Any]) -> None:
+    """Values at a limit are accepted and returned unchanged."""
     arn = register(start_import(), **change)
     image = get(arn)
     assert {name: image[name] for name in change if name in image} == {
@@ -270,9 +271,9 @@ def test_what_just_fits(change: dict[str, Any]) -> None:
     }
 
 
-@pytest.mark.usefixtures("mode")
-def test_names_that_are_the_same() -> None:
-    """Case, spaces and underscores do not distinguish names, so builds are counted over all of them."""
+@pytest.mark.usefixtures("local_aws_mode")
+def test_equal_names() -> None:
+    """Names that differ only in case, spaces and underscores share the ARN and the build numbers."""
     task_id = start_import()
     assert register(task_id, name="Web Server") == f"{ARN}/web-server/1.4.2/1"
     assert register(task_id, name="web_server") == f"{ARN}/web-server/1.4.2/2"
@@ -282,9 +283,9 @@ def test_names_that_are_the_same() -> None:
     assert get(f"{ARN}/web-server/1.4.2/1")["name"] == "Web Server"
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_client_token() -> None:
-    """The same token gets the original answer and runs nothing; with other parameters it is an error."""
+    """The same client token gets the original answer and makes no image; with other parameters it is an error."""
     imagebuilder = client("imagebuilder")
     request = {**REQUEST, "vmImportTaskId": start_import()}
     first = imagebuilder.import_vm_image(**request)
@@ -296,12 +297,12 @@ def test_client_token() -> None:
     assert error_of(error) == ("IdempotentParameterMismatchException", 400)
 
 
-@pytest.mark.parametrize("gone", ["unknown", "failed"])
-@pytest.mark.usefixtures("mode")
-def test_tasks_that_cannot_be_imported(gone: str) -> None:
-    """It is not documented what such a task does: an error at once, or an image that fails later. Both can be had."""
+@pytest.mark.parametrize("task", ["unknown", "failed"])
+@pytest.mark.usefixtures("local_aws_mode")
+def test_tasks_that_cannot_be_imported(task: str) -> None:
+    """An unknown or failed task is an error of ImportVmImage, or an image that fails later, as configured."""
     task_id = REQUEST["vmImportTaskId"]
-    if gone == "failed":
+    if task == "failed":
         task_id = start_import(**{"status-message": "ClientError: No valid partitions. Not a valid volume."})
         finish_imports()
     with pytest.raises(ClientError) as error:
@@ -314,9 +315,9 @@ def test_tasks_that_cannot_be_imported(gone: str) -> None:
     assert get(arn)["state"]["status"] == "FAILED"
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_unknown_images() -> None:
-    """An ARN that names nothing is not found, one that is no ARN is refused."""
+    """The ARN of no image is not found, and what is not an ARN is invalid."""
     imagebuilder = client("imagebuilder")
     arn = f"{ARN}/web-server/1.4.2/1"
     requests: list[tuple[str, dict[str, Any]]] = [
@@ -338,9 +339,9 @@ def test_unknown_images() -> None:
     assert error_of(refused) == ("InvalidParameterException", 400)
 
 
-@pytest.mark.usefixtures("mode")
-def test_x_is_the_highest_available() -> None:
-    """An ARN with x.x.x means the last build of the highest version that is AVAILABLE; 10 is more than 9."""
+@pytest.mark.usefixtures("local_aws_mode")
+def test_wildcards_in_a_version() -> None:
+    """An ARN with `x` nodes, or without a build, is the last build of the highest AVAILABLE version."""
     for version in ("1.9.0", "1.10.0", "1.10.0", "1.2.0"):
         available(semanticVersion=version)
     available(name="web-server-2", semanticVersion="8.0.0")
@@ -349,9 +350,9 @@ def test_x_is_the_highest_available() -> None:
         assert get(f"{ARN}/web-server/{wanted}")["version"] == version
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_list_images() -> None:
-    """ListImages has one entry a version, without the build, and only the caller's own."""
+    """ListImages has one entry for each version, without the build, and none for another owner."""
     task_id = start_import()
     for version in ("1.0.0", "1.0.0", "2.0.0"):
         register(task_id, semanticVersion=version, osVersion="Ubuntu 22.04")
@@ -384,9 +385,9 @@ def test_list_images() -> None:
         ({"type": ["AMI"]}, ["1.0.0", "2.0.0", "3.0.0"]),
     ],
 )
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_filters(filters: dict[str, list[str]], versions: list[str]) -> None:
-    """An image has to pass every filter, with any of its values."""
+    """A listed image has one of the values of every filter."""
     task_id = start_import()
     register(task_id, semanticVersion="1.0.0")
     register(task_id, semanticVersion="2.0.0", osVersion="Ubuntu 22.04")
@@ -407,17 +408,17 @@ def test_filters(filters: dict[str, list[str]], versions: list[str]) -> None:
         ({"nextToken": "nonsense"}, "InvalidPaginationTokenException"),
     ],
 )
-@pytest.mark.usefixtures("mode")
-def test_refused_lists(request_: dict[str, Any], code: str) -> None:
-    """A list that AWS would refuse is an error, not an empty list."""
+@pytest.mark.usefixtures("local_aws_mode")
+def test_invalid_lists(request_: dict[str, Any], code: str) -> None:
+    """An invalid filter, owner, size or token of ListImages is an error."""
     with pytest.raises(ClientError) as error:
         client("imagebuilder").list_images(**request_)
     assert error_of(error) == (code, 400)
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_pages() -> None:
-    """Pages have 25 entries unless fewer are asked for, and together they have everything once."""
+    """Pages have 25 entries or fewer as requested, and together every entry once."""
     task_id = start_import()
     for patch in range(27):
         register(task_id, semanticVersion=f"1.0.{patch}")
@@ -429,9 +430,9 @@ def test_pages() -> None:
         assert [image["version"] for page in pages for image in page["imageVersionList"]] == everything
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_list_image_build_versions() -> None:
-    """ListImageBuildVersions has every build of a version with its state, its tags and what it put out."""
+    """ListImageBuildVersions has every build of a version, or of all, with state, tags and output resources."""
     first = available(tags={"team": "web"})
     available(semanticVersion="1.4.3")
     second = register(start_import())
@@ -448,13 +449,13 @@ def test_list_image_build_versions() -> None:
     assert "nextToken" not in rest
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_tags() -> None:
-    """Tags can be added, replaced and removed, as long as there are at most 50."""
+    """Tags can be added, replaced and removed; more than 50 and reserved keys are an error."""
     imagebuilder = client("imagebuilder")
     arn = register(start_import(), tags={"team": "web", "stage": "test"})
     imagebuilder.tag_resource(resourceArn=arn, tags={"stage": "production", "owner": "Ada"})
-    imagebuilder.untag_resource(resourceArn=arn, tagKeys=["team", "unheard-of"])
+    imagebuilder.untag_resource(resourceArn=arn, tagKeys=["team", "missing"])
     expected = {"stage": "production", "owner": "Ada"}
     assert imagebuilder.list_tags_for_resource(resourceArn=arn)["tags"] == expected
     assert get(arn)["tags"] == expected
@@ -465,9 +466,9 @@ def test_tags() -> None:
     assert imagebuilder.list_tags_for_resource(resourceArn=arn)["tags"] == expected
 
 
-@pytest.mark.usefixtures("mode")
-def test_regions_are_apart() -> None:
-    """An image, and the task it is made from, belong to one Region; every Region of EC2 has Image Builder."""
+@pytest.mark.usefixtures("local_aws_mode")
+def test_regions_are_separate() -> None:
+    """An image and an import task of one Region do not exist in another."""
     task_id = start_import()
     register(task_id)
     elsewhere = client("imagebuilder", "eu-west-1")
@@ -476,8 +477,8 @@ def test_regions_are_apart() -> None:
         elsewhere.import_vm_image(**{**REQUEST, "vmImportTaskId": task_id})
 
 
-def test_moto_resets_it() -> None:
-    """Installing twice changes nothing, and whoever enters mock_aws anew starts without images and tokens."""
+def test_mock_aws_resets_it() -> None:
+    """Every `mock_aws` starts without images and client tokens, and a second `install` changes nothing."""
     for _ in range(3):
         image_builder.install()
         with mock_aws():
@@ -485,12 +486,12 @@ def test_moto_resets_it() -> None:
             assert register(start_import(), clientToken="token") == f"{ARN}/web-server/1.4.2/1"
 
 
-def test_the_aws_command_line(moto_server: str) -> None:
-    """The real command line can import a VM, look at the image, list and tag it, and is told what is wrong."""
+def test_the_aws_command_line(endpoint_url: str) -> None:
+    """The AWS command line imports a VM as an image, gets and tags it, and prints the error of an invalid request."""
     task_id = start_import()
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "awscli", "--endpoint-url", moto_server, "--output", "json", "imagebuilder"]
+        command = [sys.executable, "-m", "awscli", "--endpoint-url", endpoint_url, "--output", "json", "imagebuilder"]
         return subprocess.run([*command, *arguments], check=False, capture_output=True, text=True)
 
     request = ("--name", "Web Server", "--semantic-version", "1.4.2", "--platform", "Linux")
@@ -528,6 +529,6 @@ def test_the_aws_command_line(moto_server: str) -> None:
     ],
 )
 def test_moto_internals(internal: str) -> None:
-    """What Image Builder reaches into in moto is still there; an upgrade that moved it is told by name."""
+    """Every internal of moto that the local Image Builder uses exists."""
     module, _, path = internal.partition(":")
     reduce(getattr, path.split("."), importlib.import_module(module))

@@ -1,4 +1,4 @@
-"""The local VM import keeps what EC2 promises about import tasks and the AMIs they make."""
+"""The local VM import behaves as EC2 documents, and as observed, for import tasks and their AMIs."""
 
 import importlib
 import json
@@ -13,7 +13,8 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from local.aws import vm_import
+from local.aws import common, vm_import
+from local.aws.common import Event
 from tests.conftest import ACCOUNT, REGION, client
 
 BUCKET = "vm-exports"
@@ -24,7 +25,7 @@ STEPS = ["validating", "validated", "converting", "updating", "booting", "booted
 
 
 def upload(metadata: dict[str, str], key: str = KEY) -> dict[str, Any]:
-    """Put a disk into S3 and return the disk container that names it."""
+    """Upload a disk to S3 and return its disk container."""
     s3 = client("s3")
     s3.create_bucket(Bucket=BUCKET)
     s3.put_object(Bucket=BUCKET, Key=key, Body=b"0123456789", Metadata=metadata)
@@ -37,13 +38,13 @@ def start(*disks: dict[str, Any], **request: object) -> str:
     return task_id
 
 
-def advance(times: int = 1) -> list[vm_import.Event]:
-    """Take every task some steps along and return all events."""
+def advance(times: int = 1) -> list[Event]:
+    """Advance every task and return all events."""
     return [event for _ in range(times) for event in vm_import.advance(ACCOUNT, REGION)]
 
 
 def describe(task_id: str) -> dict[str, Any]:
-    """Return what EC2 answers about a task."""
+    """Return a task of DescribeImportImageTasks."""
     (task,) = client("ec2").describe_import_image_tasks(ImportTaskIds=[task_id])["ImportImageTasks"]
     return dict(task)
 
@@ -54,13 +55,13 @@ def own_images() -> list[dict[str, Any]]:
 
 
 def error_code(error: pytest.ExceptionInfo[ClientError]) -> str:
-    """Return the code by which a caller tells one error from another."""
+    """Return the code of an error."""
     return error.value.response["Error"]["Code"]
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_a_new_task_is_pending() -> None:
-    """The answer to ImportImage repeats the request and says that nothing has happened yet."""
+    """ImportImage answers with the parameters of the request and a pending task."""
     disk = upload(UBUNTU)
     answer = client("ec2").import_image(
         DiskContainers=[disk], Description="Web", Platform="Linux", BootMode="uefi", TagSpecifications=TASK_TAGS
@@ -81,9 +82,9 @@ def test_a_new_task_is_pending() -> None:
     assert describe(task_id) == {**answer, "BootMode": "uefi"}
 
 
-@pytest.mark.usefixtures("mode")
-def test_a_task_goes_through_every_step() -> None:
-    """Each advance is one step with a message of its own and more progress, and the last one completes the task."""
+@pytest.mark.usefixtures("local_aws_mode")
+def test_steps_of_a_task() -> None:
+    """Each step of a task has its own message and more progress, and the last one completes the task."""
     task_id = start(upload(UBUNTU))
     seen = []
     for _ in STEPS:
@@ -97,9 +98,9 @@ def test_a_task_goes_through_every_step() -> None:
     assert describe(task_id)["Status"] == "completed"
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_a_completed_task_has_an_ami() -> None:
-    """A completed task names AMI and snapshot, tells what was found on the disk, and leaves out what is not known."""
+    """A completed task has the AMI, the snapshot and what was found on the disk, and no other field."""
     disk = upload(UBUNTU)
     task_id = start(disk)
     advance(8)
@@ -133,9 +134,9 @@ def test_a_completed_task_has_an_ami() -> None:
     assert not {"Platform", "BootMode", "SourceImageId"} & image.keys()
 
 
-@pytest.mark.usefixtures("mode")
-def test_the_ami_of_a_windows_machine() -> None:
-    """Windows is a platform that the AMI names; what the request says of the machine counts, and reaches the AMI."""
+@pytest.mark.usefixtures("local_aws_mode")
+def test_the_ami_of_a_windows_vm() -> None:
+    """The AMI of a Windows VM has the platform, and the architecture and boot mode of the request."""
     start(upload({"platform": "Windows", "architecture": "x86_64"}), Architecture="i386", BootMode="legacy-bios")
     advance(8)
     (image,) = own_images()
@@ -143,9 +144,9 @@ def test_the_ami_of_a_windows_machine() -> None:
     assert (image["Architecture"], image["BootMode"]) == ("i386", "legacy-bios")
 
 
-@pytest.mark.usefixtures("mode")
-def test_an_unknown_machine() -> None:
-    """A disk that does not tell what it holds makes a task without a platform and an AMI without a system."""
+@pytest.mark.usefixtures("local_aws_mode")
+def test_an_unknown_vm() -> None:
+    """A disk without metadata makes a task without platform and an AMI without operating system."""
     task_id = start(upload({}))
     advance(8)
     assert describe(task_id)["Status"] == "completed"
@@ -154,9 +155,9 @@ def test_an_unknown_machine() -> None:
     assert image["Description"] == "AWS-VMImport service"
 
 
-@pytest.mark.usefixtures("mode")
-def test_tags_of_the_task_stay_with_the_task() -> None:
-    """Neither the AMI nor its snapshot get the task's tags."""
+@pytest.mark.usefixtures("local_aws_mode")
+def test_tags_of_a_task_are_not_copied() -> None:
+    """Neither the AMI nor its snapshot has the task's tags."""
     task_id = start(upload(UBUNTU), TagSpecifications=TASK_TAGS)
     advance(8)
     (image,) = own_images()
@@ -166,9 +167,9 @@ def test_tags_of_the_task_stay_with_the_task() -> None:
     assert not snapshot.get("Tags")
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_tags_of_a_task_can_be_changed() -> None:
-    """CreateTags and DeleteTags work on an import task, at any time."""
+    """CreateTags, DeleteTags and DescribeTags work for a completed import task."""
     task_id = start(upload(UBUNTU), TagSpecifications=TASK_TAGS)
     advance(8)
     client("ec2").create_tags(Resources=[task_id], Tags=[{"Key": "Version", "Value": "1.4.2"}])
@@ -178,9 +179,9 @@ def test_tags_of_a_task_can_be_changed() -> None:
     assert tag["ResourceId"] == task_id
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_several_disks_make_several_snapshots() -> None:
-    """Every disk of a machine has its own snapshot and device; the first disk that says something is believed."""
+    """Every disk has its own snapshot and device, and the VM is described by the first disk with metadata."""
     disks = [upload({}, "root.vmdk"), upload(UBUNTU, "data.vmdk")]
     task_id = start(*disks)
     advance(8)
@@ -200,9 +201,9 @@ def test_several_disks_make_several_snapshots() -> None:
         (f"https://s3.us-east-1.amazonaws.com/{BUCKET}/my%20disk.ova", "my disk.ova"),
     ],
 )
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_disks_by_url(url: str, key: str) -> None:
-    """A disk can be named by any form of its URL in S3, https ones percent-encoded, and the task repeats it."""
+    """A disk can have any form of S3 URL, `https` ones percent-encoded, and the task has the same URL."""
     upload(UBUNTU, key)
     task_id = start({"Url": url})
     advance(8)
@@ -210,9 +211,9 @@ def test_disks_by_url(url: str, key: str) -> None:
     assert describe(task_id)["SnapshotDetails"][0]["Url"] == url
 
 
-@pytest.mark.usefixtures("mode")
-def test_a_disk_that_is_a_snapshot() -> None:
-    """A snapshot that exists can be a disk."""
+@pytest.mark.usefixtures("local_aws_mode")
+def test_a_snapshot_as_disk() -> None:
+    """An existing snapshot can be imported, and the task has its size."""
     ec2 = client("ec2")
     volume = ec2.create_volume(Size=3, AvailabilityZone=f"{REGION}a")
     snapshot = ec2.create_snapshot(VolumeId=volume["VolumeId"])
@@ -231,9 +232,9 @@ def test_a_disk_that_is_a_snapshot() -> None:
     ],
     ids=["key", "bucket", "url", "snapshot"],
 )
-@pytest.mark.usefixtures("mode")
-def test_an_unreadable_disk_fails_the_task_not_the_request(disk: dict[str, Any]) -> None:
-    """EC2 takes the request; the task then fails for a disk that it cannot read."""
+@pytest.mark.usefixtures("local_aws_mode")
+def test_an_unreadable_disk_fails_the_task(disk: dict[str, Any]) -> None:
+    """ImportImage accepts a disk that cannot be read, and the task fails with the documented message."""
     readable = upload(UBUNTU)
     task_id = start(readable, disk)
     assert advance(3) == []
@@ -245,9 +246,9 @@ def test_an_unreadable_disk_fails_the_task_not_the_request(disk: dict[str, Any])
     assert "Progress" not in task
 
 
-@pytest.mark.usefixtures("mode")
-def test_a_failing_import() -> None:
-    """A task fails half way, with the disk's message verbatim and its snapshots completed, and makes no AMI."""
+@pytest.mark.usefixtures("local_aws_mode")
+def test_a_failed_import() -> None:
+    """A failed task has the disk's status message and completed snapshots, and makes no AMI."""
     message = "ClientError: Unsupported kernel version 4.15.0-1021-aws"
     task_id = start(upload({"platform": "Linux", "status-message": message}))
     advance(4)
@@ -259,9 +260,9 @@ def test_a_failing_import() -> None:
     assert own_images() == []
 
 
-@pytest.mark.usefixtures("mode")
-def test_cancelling() -> None:
-    """A cancelled task is deleting at once, then deleted, and only its message says that it was cancelled."""
+@pytest.mark.usefixtures("local_aws_mode")
+def test_cancellation() -> None:
+    """A cancelled task is `deleting` at once, then `deleted`, with the cancellation in its message."""
     task_id = start(upload(UBUNTU))
     advance(5)
     answer = client("ec2").cancel_import_task(ImportTaskId=task_id, CancelReason="wrong disk")
@@ -271,9 +272,9 @@ def test_cancelling() -> None:
     assert (task["Status"], task["StatusMessage"]) == ("deleted", "User initiated task cancellation: wrong disk")
 
 
-@pytest.mark.usefixtures("mode")
-def test_cancelling_too_late() -> None:
-    """What is finished, or not known, cannot be cancelled."""
+@pytest.mark.usefixtures("local_aws_mode")
+def test_tasks_that_cannot_be_cancelled() -> None:
+    """A completed task and an unknown task cannot be cancelled."""
     task_id = start(upload(UBUNTU))
     advance(8)
     with pytest.raises(ClientError) as finished:
@@ -302,18 +303,18 @@ def test_cancelling_too_late() -> None:
         ({"DiskContainers": [{"Url": "s3://b/k"}], "DryRun": True}, "DryRunOperation"),
     ],
 )
-@pytest.mark.usefixtures("mode")
-def test_refused_requests(request_: dict[str, Any], code: str) -> None:
-    """A request that cannot make a task is an error with EC2's code, and leaves no task."""
+@pytest.mark.usefixtures("local_aws_mode")
+def test_invalid_requests(request_: dict[str, Any], code: str) -> None:
+    """An invalid ImportImage request is an error with EC2's code, and makes no task."""
     with pytest.raises(ClientError) as error:
         client("ec2").import_image(**request_)
     assert error_code(error) == code
     assert client("ec2").describe_import_image_tasks()["ImportImageTasks"] == []
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_client_token() -> None:
-    """The same token with the same request is the same task; with another request it is an error."""
+    """The same client token with the same request is the same task; with another request it is an error."""
     disk = upload(UBUNTU)
     first = start(disk, ClientToken="once")
     assert start(disk, ClientToken="once") == first
@@ -323,9 +324,9 @@ def test_client_token() -> None:
     assert error_code(error) == "IdempotentParameterMismatch"
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_filter_by_state() -> None:
-    """The only filter is the task's state."""
+    """The filter `task-state` selects the tasks with one of its values."""
     done, failed = start(upload(UBUNTU)), start({"Url": "s3://no-such-bucket/disk.ova"})
     advance(8)
     active = start(upload(UBUNTU))
@@ -350,17 +351,17 @@ def test_filter_by_state() -> None:
         {"MaxResults": 0},
     ],
 )
-@pytest.mark.usefixtures("mode")
-def test_refused_descriptions(request_: dict[str, Any]) -> None:
-    """A filter or a state that EC2 does not have is an error, not an empty list."""
+@pytest.mark.usefixtures("local_aws_mode")
+def test_invalid_filters(request_: dict[str, Any]) -> None:
+    """A filter, a state or a page size that EC2 does not have is an error."""
     with pytest.raises(ClientError) as error:
         client("ec2").describe_import_image_tasks(**request_)
     assert error_code(error) == "InvalidParameterValue"
 
 
-@pytest.mark.usefixtures("mode")
-def test_paging() -> None:
-    """Pages follow each other until all tasks were listed once; a token of nobody's is an error."""
+@pytest.mark.usefixtures("local_aws_mode")
+def test_pages() -> None:
+    """All pages together have every task once, and an unknown token is an error."""
     started = [start({"Url": "s3://no-such-bucket/disk.ova"}) for _ in range(5)]
     pages = client("ec2").get_paginator("describe_import_image_tasks").paginate(PaginationConfig={"PageSize": 2})
     listed = [[task["ImportTaskId"] for task in page["ImportImageTasks"]] for page in pages]
@@ -371,9 +372,9 @@ def test_paging() -> None:
         assert error_code(error) == "InvalidNextToken"
 
 
-@pytest.mark.usefixtures("mode")
-def test_unknown_tasks_are_an_error_or_missing() -> None:
-    """EC2 was seen to answer an id it does not know with an error and with nothing: both can be had."""
+@pytest.mark.usefixtures("local_aws_mode")
+def test_unknown_tasks() -> None:
+    """An unknown id is an error or missing from the answer, as configured; both are observed."""
     for task_id, code in {
         "import-ami-0123456789abcdef0": "InvalidConversionTaskId",
         "ami-0123456789abcdef0": "InvalidConversionTaskId.Malformed",
@@ -386,17 +387,17 @@ def test_unknown_tasks_are_an_error_or_missing() -> None:
         assert client("ec2").describe_import_image_tasks(ImportTaskIds=[task_id])["ImportImageTasks"] == []
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_tasks_are_listed_for_seven_days(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A task that ended is listed for 7 days, one that is active for ever."""
+    """A task is listed while it is active and for 7 days after its end."""
     now = datetime(2026, 11, 23, 10, 15, tzinfo=UTC)
-    monkeypatch.setattr(vm_import, "clock", lambda: now)
+    monkeypatch.setattr(common, "clock", lambda: now)
     start(upload(UBUNTU))
     advance(8)
     active = start(upload(UBUNTU))
 
     def listed(age: timedelta) -> list[str]:
-        monkeypatch.setattr(vm_import, "clock", lambda: now + age)
+        monkeypatch.setattr(common, "clock", lambda: now + age)
         advance()
         return [task["ImportTaskId"] for task in client("ec2").describe_import_image_tasks()["ImportImageTasks"]]
 
@@ -404,18 +405,18 @@ def test_tasks_are_listed_for_seven_days(monkeypatch: pytest.MonkeyPatch) -> Non
     assert listed(timedelta(days=7)) == [active]
 
 
-@pytest.mark.usefixtures("mode")
-def test_forgotten_tasks() -> None:
-    """A test can drop a task without waiting for its 7 days."""
+@pytest.mark.usefixtures("local_aws_mode")
+def test_expired_tasks() -> None:
+    """`expire` removes a task before its 7 days are over."""
     task_id = start(upload(UBUNTU))
-    vm_import.backends[ACCOUNT][REGION].forget(task_id)
+    vm_import.backends[ACCOUNT][REGION].expire(task_id)
     assert client("ec2").describe_import_image_tasks()["ImportImageTasks"] == []
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_the_event_of_an_ami(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The event has the shape that AWS documents, with nothing in it that tells an import from any other AMI."""
-    monkeypatch.setattr(vm_import, "clock", lambda: datetime(2026, 11, 23, 10, 15, tzinfo=UTC))
+    """The event of an AMI has the fields that AWS documents, and no others."""
+    monkeypatch.setattr(common, "clock", lambda: datetime(2026, 11, 23, 10, 15, tzinfo=UTC))
     start(upload(UBUNTU))
     (event,) = advance(8)
     (image,) = own_images()
@@ -440,9 +441,9 @@ def test_the_event_of_an_ami(monkeypatch: pytest.MonkeyPatch) -> None:
     assert image["CreationDate"] == "2026-11-23T10:15:00.000Z"
 
 
-@pytest.mark.usefixtures("mode")
-def test_every_ami_is_announced_once() -> None:
-    """Whatever made an AMI, there is one event with an id of its own when it becomes available, also after a pause."""
+@pytest.mark.usefixtures("local_aws_mode")
+def test_every_available_ami_has_one_event() -> None:
+    """A registered, copied or enabled AMI has one event with its own id when it becomes available."""
     ec2 = client("ec2")
     registered = ec2.register_image(Name="registered")["ImageId"]
     copied = ec2.copy_image(SourceImageId=registered, SourceRegion=REGION, Name="copied")["ImageId"]
@@ -458,20 +459,20 @@ def test_every_ami_is_announced_once() -> None:
     assert [event["resources"] for event in advance(2)] == [[f"arn:aws:ec2:{REGION}::image/{copied}"]]
 
 
-def test_public_amis_are_not_announced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The AMIs that moto brings along are nobody's news."""
+def test_public_amis_have_no_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The public AMIs of moto have no events."""
     monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "true")
     vm_import.install()
     with mock_aws():
-        # One is asked for: there are 1,300, and writing all of them takes seconds.
+        # To describe all 1,300 takes seconds.
         image_id = next(iter(vm_import.backends[ACCOUNT][REGION].ec2.amis))
         assert client("ec2").describe_images(ImageIds=[image_id], Owners=["amazon"])["Images"]
         assert advance() == []
 
 
-@pytest.mark.usefixtures("mode")
+@pytest.mark.usefixtures("local_aws_mode")
 def test_copies_name_their_source() -> None:
-    """DescribeImages tells a copy from an original."""
+    """DescribeImages returns the source AMI and its Region for a copy only."""
     ec2 = client("ec2")
     original = ec2.register_image(Name="original")["ImageId"]
     west = client("ec2", "us-west-2")
@@ -481,17 +482,17 @@ def test_copies_name_their_source() -> None:
     assert "SourceImageId" not in own_images()[0]
 
 
-@pytest.mark.usefixtures("mode")
-def test_regions_are_apart() -> None:
-    """Tasks, and the steps they go, belong to one Region."""
+@pytest.mark.usefixtures("local_aws_mode")
+def test_regions_are_separate() -> None:
+    """A task of one Region is neither listed nor advanced in another."""
     task_id = start(upload(UBUNTU))
     vm_import.advance(ACCOUNT, "eu-west-1")
     assert client("ec2", "eu-west-1").describe_import_image_tasks()["ImportImageTasks"] == []
     assert describe(task_id)["StatusMessage"] == "pending"
 
 
-def test_moto_resets_it() -> None:
-    """Installing twice changes nothing, and whoever enters mock_aws anew starts without tasks and without news."""
+def test_mock_aws_resets_it() -> None:
+    """Every `mock_aws` starts without tasks and events, and a second `install` changes nothing."""
     for _ in range(3):
         vm_import.install()
         with mock_aws():
@@ -503,12 +504,12 @@ def test_moto_resets_it() -> None:
             assert [copy.get("SourceImageId") for copy in own_images()] == [None, image]
 
 
-def test_the_aws_command_line(moto_server: str) -> None:
-    """The real command line can start an import, list it and cancel it."""
+def test_the_aws_command_line(endpoint_url: str) -> None:
+    """The AWS command line starts, describes and cancels an import."""
     upload(UBUNTU)
 
     def aws(*arguments: str) -> dict[str, Any]:
-        command = [sys.executable, "-m", "awscli", "--endpoint-url", moto_server, "--output", "json", "ec2"]
+        command = [sys.executable, "-m", "awscli", "--endpoint-url", endpoint_url, "--output", "json", "ec2"]
         done = subprocess.run([*command, *arguments], check=True, capture_output=True, text=True)
         return dict(json.loads(done.stdout))
 
@@ -555,6 +556,6 @@ def test_the_aws_command_line(moto_server: str) -> None:
     ],
 )
 def test_moto_internals(internal: str) -> None:
-    """What VM import reaches into in moto is still there; an upgrade that moved it is told by name."""
+    """Every internal of moto that the local VM import uses exists."""
     module, _, path = internal.partition(":")
     reduce(getattr, path.split("."), importlib.import_module(module))

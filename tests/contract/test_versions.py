@@ -16,9 +16,9 @@ ARN = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image/web-server/x.x.x"
 
 
 @pytest.fixture
-def task(mode: str) -> str:
+def task(local_aws_mode: str) -> str:
     """Give the id of an import task that completes after some steps."""
-    assert mode
+    assert local_aws_mode
     s3 = client("s3")
     s3.create_bucket(Bucket="exports")
     s3.put_object(Bucket="exports", Key="k.ova", Body=b"disk")

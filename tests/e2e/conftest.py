@@ -1,7 +1,7 @@
-"""The app deployed to the local AWS, and what its tests do with it."""
+"""The app deployed to the local AWS, and what the tests do with it."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,103 +11,93 @@ import pytest
 from local.aws import functions, image_builder, vm_import
 from local.aws.functions import Invocation
 from local.aws.local_aws import ACCOUNT, LocalAws
-from tests.conftest import ROOT
+from tests.conftest import REGION, ROOT
 
 STEPS = 12
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
-"""When an AMI was made, so that an earlier deployment may have made its image."""
-Notices = Callable[[str], list[tuple[str, str, str]]]
+"""The creation date of an AMI whose image an earlier deployment can have made."""
 UBUNTU = {"platform": "Linux", "os": "Ubuntu 22.04.3 LTS - 5.15.0-97-generic"}
 
 
+class Notifications:
+    """The notifications that the deployed app publishes after this object is created."""
+
+    def __init__(self, aws: LocalAws) -> None:
+        self._aws = aws
+        self._before = len(aws.published_messages())
+
+    def about(self, identifier: str) -> list[tuple[str, str, str]]:
+        """Return outcome, subject and e-mail text of the notifications with this identifier, oldest first."""
+        return [
+            (each.attributes["outcome"], each.subject, each.texts["email"])
+            for each in self._aws.published_messages()[self._before :]
+            if identifier in each.texts["email"]
+        ]
+
+
 @pytest.fixture(scope="module")
-def cloud(assembly: Path) -> Iterator[LocalAws]:
+def aws(assembly: Path) -> Iterator[LocalAws]:
     """Give a local AWS with the app deployed to it."""
-    with LocalAws() as cloud:
-        cloud.deploy(assembly, "VmImageImport")
-        cloud.client("s3").create_bucket(Bucket="exports")
-        yield cloud
+    with LocalAws() as aws:
+        aws.deploy(assembly, "VmImageImport")
+        yield aws
 
 
 @pytest.fixture
-def notices(cloud: LocalAws) -> Notices:
-    """Give what was published about a task or an image since the test began: outcome, subject and text."""
-    before = len(cloud.published())
-
-    def published(about: str) -> list[tuple[str, str, str]]:
-        return [
-            (each.attributes["outcome"], each.subject, each.forms["email"])
-            for each in cloud.published()[before:]
-            if about in each.forms["email"]
-        ]
-
-    return published
+def notifications(aws: LocalAws) -> Notifications:
+    """Give the notifications since the test began."""
+    return Notifications(aws)
 
 
-def resource(cloud: LocalAws, kind: str, part: str = "") -> str:
-    """Return the physical id of the one stack's resource of a kind, with `part` in its logical id."""
-    cloudformation = cloud.client("cloudformation")
+def physical_id(aws: LocalAws, resource_type: str, logical_id: str = "") -> str:
+    """Return the physical id of the stack's only resource of a type with `logical_id` in its logical id."""
+    cloudformation = aws.client("cloudformation")
     (stack,) = cloudformation.describe_stacks()["Stacks"]
     answer = cloudformation.describe_stack_resources(StackName=stack["StackName"])
     (found,) = (
         each["PhysicalResourceId"]
         for each in answer["StackResources"]
-        if each["ResourceType"] == kind and part in each["LogicalResourceId"]
+        if each["ResourceType"] == resource_type and logical_id in each["LogicalResourceId"]
     )
     return str(found)
 
 
-def start_import(cloud: LocalAws, key: str, found: Mapping[str, str] = UBUNTU, **tags: str) -> str:
-    """Upload an export and start its import; return the task's id."""
-    cloud.client("s3").put_object(Bucket="exports", Key=key, Body=b"disk", Metadata=found)
-    listed = [{"Key": name, "Value": value} for name, value in tags.items()]
-    answer = cloud.client("ec2").import_image(
-        DiskContainers=[{"UserBucket": {"S3Bucket": "exports", "S3Key": key}}],
-        TagSpecifications=[{"ResourceType": "import-image-task", "Tags": listed}] if listed else [],
-    )
-    return str(answer["ImportTaskId"])
+def start_import(aws: LocalAws, key: str, disk: Mapping[str, str] = UBUNTU, **tags: str) -> str:
+    """Start the import of one disk and return the task's id."""
+    return aws.import_vm("exports", [key], disk, tags)
 
 
-def let_time_pass(cloud: LocalAws) -> None:
-    """Let every import and image come to its end."""
+def finish_imports(aws: LocalAws) -> None:
+    """Advance until every import and image has ended, with all events delivered."""
     for _ in range(STEPS):
-        cloud.step()
+        aws.advance()
 
 
-def lose_events(cloud: LocalAws) -> None:
-    """Let every import and image come to its end while EventBridge delivers nothing."""
+def finish_imports_without_events(aws: LocalAws) -> None:
+    """Advance until every import and image has ended, without an event delivered."""
     for _ in range(STEPS):
-        vm_import.advance(ACCOUNT, cloud.region)
-        image_builder.advance(ACCOUNT, cloud.region)
+        vm_import.advance(ACCOUNT, aws.region)
+        image_builder.advance(ACCOUNT, aws.region)
 
 
-def invoke(cloud: LocalAws, payload: object) -> dict[str, Any]:
-    """Invoke the function by hand and return its answer, or its error in Lambda's shape."""
-    name = resource(cloud, "AWS::Lambda::Function")
-    answer = cloud.client("lambda").invoke(FunctionName=name, Payload=json.dumps(payload))["Payload"].read()
-    decoded: dict[str, Any] = json.loads(answer)
-    return decoded
+def invoke(aws: LocalAws, payload: object) -> dict[str, Any]:
+    """Invoke the deployed function and return its answer, or its error in Lambda's format."""
+    return aws.invoke(physical_id(aws, "AWS::Lambda::Function"), payload)
 
 
-def builds(cloud: LocalAws, name: str) -> list[dict[str, Any]]:
+def builds(aws: LocalAws, name: str) -> list[dict[str, Any]]:
     """Return all builds of all versions of an image."""
-    image_builder = cloud.client("imagebuilder")
-    versions = image_builder.list_images(filters=[{"name": "name", "values": [name]}])["imageVersionList"]
-    return [
-        image_builder.get_image(imageBuildVersionArn=build["arn"])["image"]
-        for version in versions
-        for build in image_builder.list_image_build_versions(imageVersionArn=version["arn"])["imageSummaryList"]
-    ]
+    return [image for image in aws.images() if image["name"] == name]
 
 
-def logs_of(task: str) -> list[dict[str, Any]]:
-    """Return the log entries of the runs in which a task appears."""
-    runs = [run.result.logs for run in functions.invocations() if task in run.result.logs]
-    return [json.loads(line) for run in runs for line in run.splitlines()]
+def log_entries(task: str) -> list[dict[str, Any]]:
+    """Return the log entries of the runs whose log has the task."""
+    logs = [run.result.logs for run in functions.invocations() if task in run.result.logs]
+    return [json.loads(line) for log in logs for line in log.splitlines()]
 
 
 def metrics_of(logs: str) -> set[str]:
-    """Return the names of the metrics that a run emitted."""
+    """Return the names of the metrics in the log of a run."""
     entries = [json.loads(line) for line in logs.splitlines() if line.startswith('{"_aws"')]
     return {
         metric["Name"]
@@ -117,23 +107,24 @@ def metrics_of(logs: str) -> set[str]:
     }
 
 
-def messages(cloud: LocalAws, part: str) -> list[dict[str, Any]]:
-    """Take the messages out of one of the stack's queues."""
-    return cloud.take_messages(resource(cloud, "AWS::SQS::Queue", part))
+def queue_messages(aws: LocalAws, logical_id: str) -> list[dict[str, Any]]:
+    """Receive and delete the messages of one of the stack's queues."""
+    return aws.receive_messages(physical_id(aws, "AWS::SQS::Queue", logical_id))
 
 
-def golden(name: str, **changes: object) -> dict[str, Any]:
-    """Return a golden event as it would come in this account."""
+def golden_event(name: str, **changes: object) -> dict[str, Any]:
+    """Return a golden event with this account, this Region and `changes`."""
     event = json.loads((ROOT / "tests/events" / f"{name}.json").read_text(encoding="utf-8"))
-    return {**event, "account": ACCOUNT, "region": "us-east-1", **changes}
+    return {**event, "account": ACCOUNT, "region": REGION, **changes}
 
 
-def event_run(about: str) -> Invocation:
-    """Return the one run that an AMI event about a task or an AMI led to."""
+def event_run(identifier: str) -> Invocation:
+    """Return the only run of an AMI event with this AMI or import task in its payload or log."""
     (run,) = (
         run
         for run in functions.invocations()
-        if b"EC2 AMI State Change" in run.payload and (about in run.result.logs or about.encode() in run.payload)
+        if b"EC2 AMI State Change" in run.payload
+        and (identifier in run.result.logs or identifier.encode() in run.payload)
     )
     return run
 

@@ -1,4 +1,4 @@
-"""The bundled artefact by itself."""
+"""The bundled artefact, without a deployment."""
 
 import importlib.util
 import json
@@ -21,7 +21,7 @@ HANDLER = "vm_image_import.handler.handler"
 
 @pytest.fixture
 def artefact(assembly: Path, template: Mapping[str, Any]) -> Path:
-    """Give the folder that the template's function is made from."""
+    """Give the folder of the function's code in the cloud assembly."""
     (function,) = (each for each in template["Resources"].values() if each["Type"] == "AWS::Lambda::Function")
     key = function["Properties"]["Code"]["S3Key"]
     assets = json.loads((assembly / "VmImageImport.assets.json").read_text(encoding="utf-8"))["files"]
@@ -34,27 +34,28 @@ def python() -> str:
     """Give a Python of the function's version."""
     found = find_function_python()
     if not found:
-        pytest.skip("No Python 3.13 on this machine: what needs one cannot be tested.")
+        pytest.skip("This test needs Python 3.13, the function's version.")
     return found
 
 
 def test_the_handler_needs_nothing_but_the_artefact(artefact: Path, python: str) -> None:
-    """It is imported under the function's Python with neither site-packages nor the source tree on the path."""
+    """The handler is imported with the artefact and the standard library only."""
     program = f"import sys; sys.path.insert(0, {str(artefact)!r}); from vm_image_import.handler import handler"
     subprocess.run([python, "-I", "-S", "-c", program], check=True, env={"AWS_DEFAULT_REGION": "us-east-1"})
 
 
-def test_bytecode_is_there_and_not_checked_by_date(artefact: Path, python: str) -> None:
-    """Lambda's files are all dated 1980: bytecode that is checked by date would be compiled anew at every start."""
+def test_bytecode_is_not_checked_by_date(artefact: Path, python: str) -> None:
+    """Every module has bytecode that is used whatever the date of its source."""
     assert python
+    # All files on Lambda are dated 1980: bytecode that is checked by date is compiled at every start.
     for source in artefact.rglob("*.py"):
         compiled = source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc"
         # PEP 552: bit 0 is set for bytecode checked by hash, bit 1 for one that is compared with the source.
         assert compiled.read_bytes()[4:8] == b"\x01\x00\x00\x00", compiled
 
 
-def test_the_artefact_has_what_the_lock_names_and_the_source(artefact: Path) -> None:
-    """The schema of the payload travels with the code; tests and tools do not."""
+def test_contents(artefact: Path) -> None:
+    """The artefact has the locked packages, the function and its schema, and no tests or tools."""
     assert (artefact / "vm_image_import" / "payload.schema.json").exists()
     assert {"boto3", "botocore", "aws_lambda_powertools", "vm_image_import"} <= {
         path.name for path in artefact.iterdir()
@@ -64,8 +65,8 @@ def test_the_artefact_has_what_the_lock_names_and_the_source(artefact: Path) -> 
     }
 
 
-def test_no_bytecode_is_stale_or_for_nothing(artefact: Path, python: str) -> None:
-    """It is never compared with its source on Lambda, so it has to be right here; and none is without a source."""
+def test_bytecode_matches_its_source(artefact: Path, python: str) -> None:
+    """Every bytecode file has the hash of the source beside it."""
     assert python
     for compiled in artefact.rglob("*.pyc"):
         source = compiled.parent.parent / f"{compiled.name.partition('.')[0]}.py"
@@ -73,13 +74,13 @@ def test_no_bytecode_is_stale_or_for_nothing(artefact: Path, python: str) -> Non
         assert compiled.read_bytes()[8:16] == importlib.util.source_hash(source.read_bytes()), compiled
 
 
-def test_the_zip_is_small(artefact: Path) -> None:
-    """5 MB is the goal; a dependency that comes back, or a model that is not pruned, is more than the room left."""
+def test_zip_size(artefact: Path) -> None:
+    """The zip is smaller than 3 MB."""
     assert zip_bytes(artefact) < 3_000_000
 
 
-def test_the_start_imports_what_it_needs(artefact: Path, python: str) -> None:
-    """Imports are most of a cold start. What only some runs use is not among them, nor what none uses."""
+def test_modules_of_a_cold_start(artefact: Path, python: str) -> None:
+    """A cold start imports at most 380 modules, and none that only some runs need."""
     program = f"""
 import sys
 sys.path.insert(0, {str(artefact)!r})
@@ -99,8 +100,8 @@ print(*sys.modules)
     }
 
 
-def test_a_sweep_costs_calls_by_the_page(artefact: Path, python: str) -> None:
-    """Two pages of imports: what is new costs five calls each, what is to be followed four; the rest four a page."""
+def test_calls_of_a_sweep(artefact: Path, python: str) -> None:
+    """A sweep makes five AWS calls for each new import, four for each pending image, and at most four for each page."""
     counts = [(sweep.counts, sweep.calls) for sweep in sweeps(Variant("shipped", artefact, HANDLER), python, 101, 0)]
     assert counts == [
         ({"REGISTERED": 101}, 101 * 5 + 2 * 3),
@@ -109,8 +110,8 @@ def test_a_sweep_costs_calls_by_the_page(artefact: Path, python: str) -> None:
     ]
 
 
-def test_calls_are_few(artefact: Path, python: str) -> None:
-    """Every AMI in the account wakes the function: one that is no import costs one call, a registration six."""
+def test_calls_of_an_event(artefact: Path, python: str) -> None:
+    """The event of an AMI that is not an import costs one AWS call, a registration six."""
     with Stub() as stub:
         thread = threading.Thread(target=stub.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()

@@ -1,4 +1,4 @@
-"""What a user types: `make local`, and in another terminal the real CDK and AWS command lines."""
+"""`make local`, and the real CDK and AWS command lines in another terminal."""
 
 import json
 import os
@@ -15,8 +15,8 @@ import pytest
 from tests.conftest import ROOT, client
 
 ARN = "arn:aws:imagebuilder:us-east-1:123456789012:image/web-server/1.4.2"
-# What a stack could leave behind: service, operation, and where its answer has the names. Keys are no part of it: the
-# account keeps AWS's own for DynamoDB, and one of a stack waits for its deletion.
+# The resources of a stack: service, operation, and the fields with the names in its answer. KMS keys are left out:
+# the account has AWS's own for DynamoDB, and a stack's key is pending deletion.
 LISTS = (
     ("lambda", "list_functions", "Functions", "FunctionName"),
     ("events", "list_rules", "Rules", "Name"),
@@ -32,7 +32,7 @@ LISTS = (
 
 
 class Terminals:
-    """The one in which `make local` runs, and the one in which the user types."""
+    """The terminal in which `make local` runs, and the one for commands."""
 
     def __init__(self, local: IO[str], folder: Path) -> None:
         self._local = local
@@ -45,7 +45,7 @@ class Terminals:
                     self.variables[name] = value
 
     def read_until(self, *words: str) -> list[str]:
-        """Return what `make local` prints up to the line with these words."""
+        """Return the lines that `make local` prints, up to the one with these words."""
         lines = []
         for line in self._local:
             lines.append(line)
@@ -53,8 +53,8 @@ class Terminals:
                 return lines
         raise AssertionError(lines)
 
-    def type(self, command: str) -> str:
-        """Return what a command prints; AssertionError where it fails."""
+    def run(self, command: str) -> str:
+        """Run a command and return its output; it has to succeed."""
         program, *arguments = shlex.split(command)
         path = {"cdk": ROOT / "node_modules/.bin/cdk", "aws": Path(sys.executable).with_name("aws")}[program]
         done = subprocess.run(
@@ -72,7 +72,7 @@ class Terminals:
 
 @pytest.fixture
 def terminals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminals]:
-    """Give `make local`, sped up, and end it as a user does."""
+    """Give a running `make local` with 20 steps a second, and end it with Ctrl-C."""
     command = [sys.executable, "-m", "local.live", "--pace", "0.05"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as local:
         assert local.stdout is not None
@@ -81,14 +81,14 @@ def terminals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Termi
             monkeypatch.setenv("AWS_ENDPOINT_URL", both.variables["AWS_ENDPOINT_URL"])
             yield both
             local.send_signal(signal.SIGINT)
-            both.read_until("Ended, and everything in it is gone.")
+            both.read_until("The local AWS has ended.")
             assert local.wait() == 0
         finally:
             local.kill()
 
 
-def in_the_account() -> set[str]:
-    """Return the names of everything that a stack could leave behind."""
+def resource_names() -> set[str]:
+    """Return the names of all resources of the types in LISTS."""
     return {
         str(found[key] if key else found)
         for service, operation, listed, key in LISTS
@@ -97,24 +97,22 @@ def in_the_account() -> set[str]:
 
 
 def test_from_bootstrap_to_destroy(terminals: Terminals, assembly: Path, tmp_path: Path) -> None:
-    """An import becomes an image that the command lines show, and destroying the stack leaves only its table.
-
-    The CDK reads the assembly of all these tests: only synthesising it again is left out.
-    """
+    """An import becomes an image that the AWS command line shows, and `cdk destroy` leaves only the stack's table."""
+    # `--app` with the assembly: the CDK does not synthesize again.
 
     def ask(command: str) -> Any:  # noqa: ANN401 - what the command line answers
-        return json.loads(terminals.type(f"aws {command} --output json"))
+        return json.loads(terminals.run(f"aws {command} --output json"))
 
-    terminals.type("cdk bootstrap aws://123456789012/us-east-1 --no-notices")
-    before = in_the_account()
+    terminals.run("cdk bootstrap aws://123456789012/us-east-1 --no-notifications")
+    before = resource_names()
     outputs = tmp_path / "outputs.json"
-    terminals.type(f"cdk deploy --app {assembly} --require-approval never --no-notices --outputs-file {outputs}")
+    terminals.run(f"cdk deploy --app {assembly} --require-approval never --no-notifications --outputs-file {outputs}")
     function = json.loads(outputs.read_text(encoding="utf-8"))["VmImageImport"]["FunctionName"]
-    assert function in in_the_account()
+    assert function in resource_names()
 
     (tmp_path / "web.ova").write_bytes(b"disk")
-    terminals.type("aws s3 mb s3://exports")
-    terminals.type("aws s3 cp web.ova s3://exports/web.ova")
+    terminals.run("aws s3 mb s3://exports")
+    terminals.run("aws s3 cp web.ova s3://exports/web.ova")
     task = ask(
         "ec2 import-image --disk-containers 'Format=ova,UserBucket={S3Bucket=exports,S3Key=web.ova}' "
         "--tag-specifications "
@@ -123,16 +121,16 @@ def test_from_bootstrap_to_destroy(terminals: Terminals, assembly: Path, tmp_pat
     terminals.read_until(f"{ARN}/1", "AVAILABLE")
 
     payload = json.dumps({"importTaskId": task})
-    terminals.type(f"aws lambda invoke --function-name {function} --payload '{payload}' answer.json")
+    terminals.run(f"aws lambda invoke --function-name {function} --payload '{payload}' answer.json")
     answer = json.loads((tmp_path / "answer.json").read_text(encoding="utf-8"))
     assert (answer["outcome"], answer["imageArn"]) == ("ALREADY_REGISTERED", f"{ARN}/1")
     image = ask(f"imagebuilder get-image --image-build-version-arn {ARN}/1")["image"]
     assert (image["state"]["status"], image["tags"]["vm-image-import:task-id"]) == ("AVAILABLE", task)
     assert [version["arn"] for version in ask("imagebuilder list-images --owner Self")["imageVersionList"]] == [ARN]
 
-    terminals.type(f"cdk destroy --app {assembly} --force --no-notices")
-    (table,) = in_the_account() - before
+    terminals.run(f"cdk destroy --app {assembly} --force --no-notifications")
+    (table,) = resource_names() - before
     assert "Idempotency" in table
     ask(f"dynamodb update-table --table-name {table} --no-deletion-protection-enabled")
     ask(f"dynamodb delete-table --table-name {table}")
-    assert in_the_account() == before
+    assert resource_names() == before

@@ -1,4 +1,4 @@
-"""The synthesised template and the bundled artefact, deployed to the local AWS and run by the real runtime client."""
+"""The synthesized template and the bundled artefact, deployed to the local AWS and run by the real runtime client."""
 
 import json
 import subprocess
@@ -13,28 +13,28 @@ from tests.conftest import ROOT
 from tests.e2e.conftest import (
     builds,
     event_run,
-    golden,
+    finish_imports,
+    finish_imports_without_events,
+    golden_event,
     invoke,
-    let_time_pass,
-    logs_of,
-    lose_events,
-    messages,
+    log_entries,
     metrics_of,
-    resource,
+    physical_id,
+    queue_messages,
     start_import,
 )
 from vm_image_import.derive import make_client_token
 from vm_image_import.models import AwsEnvironment
 
 
-def test_a_completed_import_becomes_an_image(cloud: LocalAws) -> None:
-    """The event reaches the function by its rule, and the image has name, version, platform, release and tags."""
-    task = start_import(cloud, "exports/web-server-1.4.2.ova", Team="web")
-    let_time_pass(cloud)
+def test_a_completed_import_becomes_an_image(aws: LocalAws) -> None:
+    """The event of an import's AMI leads to an AVAILABLE image with the derived name, version, platform and tags."""
+    task = start_import(aws, "exports/web-server-1.4.2.ova", Team="web")
+    finish_imports(aws)
     run = event_run(task)
     sent = json.loads(run.result.payload)["request"]["clientToken"]
     assert sent == make_client_token(AwsEnvironment("aws", "us-east-1", ACCOUNT), task)
-    (image,) = builds(cloud, "web-server")
+    (image,) = builds(aws, "web-server")
     assert image["arn"] == f"arn:aws:imagebuilder:us-east-1:{ACCOUNT}:image/web-server/1.4.2/1"
     assert image["state"]["status"] == "AVAILABLE"
     assert (image["platform"], image["osVersion"]) == ("Linux", "Ubuntu 22.04.3 LTS")
@@ -43,27 +43,27 @@ def test_a_completed_import_becomes_an_image(cloud: LocalAws) -> None:
     assert image["tags"]["Team"] == "web"
 
 
-def test_the_log_tells_the_story_of_a_task(cloud: LocalAws) -> None:
-    """Every line about a task carries its id; the last one has the outcome, and the metrics are EMF."""
-    task = start_import(cloud, "exports/logged-1.0.ova")
-    let_time_pass(cloud)
+def test_log_entries_have_the_task_id(aws: LocalAws) -> None:
+    """Every log entry of a run has the task's id, the last one the outcome, and the metrics are in EMF."""
+    task = start_import(aws, "exports/logged-1.0.ova")
+    finish_imports(aws)
     entries = [json.loads(line) for line in event_run(task).result.logs.splitlines()]
-    told = [entry for entry in entries if entry.get("service") == "vm-image-import" and "message" in entry]
-    assert {entry["importTaskId"] for entry in told} == {task}
-    assert told[-1]["outcome"] == "REGISTERED"
-    assert told[-1]["imageArn"].endswith(":image/logged/1.0.0/1")
+    own = [entry for entry in entries if entry.get("service") == "vm-image-import" and "message" in entry]
+    assert {entry["importTaskId"] for entry in own} == {task}
+    assert own[-1]["outcome"] == "REGISTERED"
+    assert own[-1]["imageArn"].endswith(":image/logged/1.0.0/1")
     (emf,) = (entry for entry in entries if "_aws" in entry)
     assert emf["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "VmImageImport"
     assert emf["ImagesRegistered"] == [1.0]
     assert emf["EventAge"][0] >= 0
 
 
-def test_metrics_count_what_happened(cloud: LocalAws) -> None:
-    """Each outcome that is worth an alarm has its metric; a dry run and an AMI that is no import have none."""
+def test_metrics_of_outcomes(aws: LocalAws) -> None:
+    """Registered, failed and rejected imports have a metric each; other outcomes and dry runs have none."""
     unsupported = {"status-message": "ClientError: Unsupported kernel version 4.15.0-1021-aws"}
-    failed = start_import(cloud, "exports/counted-1.0.ova", unsupported)
-    rejected = start_import(cloud, "exports/counted-2.0.ova", Version="latest")
-    let_time_pass(cloud)
+    failed = start_import(aws, "exports/counted-1.0.ova", unsupported)
+    rejected = start_import(aws, "exports/counted-2.0.ova", Version="latest")
+    finish_imports(aws)
     registered = {"importTaskId": rejected, "semanticVersion": "2.0"}
     for payload, metrics in (
         ({"importTaskId": failed}, {"ImportsFailed"}),
@@ -73,55 +73,55 @@ def test_metrics_count_what_happened(cloud: LocalAws) -> None:
         (registered, {"ImagesRegistered"}),
         ({"importTaskId": "import-ami-00000000000000000"}, set()),
     ):
-        invoke(cloud, payload)
+        invoke(aws, payload)
         assert metrics_of(functions.invocations()[-1].result.logs) == metrics, payload
-    other = cloud.client("ec2").register_image(Name="uncounted", Architecture="x86_64")["ImageId"]
-    cloud.step()
+    other = aws.client("ec2").register_image(Name="uncounted", Architecture="x86_64")["ImageId"]
+    aws.advance()
     assert metrics_of(event_run(other).result.logs) == set()
 
 
-def test_a_failed_run_names_its_task(cloud: LocalAws) -> None:
-    """Whoever looks for a task in the log finds what went wrong with it; the next run's lines are not about it."""
-    task = start_import(cloud, "exports/failing-1.0.ova")
-    let_time_pass(cloud)
+def test_the_log_of_a_failed_run_has_the_task_id(aws: LocalAws) -> None:
+    """The error of each attempt is logged with the task's id, and the log of the next run does not have it."""
+    task = start_import(aws, "exports/failing-1.0.ova")
+    finish_imports(aws)
     (ami,) = (ami for ami in vm_import.backends[ACCOUNT]["us-east-1"].ec2.amis.values() if ami.name == task)
     ami.state = "pending"
-    assert events.deliver(golden("ami-available", detail={"State": "available", "ImageId": ami.id})) == 1
+    assert events.deliver(golden_event("ami-available", detail={"State": "available", "ImageId": ami.id})) == 1
     functions.run_queued()
-    tries = [run for run in functions.invocations() if run.result.error and ami.id.encode() in run.payload]
-    assert [run.attempt for run in tries] == [1, 2, 3]
-    for run in tries:
+    attempts = [run for run in functions.invocations() if run.result.error and ami.id.encode() in run.payload]
+    assert [run.attempt for run in attempts] == [1, 2, 3]
+    for run in attempts:
         own = [json.loads(line) for line in run.result.logs.splitlines() if '"service"' in line]
         assert {entry["importTaskId"] for entry in own} == {task}
         assert own[-1]["exception_name"] == "TransientError"
     ami.state = "available"
-    other = cloud.client("ec2").register_image(Name="after-failing", Architecture="x86_64")["ImageId"]
-    cloud.step()
+    other = aws.client("ec2").register_image(Name="after-failing", Architecture="x86_64")["ImageId"]
+    aws.advance()
     assert task not in event_run(other).result.logs
 
 
 @pytest.mark.parametrize("detail", [{"State": "available"}, {"State": "available", "ImageId": "ami-0abcdef1234567890"}])
-def test_the_log_does_not_hold_the_event(cloud: LocalAws, detail: dict[str, str]) -> None:
-    """Events are input from elsewhere: they are not copied into the log, whether the run is good or bad."""
-    told_nobody = "a secret of somebody"
-    events.deliver(golden("ami-available", id="quiet", detail=detail, time="2020-01-01T00:00:00Z", x=told_nobody))
+def test_the_event_is_not_logged(aws: LocalAws, detail: dict[str, str]) -> None:
+    """The log of a run does not have the content of its event, whether the run succeeds or fails."""
+    marker = "text in the event"
+    events.deliver(golden_event("ami-available", id="quiet", detail=detail, time="2020-01-01T00:00:00Z", x=marker))
     functions.run_queued()
-    runs = [run for run in functions.invocations() if told_nobody.encode() in run.payload]
+    runs = [run for run in functions.invocations() if marker.encode() in run.payload]
     assert any(json.loads(run.payload)["detail"] == detail for run in runs)
     for run in runs:
-        assert told_nobody not in run.result.logs
+        assert marker not in run.result.logs
         assert '"quiet"' not in run.result.logs
         assert "botocore" not in run.result.logs
-    name = resource(cloud, "AWS::Lambda::Function")
-    configuration = cloud.client("lambda").get_function_configuration(FunctionName=name)
+    name = physical_id(aws, "AWS::Lambda::Function")
+    configuration = aws.client("lambda").get_function_configuration(FunctionName=name)
     assert configuration["LoggingConfig"]["ApplicationLogLevel"] == "INFO"
 
 
-def test_the_alarms_watch_what_the_function_emits(cloud: LocalAws) -> None:
-    """A metric of another namespace, name or dimension would never wake anybody."""
-    start_import(cloud, "exports/watched-1.0.ova")
-    let_time_pass(cloud)
-    cloud.sweep()
+def test_alarms_match_the_emitted_metrics(aws: LocalAws) -> None:
+    """Every alarm on the app's metrics has the namespace, name and dimensions that the function emits."""
+    start_import(aws, "exports/watched-1.0.ova")
+    finish_imports(aws)
+    aws.fire_schedules()
     entries = [
         json.loads(line)
         for run in functions.invocations()
@@ -134,7 +134,7 @@ def test_the_alarms_watch_what_the_function_emits(cloud: LocalAws) -> None:
         for directive in entry["_aws"]["CloudWatchMetrics"]
         for names in directive["Dimensions"]
     }
-    alarms = cloud.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    alarms = aws.client("cloudwatch").describe_alarms()["MetricAlarms"]
     own = [each for each in alarms if not each["Namespace"].startswith("AWS/")]
     assert {each["MetricName"] for each in own} == {
         *("SweepsCompleted", "SweepProblems", "ImagesFailed", "ImagesNotFound"),
@@ -147,62 +147,62 @@ def test_the_alarms_watch_what_the_function_emits(cloud: LocalAws) -> None:
     }
 
 
-def test_an_event_that_comes_twice_changes_nothing(cloud: LocalAws) -> None:
-    """EventBridge delivers at least once: the second run gets the same image."""
-    task = start_import(cloud, "exports/twice-1.0.ova")
-    let_time_pass(cloud)
+def test_an_event_that_is_delivered_twice_changes_nothing(aws: LocalAws) -> None:
+    """The second run of the same event answers with the same image, and makes no other."""
+    task = start_import(aws, "exports/twice-1.0.ova")
+    finish_imports(aws)
     run = event_run(task)
     assert events.deliver(json.loads(run.payload)) == 1
     functions.run_queued()
     again = functions.invocations()[-1]
     assert json.loads(again.result.payload)["imageArn"] == json.loads(run.result.payload)["imageArn"]
-    assert len(builds(cloud, "twice")) == 1
+    assert len(builds(aws, "twice")) == 1
 
 
-def test_a_second_import_of_the_same_version_is_another_build(cloud: LocalAws) -> None:
-    """Image Builder counts them; neither takes the place of the other."""
+def test_a_second_import_of_the_same_version_is_another_build(aws: LocalAws) -> None:
+    """Two imports with the same name and version are build 1 and build 2."""
     for _ in range(2):
-        start_import(cloud, "exports/rebuilt-1.0.ova")
-        let_time_pass(cloud)
-    assert [image["version"] for image in builds(cloud, "rebuilt")] == ["1.0.0/1", "1.0.0/2"]
+        start_import(aws, "exports/rebuilt-1.0.ova")
+        finish_imports(aws)
+    assert [image["version"] for image in builds(aws, "rebuilt")] == ["1.0.0/1", "1.0.0/2"]
 
 
-def test_an_ami_that_is_no_import_is_ignored(cloud: LocalAws) -> None:
-    """The rule cannot tell them apart, so the function does."""
-    ami = cloud.client("ec2").register_image(Name="golden-base", Architecture="x86_64")["ImageId"]
-    cloud.step()
+def test_an_ami_that_is_not_an_import_is_ignored(aws: LocalAws) -> None:
+    """The event of an AMI that is not an import has the outcome IGNORED, with the AMI in the reason."""
+    ami = aws.client("ec2").register_image(Name="golden-base", Architecture="x86_64")["ImageId"]
+    aws.advance()
     run = event_run(ami)
     answer = json.loads(run.result.payload)
     assert answer["outcome"] == "IGNORED"
     assert ami in answer["reason"]
 
 
-def test_a_copy_of_an_imported_ami_is_ignored(cloud: LocalAws) -> None:
-    """A copy has the import's name and sends the same event."""
-    task = start_import(cloud, "exports/copied-1.0.ova")
-    let_time_pass(cloud)
-    ec2 = cloud.client("ec2")
+def test_a_copy_of_an_imported_ami_is_ignored(aws: LocalAws) -> None:
+    """A copy of an imported AMI, with the same name, has the outcome IGNORED."""
+    task = start_import(aws, "exports/copied-1.0.ova")
+    finish_imports(aws)
+    ec2 = aws.client("ec2")
     (ami,) = ec2.describe_images(Filters=[{"Name": "name", "Values": [task]}])["Images"]
     copy = ec2.copy_image(SourceImageId=ami["ImageId"], SourceRegion="us-east-1", Name=task)["ImageId"]
-    cloud.step()
+    aws.advance()
     run = event_run(copy)
     assert json.loads(run.result.payload)["outcome"] == "IGNORED"
-    assert len(builds(cloud, "copied")) == 1
+    assert len(builds(aws, "copied")) == 1
 
 
-def test_a_dry_run_by_hand_shows_the_request_and_changes_nothing(cloud: LocalAws) -> None:
-    """A person sees the request beforehand, changes what does not fit, and gets what was shown."""
-    task = start_import(cloud, "exports/disk0.vhdx", {"platform": "Windows"}, Version="nonsense")
-    let_time_pass(cloud)
+def test_a_manual_dry_run_returns_the_request_and_changes_nothing(aws: LocalAws) -> None:
+    """A dry run makes no image, and the same payload without `dryRun` makes the request that it returned."""
+    task = start_import(aws, "exports/disk0.vhdx", {"platform": "Windows"}, Version="nonsense")
+    finish_imports(aws)
     payload = {"importTaskId": task, "name": "Windows Base", "semanticVersion": "2019.11", "tags": {"Team": "desk"}}
-    shown = invoke(cloud, {**payload, "dryRun": True})
-    assert shown["outcome"] == "DRY_RUN"
-    assert shown["request"]["platform"] == "Windows"
-    assert not builds(cloud, "Windows Base")
-    answer = invoke(cloud, payload)
+    dry_run = invoke(aws, {**payload, "dryRun": True})
+    assert dry_run["outcome"] == "DRY_RUN"
+    assert dry_run["request"]["platform"] == "Windows"
+    assert not builds(aws, "Windows Base")
+    answer = invoke(aws, payload)
     assert answer["outcome"] == "REGISTERED"
-    assert answer["request"] == shown["request"]
-    (image,) = builds(cloud, "Windows Base")
+    assert answer["request"] == dry_run["request"]
+    (image,) = builds(aws, "Windows Base")
     assert image["arn"] == answer["imageArn"]
     assert answer["imageArn"].endswith(":image/windows-base/2019.11.0/1")
     assert image["tags"]["Team"] == "desk"
@@ -212,85 +212,85 @@ def test_a_dry_run_by_hand_shows_the_request_and_changes_nothing(cloud: LocalAws
     ("name", "outcome", "build"),
     [("dry-run", "ALREADY_REGISTERED", 1), ("overrule", "ALREADY_REGISTERED", 1), ("force", "REGISTERED", 2)],
 )
-def test_the_readmes_payloads_do_what_it_says(cloud: LocalAws, name: str, outcome: str, build: int) -> None:
-    """After the event has registered the import, only `force` makes another build."""
-    task = start_import(cloud, f"exports/pasted-{name}.ova")
-    let_time_pass(cloud)
+def test_payloads_of_the_readme(aws: LocalAws, name: str, outcome: str, build: int) -> None:
+    """Of the README's payloads for a registered import, only `force` makes another build."""
+    task = start_import(aws, f"exports/pasted-{name}.ova")
+    finish_imports(aws)
     payload = json.loads((ROOT / "tests/payloads" / f"{name}.json").read_text(encoding="utf-8"))
-    assert invoke(cloud, {**payload, "importTaskId": task})["outcome"] == outcome
-    assert len(builds(cloud, f"pasted-{name}")) == build
+    assert invoke(aws, {**payload, "importTaskId": task})["outcome"] == outcome
+    assert len(builds(aws, f"pasted-{name}")) == build
 
 
-def test_a_version_tag_that_is_no_version_is_rejected(cloud: LocalAws) -> None:
-    """The import completes, nothing is registered, and the log says what to write instead."""
-    task = start_import(cloud, "exports/wrong-1.0.ova", Version="latest")
-    let_time_pass(cloud)
-    assert not builds(cloud, "wrong")
-    rejected = next(entry for entry in logs_of(task) if entry.get("message") == "Done")
+def test_an_invalid_version_tag_is_rejected(aws: LocalAws) -> None:
+    """An import with an invalid Version tag is not registered, and the log has the reason and a valid example."""
+    task = start_import(aws, "exports/wrong-1.0.ova", Version="latest")
+    finish_imports(aws)
+    assert not builds(aws, "wrong")
+    rejected = next(entry for entry in log_entries(task) if entry.get("message") == "Done")
     assert (rejected["outcome"], rejected["level"]) == ("REJECTED", "WARNING")
     assert "'latest' is no version: write it like 1.4.2" in rejected["reason"]
 
 
-def test_a_failed_import_is_told_in_ec2s_words(cloud: LocalAws) -> None:
-    """A person who asks learns at once why there is no image."""
+def test_a_failed_import_is_reported_with_its_status_message(aws: LocalAws) -> None:
+    """A manual invocation for a failed import answers with EC2's status message."""
     message = "ClientError: Unsupported kernel version 4.15.0-1021-aws"
-    task = start_import(cloud, "exports/legacy-1.0.ova", {"status-message": message})
-    let_time_pass(cloud)
-    answer = invoke(cloud, {"importTaskId": task})
+    task = start_import(aws, "exports/legacy-1.0.ova", {"status-message": message})
+    finish_imports(aws)
+    answer = invoke(aws, {"importTaskId": task})
     assert answer == {"outcome": "IMPORT_FAILED", "importTaskId": task, "reason": message}
 
 
-def test_a_cancelled_import_is_no_failure(cloud: LocalAws) -> None:
-    """Both end as `deleted`; what a person did on purpose is not reported as an error."""
-    task = start_import(cloud, "exports/cancelled-1.0.ova")
-    cloud.step()
-    cloud.client("ec2").cancel_import_task(ImportTaskId=task)
-    let_time_pass(cloud)
-    assert invoke(cloud, {"importTaskId": task})["outcome"] == "IMPORT_CANCELLED"
+def test_a_cancelled_import_is_not_a_failure(aws: LocalAws) -> None:
+    """A cancelled import has the outcome IMPORT_CANCELLED, although its task is `deleted` like a failed one."""
+    task = start_import(aws, "exports/cancelled-1.0.ova")
+    aws.advance()
+    aws.client("ec2").cancel_import_task(ImportTaskId=task)
+    finish_imports(aws)
+    assert invoke(aws, {"importTaskId": task})["outcome"] == "IMPORT_CANCELLED"
 
 
-def test_an_import_on_its_way_is_told(cloud: LocalAws) -> None:
-    """Asked too early, the function says how far the import is; the event registers it later."""
-    task = start_import(cloud, "exports/early-1.0.ova")
-    cloud.step()
-    assert invoke(cloud, {"importTaskId": task})["outcome"] == "IN_PROGRESS"
-    let_time_pass(cloud)
-    assert len(builds(cloud, "early")) == 1
+def test_an_import_in_progress_is_reported(aws: LocalAws) -> None:
+    """A manual invocation during the import answers IN_PROGRESS, and the event registers the import later."""
+    task = start_import(aws, "exports/early-1.0.ova")
+    aws.advance()
+    assert invoke(aws, {"importTaskId": task})["outcome"] == "IN_PROGRESS"
+    finish_imports(aws)
+    assert len(builds(aws, "early")) == 1
 
 
-def test_an_unknown_task_is_told(cloud: LocalAws) -> None:
-    """A wrong id, or a wrong Region, is an answer that says so."""
-    answer = invoke(cloud, {"importTaskId": "import-ami-00000000000000000"})
+def test_an_unknown_task_is_not_found(aws: LocalAws) -> None:
+    """A task id that EC2 does not list has the outcome NOT_FOUND."""
+    answer = invoke(aws, {"importTaskId": "import-ami-00000000000000000"})
     assert answer["outcome"] == "NOT_FOUND"
 
 
-def test_a_malformed_payload_names_every_problem(cloud: LocalAws) -> None:
-    """The console shows one error with all there is to mend."""
-    error = invoke(cloud, {"key1": "value1", "dryRun": "yes"})
+def test_a_malformed_payload_names_every_problem(aws: LocalAws) -> None:
+    """An invalid payload is one error that names every problem in it."""
+    error = invoke(aws, {"key1": "value1", "dryRun": "yes"})
     assert error["errorType"] == "InvalidTriggerError"
     for key in ("importTaskId is missing", '"key1" is unknown', "dryRun must be boolean"):
         assert key in error["errorMessage"]
 
 
-def test_what_the_function_cannot_do_ends_in_the_queue_of_failures(cloud: LocalAws) -> None:
-    """After three tries the event and the error are kept for a person."""
-    events.deliver(golden("ami-available", id="useless", detail={"State": "available"}))
+def test_a_failed_event_goes_to_the_function_dlq(aws: LocalAws) -> None:
+    """After three failed attempts, the event and the error are in the function's DLQ."""
+    events.deliver(golden_event("ami-available", id="useless", detail={"State": "available"}))
     functions.run_queued()
-    (record,) = (each for each in messages(cloud, "FunctionDlq") if each["requestPayload"]["id"] == "useless")
+    (record,) = (each for each in queue_messages(aws, "FunctionDlq") if each["requestPayload"]["id"] == "useless")
     assert record["requestContext"]["approximateInvokeCount"] == 3
     assert record["requestPayload"]["detail-type"] == "EC2 AMI State Change"
     assert record["responsePayload"]["errorType"] == "InvalidTriggerError"
 
 
-def test_an_event_that_cannot_be_delivered_ends_in_the_queue_of_events(cloud: LocalAws) -> None:
-    """Somebody removed the rule's permission: the events wait in a queue instead of being lost."""
-    aws_lambda, name = cloud.client("lambda"), resource(cloud, "AWS::Lambda::Function")
+def test_an_event_that_cannot_be_delivered_goes_to_the_event_dlq(aws: LocalAws) -> None:
+    """An event whose rule may not invoke the function is in the DLQ of events."""
+    aws_lambda, name = aws.client("lambda"), physical_id(aws, "AWS::Lambda::Function")
     statements = json.loads(aws_lambda.get_policy(FunctionName=name)["Policy"])["Statement"]
     (statement,) = (each for each in statements if "AmiAvailable" in json.dumps(each))
     aws_lambda.remove_permission(FunctionName=name, StatementId=statement["Sid"])
-    event = golden("ami-available")
+    event = golden_event("ami-available")
     assert events.deliver(event) == 0
-    assert messages(cloud, "EventDlq") == [event]
+    assert queue_messages(aws, "EventDlq") == [event]
     aws_lambda.add_permission(
         FunctionName=name,
         StatementId=statement["Sid"],
@@ -300,14 +300,16 @@ def test_an_event_that_cannot_be_delivered_ends_in_the_queue_of_events(cloud: Lo
     )
 
 
-def test_the_aws_command_line_invokes_by_hand(cloud: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Version 1 of the command line, which needs no --cli-binary-format; the README says so."""
-    task = start_import(cloud, "exports/by-hand-1.0.ova")
-    lose_events(cloud)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", cloud.endpoint_url)
-    name = resource(cloud, "AWS::Lambda::Function")
+def test_the_aws_command_line_invokes_the_function(
+    aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The AWS command line, version 1, invokes the function with the README's command."""
+    task = start_import(aws, "exports/command-line-1.0.ova")
+    finish_imports_without_events(aws)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", aws.endpoint_url)
+    name = physical_id(aws, "AWS::Lambda::Function")
     payload = json.dumps({"importTaskId": task, "dryRun": True})
     command = ["-m", "awscli", "lambda", "invoke", "--function-name", name, "--payload", payload, "answer.json"]
     subprocess.run([sys.executable, *command], cwd=tmp_path, check=True, capture_output=True)
     answer = json.loads((tmp_path / "answer.json").read_text(encoding="utf-8"))
-    assert (answer["outcome"], answer["request"]["name"]) == ("DRY_RUN", "by-hand")
+    assert (answer["outcome"], answer["request"]["name"]) == ("DRY_RUN", "command-line")

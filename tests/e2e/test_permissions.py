@@ -1,4 +1,4 @@
-"""What the deployed policies allow against what really happens: enough, needed, and for nobody else."""
+"""The deployed policies allow what the function and AWS services do, and nothing else."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,54 +13,63 @@ from local.aws import events, functions, iam, image_builder, vm_import
 from local.aws.iam import AuthorizationRequest
 from local.aws.local_aws import ACCOUNT, LocalAws
 from tests.conftest import REGION
-from tests.e2e.conftest import LONG_AGO, golden, invoke, let_time_pass, lose_events, messages, resource, start_import
+from tests.e2e.conftest import (
+    LONG_AGO,
+    finish_imports,
+    finish_imports_without_events,
+    golden_event,
+    invoke,
+    physical_id,
+    queue_messages,
+    start_import,
+)
 
 ELSEWHERE = "999999999999"
 
 
-def becomes_an_image(cloud: LocalAws) -> None:
-    """Take an import from its event to its end, and sweep."""
-    start_import(cloud, "exports/needed-1.0.ova")
-    let_time_pass(cloud)
-    cloud.sweep()
+def import_an_image(aws: LocalAws) -> None:
+    """Import, with the event and until the end, and sweep."""
+    start_import(aws, "exports/needed-1.0.ova")
+    finish_imports(aws)
+    aws.fire_schedules()
 
 
-def states_no_version(cloud: LocalAws) -> None:
-    """Take an import whose version follows the existing ones."""
-    start_import(cloud, "exports/unversioned.ova")
-    let_time_pass(cloud)
+def import_without_version(aws: LocalAws) -> None:
+    """Import without a version: the function lists the existing ones."""
+    start_import(aws, "exports/unversioned.ova")
+    finish_imports(aws)
 
 
-def is_refused(cloud: LocalAws) -> None:
-    """Take an import that Image Builder refuses: what was begun is taken back."""
+def import_refused(aws: LocalAws) -> None:
+    """Import, and let Image Builder refuse it: the function deletes its record."""
     backend = image_builder.backends[ACCOUNT][REGION]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backend, "failure", lambda _: "Not now.")
-        start_import(cloud, "exports/refused-1.0.ova")
-        let_time_pass(cloud)
+        start_import(aws, "exports/refused-1.0.ova")
+        finish_imports(aws)
 
 
-def is_of_an_earlier_deployment(cloud: LocalAws) -> None:
-    """Register an import that ended an hour ago: its image may exist already."""
-    task = start_import(cloud, "exports/earlier-1.0.ova")
-    lose_events(cloud)
+def import_of_an_earlier_deployment(aws: LocalAws) -> None:
+    """Register an old import: the function looks for an image of an earlier deployment."""
+    task = start_import(aws, "exports/earlier-1.0.ova")
+    finish_imports_without_events(aws)
     (ami,) = (ami for ami in vm_import.backends[ACCOUNT][REGION].ec2.amis.values() if ami.name == task)
     ami.creation_date = LONG_AGO
-    invoke(cloud, {"importTaskId": task})
+    invoke(aws, {"importTaskId": task})
 
 
-def fails_for_good(_: LocalAws) -> None:
-    """Send an event that is none."""
-    events.deliver(golden("ami-available", detail={"State": "available"}))
+def fail_all_attempts(_: LocalAws) -> None:
+    """Deliver an event without an AMI."""
+    events.deliver(golden_event("ami-available", detail={"State": "available"}))
     functions.run_queued()
 
 
 SCENARIOS: Mapping[str, Callable[[LocalAws], None]] = {
-    "an import becomes an image": becomes_an_image,
-    "an import states no version": states_no_version,
-    "an import is refused": is_refused,
-    "an import is of an earlier deployment": is_of_an_earlier_deployment,
-    "a run fails for good": fails_for_good,
+    "an import becomes an image": import_an_image,
+    "an import has no version": import_without_version,
+    "Image Builder refuses an import": import_refused,
+    "an import is of an earlier deployment": import_of_an_earlier_deployment,
+    "all attempts of a run fail": fail_all_attempts,
 }
 
 ACTIONS = [
@@ -85,129 +94,131 @@ ACTIONS = [
     ("WriteTraces", "xray:PutTelemetryRecords"),
     ("WriteTraces", "xray:PutTraceSegments"),
 ]
-BY_LAMBDA = {"WriteLogs", "SendToDlq", "WriteTraces"}
-"""Statements that Lambda uses beside the function: the function cannot tell what goes wrong there."""
+USED_BY_LAMBDA = {"WriteLogs", "SendToDlq", "WriteTraces"}
+"""Statements that Lambda uses, not the function: their denials are not in the function's log."""
 
 
 @pytest.fixture(scope="module")
-def cloud(configured_assembly: Path) -> Iterator[LocalAws]:
-    """Give a local AWS with the app deployed to it as it needs the most."""
-    with LocalAws() as cloud:
-        cloud.deploy(configured_assembly, f"VmImageImport-{REGION}")
-        cloud.client("s3").create_bucket(Bucket="exports")
-        yield cloud
+def aws(configured_assembly: Path) -> Iterator[LocalAws]:
+    """Give a local AWS with the app deployed to it in the configuration with the most statements."""
+    with LocalAws() as aws:
+        aws.deploy(configured_assembly, f"VmImageImport-{REGION}")
+        yield aws
 
 
 @pytest.fixture(scope="module")
-def role(cloud: LocalAws) -> str:
+def role(aws: LocalAws) -> str:
     """Give the ARN of the function's role."""
-    name = resource(cloud, "AWS::IAM::Role")
-    return str(cloud.client("iam").get_role(RoleName=name)["Role"]["Arn"])
+    name = physical_id(aws, "AWS::IAM::Role")
+    return str(aws.client("iam").get_role(RoleName=name)["Role"]["Arn"])
 
 
 @pytest.fixture(scope="module")
 def policy(role: str) -> list[dict[str, Any]]:
-    """Give the statements that the role was deployed with."""
-    return [dict(statement) for statement in iam.statements_of(role)]
+    """Give the statements of the deployed role."""
+    return [dict(statement) for statement in iam.role_statements(role)]
 
 
 @pytest.fixture(scope="module")
-def recorded(cloud: LocalAws, policy: Sequence[Any]) -> dict[str, Sequence[iam.Call]]:
-    """Give the calls of every scenario, under the policy as it is deployed."""
+def recorded(aws: LocalAws, policy: Sequence[Any]) -> dict[str, Sequence[iam.Authorization]]:
+    """Give the authorizations of every scenario, under the deployed policy."""
     assert policy
     calls = {}
     for name, scenario in SCENARIOS.items():
-        before = len(iam.calls())
-        scenario(cloud)
-        calls[name] = iam.calls()[before:]
-    assert not messages(cloud, "EventDlq")
+        before = len(iam.authorizations())
+        scenario(aws)
+        calls[name] = iam.authorizations()[before:]
+    assert not queue_messages(aws, "EventDlq")
     return calls
 
 
 def actions(statement: Mapping[str, Any]) -> list[str]:
     """Return the actions of a statement."""
-    found = statement["Action"]
-    return [found] if isinstance(found, str) else list(found)
+    action = statement["Action"]
+    return [action] if isinstance(action, str) else list(action)
 
 
 def without(policy: Sequence[Mapping[str, Any]], sid: str, action: str) -> list[dict[str, Any]]:
-    """Return a policy without one action, and without its statement where that was all of it."""
+    """Return a policy without one action, and without its statement if it has no other."""
     rest = [
         {**each, "Action": [one for one in actions(each) if (each["Sid"], one) != (sid, action)]} for each in policy
     ]
     return [statement for statement in rest if statement["Action"]]
 
 
-def needing(policy: Sequence[Mapping[str, Any]], recorded: Mapping[str, Sequence[iam.Call]]) -> list[str]:
-    """Return the scenarios with a call that these statements do not allow."""
+def denied_scenarios(
+    policy: Sequence[Mapping[str, Any]], recorded: Mapping[str, Sequence[iam.Authorization]]
+) -> list[str]:
+    """Return the scenarios with a request that these statements do not allow."""
     return [
         name
         for name, calls in recorded.items()
-        if not all(iam.allows(policy, need) for call in calls for need in call.needs)
+        if not all(iam.allows(policy, request) for call in calls for request in call.requests)
     ]
 
 
-def test_the_policy_is_enough(recorded: Mapping[str, Sequence[iam.Call]]) -> None:
-    """Whatever the function does, it may do."""
+def test_the_policy_allows_every_scenario(recorded: Mapping[str, Sequence[iam.Authorization]]) -> None:
+    """No request of the scenarios is denied."""
     assert [call.denied for calls in recorded.values() for call in calls if call.denied] == []
 
 
-def test_the_policy_is_no_more_than_what_is_done(
-    policy: Sequence[Mapping[str, Any]], recorded: Mapping[str, Sequence[iam.Call]]
+def test_the_policy_allows_only_what_the_scenarios_need(
+    policy: Sequence[Mapping[str, Any]], recorded: Mapping[str, Sequence[iam.Authorization]]
 ) -> None:
-    """The actions that are allowed are those of the scenarios: no more, no less."""
+    """The allowed actions are exactly those that the scenarios request."""
     allowed = {(statement["Sid"], action) for statement in policy for action in actions(statement)}
     assert allowed == set(ACTIONS)
-    done = {need.action for calls in recorded.values() for call in calls for need in call.needs}
-    assert {action for _, action in allowed} == done
+    requested = {request.action for calls in recorded.values() for call in calls for request in call.requests}
+    assert {action for _, action in allowed} == requested
 
 
 @pytest.mark.parametrize(("sid", "action"), ACTIONS)
-def test_without_an_action_something_fails_and_names_it(
-    cloud: LocalAws,
+def test_a_missing_action_is_denied_and_logged(
+    aws: LocalAws,
     role: str,
     policy: list[dict[str, Any]],
-    recorded: Mapping[str, Sequence[iam.Call]],
+    recorded: Mapping[str, Sequence[iam.Authorization]],
     sid: str,
     action: str,
 ) -> None:
-    """A scenario that needs the action really fails without it, and whoever looks for the reason finds the action."""
+    """Without an action, a scenario is denied exactly this action, and the function's log or error has its name."""
     rest = without(policy, sid, action)
-    name, *_ = needing(rest, recorded)
-    let_time_pass(cloud)
-    kept, calls, runs, streams = failures(cloud), len(iam.calls()), len(functions.invocations()), log_streams(cloud)
-    allow(cloud, role, rest)
+    name, *_ = denied_scenarios(rest, recorded)
+    finish_imports(aws)
+    dlq_messages, streams = dlq_message_count(aws), log_streams(aws)
+    calls, runs = len(iam.authorizations()), len(functions.invocations())
+    replace_policy(aws, role, rest)
     try:
-        SCENARIOS[name](cloud)
+        SCENARIOS[name](aws)
     finally:
-        allow(cloud, role, policy)
-    assert {call.denied.action for call in iam.calls()[calls:] if call.denied} == {action}
-    told = "".join(f"{run.result.logs}{run.result.payload!r}" for run in functions.invocations()[runs:])
-    assert (action in told) == (sid not in BY_LAMBDA)
+        replace_policy(aws, role, policy)
+    assert {call.denied.action for call in iam.authorizations()[calls:] if call.denied} == {action}
+    output = "".join(f"{run.result.logs}{run.result.payload!r}" for run in functions.invocations()[runs:])
+    assert (action in output) == (sid not in USED_BY_LAMBDA)
     if sid == "WriteLogs":
-        assert log_streams(cloud) == streams
+        assert log_streams(aws) == streams
     if sid == "SendToDlq":
-        assert failures(cloud) == kept
+        assert dlq_message_count(aws) == dlq_messages
     assert {run.traced for run in functions.invocations()[runs:]} == {sid != "WriteTraces"}
 
 
-def allow(cloud: LocalAws, role: str, statements: Sequence[Mapping[str, Any]]) -> None:
-    """Give the role these statements instead of those that it has."""
-    client, name = cloud.client("iam"), role.rpartition("/")[2]
+def replace_policy(aws: LocalAws, role: str, statements: Sequence[Mapping[str, Any]]) -> None:
+    """Replace the statements of the role's policy."""
+    client, name = aws.client("iam"), role.rpartition("/")[2]
     (policy,) = client.list_role_policies(RoleName=name)["PolicyNames"]
     document = json.dumps({"Version": "2012-10-17", "Statement": statements})
     client.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=document)
 
 
-def failures(cloud: LocalAws) -> str:
-    """Return how many messages are in the queue of failures."""
-    url, count = resource(cloud, "AWS::SQS::Queue", "FunctionDlq"), "ApproximateNumberOfMessages"
-    return str(cloud.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[count])["Attributes"][count])
+def dlq_message_count(aws: LocalAws) -> str:
+    """Return the number of messages in the function's DLQ."""
+    url, count = physical_id(aws, "AWS::SQS::Queue", "FunctionDlq"), "ApproximateNumberOfMessages"
+    return str(aws.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[count])["Attributes"][count])
 
 
-def log_streams(cloud: LocalAws) -> dict[str, int]:
-    """Return how many entries each stream of the function's log has."""
-    client, group = cloud.client("logs"), resource(cloud, "AWS::Logs::LogGroup")
+def log_streams(aws: LocalAws) -> dict[str, int]:
+    """Return the number of entries in each log stream of the function."""
+    client, group = aws.client("logs"), physical_id(aws, "AWS::Logs::LogGroup")
     streams = client.describe_log_streams(logGroupName=group)["logStreams"]
     return {
         stream["logStreamName"]: len(
@@ -218,79 +229,84 @@ def log_streams(cloud: LocalAws) -> dict[str, int]:
 
 
 def test_everything_else_is_denied(
-    policy: Sequence[Mapping[str, Any]], recorded: Mapping[str, Sequence[iam.Call]]
+    policy: Sequence[Mapping[str, Any]], recorded: Mapping[str, Sequence[iam.Authorization]]
 ) -> None:
-    """The same calls in another account, in another Region, for another resource or under other circumstances."""
-    needs = {(need.action, need.resource): need for calls in recorded.values() for call in calls for need in call.needs}
-    for need in needs.values():
-        assert iam.allows(policy, need)
-        for other in [*others(need), *circumstances(policy, need)]:
+    """The same requests are denied for another account, Region, partition, resource or context."""
+    requests = [request for calls in recorded.values() for call in calls for request in call.requests]
+    for request in {(request.action, request.resource): request for request in requests}.values():
+        assert iam.allows(policy, request)
+        for other in [*with_other_resources(request), *with_other_contexts(policy, request)]:
             assert not iam.allows(policy, other), other
 
 
-def others(need: AuthorizationRequest) -> Iterator[AuthorizationRequest]:
-    """Yield the same need of resources that are not this deployment's."""
+def with_other_resources(request: AuthorizationRequest) -> Iterator[AuthorizationRequest]:
+    """Yield the request with resources that are not of this deployment."""
     for mine, other in ((ACCOUNT, ELSEWHERE), (REGION, "eu-west-1"), ("arn:aws:", "arn:aws-cn:")):
-        if mine in need.resource:
-            yield replace(need, resource=need.resource.replace(mine, other))
-    if not need.action.startswith("imagebuilder:") and need.resource != "*":
-        # A log group has its streams below it.
-        name, separator, rest = need.resource.partition(":log-stream:")
-        yield replace(need, resource=f"{name}-of-others{separator}{rest}")
+        if mine in request.resource:
+            yield replace(request, resource=request.resource.replace(mine, other))
+    if not request.action.startswith("imagebuilder:") and request.resource != "*":
+        # The name of a log group is followed by that of a stream.
+        name, separator, rest = request.resource.partition(":log-stream:")
+        yield replace(request, resource=f"{name}-other{separator}{rest}")
 
 
-def circumstances(policy: Sequence[Mapping[str, Any]], need: AuthorizationRequest) -> Iterator[AuthorizationRequest]:
-    """Yield the need under circumstances that a condition excludes: another value, or none."""
-    (statement,) = (each for each in policy if need.action in actions(each))
+def with_other_contexts(
+    policy: Sequence[Mapping[str, Any]], request: AuthorizationRequest
+) -> Iterator[AuthorizationRequest]:
+    """Yield the request with another value, and with none, for each condition key of the policy."""
+    (statement,) = (each for each in policy if request.action in actions(each))
     for keys in statement.get("Condition", {}).values():
         for key in keys:
-            yield replace(need, context={**need.context, key: "other"})
-            yield replace(need, context={name: value for name, value in need.context.items() if name != key})
+            yield replace(request, context={**request.context, key: "other"})
+            yield replace(request, context={name: value for name, value in request.context.items() if name != key})
 
 
 @pytest.mark.parametrize("kind", ["function", "eventdlq", "functiondlq", "topic", "key"])
-def test_only_its_own_services_reach_a_resource(cloud: LocalAws, kind: str) -> None:
-    """The rules of this stack invoke, and leave what they cannot deliver; its alarms tell: nobody and nothing else."""
-    cases = reachable(cloud)
-    statements, needs, service, sources = cases[kind]
-    strangers = [*(case[3] for name, case in cases.items() if name != kind and case[3] != sources), ["arn:aws:s3:::b"]]
-    for need in needs:
+def test_only_its_own_services_reach_a_resource(aws: LocalAws, kind: str) -> None:
+    """Only this stack's rules may invoke the function and send to the DLQ of events, and only its alarms may notify."""
+    cases = resource_policies(aws)
+    statements, requests, service, sources = cases[kind]
+    other_sources = [
+        *(case[3] for name, case in cases.items() if name != kind and case[3] != sources),
+        ["arn:aws:s3:::b"],
+    ]
+    for request in requests:
         for source in sources:
             context = {"aws:SourceArn": source, "aws:SourceAccount": ACCOUNT, "aws:SecureTransport": "true"}
-            assert iam.allows(statements, replace(need, context=context), service)
-            assert not iam.allows(statements, replace(need, context=context), "s3.amazonaws.com")
+            assert iam.allows(statements, replace(request, context=context), service)
+            assert not iam.allows(statements, replace(request, context=context), "s3.amazonaws.com")
             # The ARN of a rule has its account in it.
             other = {**context, "aws:SourceAccount": ELSEWHERE, "aws:SourceArn": source.replace(ACCOUNT, ELSEWHERE)}
-            assert not iam.allows(statements, replace(need, context=other), service)
-            unknown = {"aws:SecureTransport": "true"}
-            assert not iam.allows(statements, replace(need, context=unknown), service)
+            assert not iam.allows(statements, replace(request, context=other), service)
+            without_source = {"aws:SecureTransport": "true"}
+            assert not iam.allows(statements, replace(request, context=without_source), service)
             if kind in {"eventdlq", "topic"}:
                 plain = {**context, "aws:SecureTransport": "false"}
-                assert not iam.allows(statements, replace(need, context=plain), service)
-        for source in (one for some in strangers for one in some):
+                assert not iam.allows(statements, replace(request, context=plain), service)
+        for source in (source for case in other_sources for source in case):
             context = {"aws:SourceArn": source, "aws:SourceAccount": ACCOUNT, "aws:SecureTransport": "true"}
-            assert not iam.allows(statements, replace(need, context=context), service), source
+            assert not iam.allows(statements, replace(request, context=context), service), source
 
 
-def reachable(cloud: LocalAws) -> dict[str, tuple[list[Any], list[AuthorizationRequest], str, list[str]]]:
-    """Return, by resource: its policy, what is done with it, by which service, and for which sources."""
-    sqs, name = cloud.client("sqs"), resource(cloud, "AWS::Lambda::Function")
-    rules = [rule["Arn"] for rule in cloud.client("events").list_rules()["Rules"]]
-    alarms = [alarm["AlarmArn"] for alarm in cloud.client("cloudwatch").describe_alarms()["MetricAlarms"]]
+def resource_policies(aws: LocalAws) -> dict[str, tuple[list[Any], list[AuthorizationRequest], str, list[str]]]:
+    """Return, by resource: the statements of its policy, the requests, the service, and the source ARNs."""
+    sqs, name = aws.client("sqs"), physical_id(aws, "AWS::Lambda::Function")
+    rules = [rule["Arn"] for rule in aws.client("events").list_rules()["Rules"]]
+    alarms = [alarm["AlarmArn"] for alarm in aws.client("cloudwatch").describe_alarms()["MetricAlarms"]]
     assert (len(rules), len(alarms)) == (3, 8)
-    arn = cloud.client("lambda").get_function(FunctionName=name)["Configuration"]["FunctionArn"]
-    topic = resource(cloud, "AWS::SNS::Topic")
-    key = resource(cloud, "AWS::KMS::Key")
+    arn = aws.client("lambda").get_function(FunctionName=name)["Configuration"]["FunctionArn"]
+    topic = physical_id(aws, "AWS::SNS::Topic")
+    key = physical_id(aws, "AWS::KMS::Key")
     events, cloudwatch = "events.amazonaws.com", "cloudwatch.amazonaws.com"
     found = {
         "function": (
-            cloud.client("lambda").get_policy(FunctionName=name)["Policy"],
+            aws.client("lambda").get_policy(FunctionName=name)["Policy"],
             [AuthorizationRequest("lambda:InvokeFunction", arn)],
             events,
             rules,
         ),
         "topic": (
-            cloud.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"],
+            aws.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"],
             [AuthorizationRequest("sns:Publish", topic)],
             cloudwatch,
             alarms,
@@ -303,7 +319,7 @@ def reachable(cloud: LocalAws) -> dict[str, tuple[list[Any], list[AuthorizationR
         ),
     }
     for kind, sources in (("EventDlq", rules), ("FunctionDlq", [])):
-        url = resource(cloud, "AWS::SQS::Queue", kind)
+        url = physical_id(aws, "AWS::SQS::Queue", kind)
         attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy", "QueueArn"])["Attributes"]
         found[kind.lower()] = (
             attributes["Policy"],

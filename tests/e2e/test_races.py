@@ -1,4 +1,4 @@
-"""What comes too early, too late, or at the same time, with the deployed template and the bundled artefact."""
+"""Events, tasks and runs that are early, late or concurrent, with the deployed template and the bundled artefact."""
 
 import json
 from collections import Counter
@@ -11,306 +11,313 @@ import pytest
 from moto.sns.exceptions import InvalidParameterValue
 from moto.sns.models import sns_backends
 
-from local.aws import events, functions, image_builder, vm_import
-from local.aws.image_builder import ImageBuilderBackend, ImageBuilderError
+from local.aws import common, events, functions, image_builder, vm_import
+from local.aws.common import ServiceError
+from local.aws.image_builder import ImageBuilderBackend
 from local.aws.local_aws import ACCOUNT, LocalAws
 from local.aws.vm_import import VmImportBackend
 from tests.conftest import REGION
 from tests.e2e.conftest import (
     LONG_AGO,
     STEPS,
-    Notices,
+    Notifications,
     answer_of,
     builds,
     event_run,
-    golden,
+    finish_imports,
+    finish_imports_without_events,
+    golden_event,
     invoke,
-    let_time_pass,
-    lose_events,
-    messages,
     metrics_of,
-    resource,
+    physical_id,
+    queue_messages,
     start_import,
 )
 
-AT_ONCE = 4
+CONCURRENT_RUNS = 4
 
 
 @pytest.fixture
-def tasks(cloud: LocalAws) -> VmImportBackend:
-    """Give what EC2 knows of imports, to be changed behind the function's back."""
-    backend: VmImportBackend = vm_import.backends[ACCOUNT][cloud.region]
+def tasks(aws: LocalAws) -> VmImportBackend:
+    """Give the backend of VM import, to change its state directly."""
+    backend: VmImportBackend = vm_import.backends[ACCOUNT][aws.region]
     return backend
 
 
 @pytest.fixture
-def images(cloud: LocalAws) -> ImageBuilderBackend:
-    """Give what Image Builder knows, likewise."""
-    backend: ImageBuilderBackend = image_builder.backends[ACCOUNT][cloud.region]
+def images(aws: LocalAws) -> ImageBuilderBackend:
+    """Give the backend of Image Builder, to change its state directly."""
+    backend: ImageBuilderBackend = image_builder.backends[ACCOUNT][aws.region]
     return backend
 
 
 def ami_of(tasks: VmImportBackend, task: str) -> str:
-    """Return the AMI that a task made."""
+    """Return the id of a task's AMI."""
     return str(tasks.tasks[task].answer["ImageId"])
 
 
-def send(event: Mapping[str, object]) -> dict[str, Any]:
-    """Deliver an event by the deployed rules, let the function run, and return the last answer."""
+def run_event(event: Mapping[str, object]) -> dict[str, Any]:
+    """Deliver an event by the deployed rules, run the function, and return its last answer."""
     assert events.deliver(event) == 1
     functions.run_queued()
     return answer_of(functions.invocations()[-1])
 
 
 def ami_event(tasks: VmImportBackend, image_id: str) -> dict[str, object]:
-    """Return the event that EC2 sends when this AMI becomes available, or is enabled again."""
+    """Return the event that EC2 sends when an AMI becomes available, or is enabled again."""
     detail: dict[str, object] = {"ImageId": image_id, "State": "available"}
-    return vm_import.event(tasks, ("aws.ec2", "EC2 AMI State Change"), image_id, detail)
+    return common.event(tasks, ("aws.ec2", "EC2 AMI State Change"), image_id, detail)
 
 
 def test_an_ami_that_an_active_task_names_is_registered_at_once(
-    cloud: LocalAws, tasks: VmImportBackend, notices: Notices, monkeypatch: pytest.MonkeyPatch
+    aws: LocalAws, tasks: VmImportBackend, notifications: Notifications, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An AMI that its active task names is registered, and Image Builder completes the image with the task."""
     monkeypatch.setattr(tasks, "ami_comes_first", True)
-    task = start_import(cloud, "exports/early-1.0.ova")
+    task = start_import(aws, "exports/early-1.0.ova")
     states = []
     for _ in range(STEPS):
-        cloud.step()
-        states += [(tasks.tasks[task].answer["Status"], image["state"]["status"]) for image in builds(cloud, "early")]
+        aws.advance()
+        states += [(tasks.tasks[task].answer["Status"], image["state"]["status"]) for image in builds(aws, "early")]
     assert states[0] == ("active", "PENDING")
     assert states[-1] == ("completed", "AVAILABLE")
-    assert [outcome for outcome, *_ in notices(task)] == ["REGISTERED", "IMAGE_AVAILABLE"]
+    assert [outcome for outcome, *_ in notifications.about(task)] == ["REGISTERED", "IMAGE_AVAILABLE"]
 
 
 def test_an_ami_that_an_active_task_does_not_name_is_registered_later(
-    cloud: LocalAws, tasks: VmImportBackend, monkeypatch: pytest.MonkeyPatch
+    aws: LocalAws, tasks: VmImportBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An AMI that its active task does not name is registered by the sweep after the task has completed."""
     monkeypatch.setattr(tasks, "ami_comes_first", True)
     monkeypatch.setattr(tasks, "active_task_names_ami", False)
-    task = start_import(cloud, "exports/unnamed-1.0.ova")
-    let_time_pass(cloud)
+    task = start_import(aws, "exports/unnamed-1.0.ova")
+    finish_imports(aws)
     assert answer_of(event_run(task))["outcome"] == "IN_PROGRESS"
-    assert not builds(cloud, "unnamed")
-    cloud.sweep()
-    assert len(builds(cloud, "unnamed")) == 1
+    assert not builds(aws, "unnamed")
+    aws.fire_schedules()
+    assert len(builds(aws, "unnamed")) == 1
 
 
-def test_a_forged_ami_of_a_running_task_is_not_registered(cloud: LocalAws, tasks: VmImportBackend) -> None:
-    """An AMI that somebody registers with the name of a running task does not become the import's image."""
-    task = start_import(cloud, "exports/forged-1.0.ova")
+def test_a_forged_ami_of_a_running_task_is_not_registered(aws: LocalAws, tasks: VmImportBackend) -> None:
+    """An AMI that is registered with the name of a running task does not become the import's image."""
+    task = start_import(aws, "exports/forged-1.0.ova")
     forged = tasks.ec2.register_image(task).id
-    assert send(ami_event(tasks, forged))["outcome"] == "IN_PROGRESS"
-    let_time_pass(cloud)
-    cloud.sweep()
-    (image,) = builds(cloud, "forged")
+    assert run_event(ami_event(tasks, forged))["outcome"] == "IN_PROGRESS"
+    finish_imports(aws)
+    aws.fire_schedules()
+    (image,) = builds(aws, "forged")
     assert image["tags"]["vm-image-import:ami-id"] == tasks.tasks[task].answer["ImageId"] != forged
 
 
 def test_a_new_deployment_finds_the_images_of_earlier_ones(
-    cloud: LocalAws, tasks: VmImportBackend, images: ImageBuilderBackend
+    aws: LocalAws, tasks: VmImportBackend, images: ImageBuilderBackend
 ) -> None:
     """With an empty table and forgotten client tokens, a sweep makes no second image of an import."""
-    task = start_import(cloud, "exports/earlier-1.0.ova")
-    let_time_pass(cloud)
-    (before,) = builds(cloud, "earlier")
+    task = start_import(aws, "exports/earlier-1.0.ova")
+    finish_imports(aws)
+    (before,) = builds(aws, "earlier")
     tasks.ec2.amis[ami_of(tasks, task)].creation_date = LONG_AGO
-    empty_table(cloud)
+    empty_table(aws)
     images.tokens.clear()
-    answer = invoke(cloud, {"action": "sweep"})
+    answer = invoke(aws, {"action": "sweep"})
     (result,) = (each for each in answer["results"] if each.get("importTaskId") == task)
     assert (result["outcome"], result["imageArn"]) == ("REGISTERED", before["arn"])
-    assert builds(cloud, "earlier") == [before]
+    assert builds(aws, "earlier") == [before]
 
 
-def test_an_image_with_foreign_tags_is_not_taken(cloud: LocalAws, tasks: VmImportBackend, notices: Notices) -> None:
-    """An image of another import that somebody gave the tags of a task neither stops its import nor is reported."""
-    other = start_import(cloud, "exports/copied-1.0.ova")
-    let_time_pass(cloud)
-    (image,) = builds(cloud, "copied")
-    task = start_import(cloud, "exports/tagged-1.0.ova")
-    lose_events(cloud)
+def test_an_image_with_foreign_tags_is_not_taken(
+    aws: LocalAws, tasks: VmImportBackend, notifications: Notifications
+) -> None:
+    """An image of another import with the copied tags of a task neither stops its import nor is reported."""
+    other = start_import(aws, "exports/copied-1.0.ova")
+    finish_imports(aws)
+    (image,) = builds(aws, "copied")
+    task = start_import(aws, "exports/tagged-1.0.ova")
+    finish_imports_without_events(aws)
     tags = {"vm-image-import:task-id": task, "vm-image-import:ami-id": ami_of(tasks, task)}
-    cloud.client("imagebuilder").tag_resource(resourceArn=image["arn"], tags=tags)
+    aws.client("imagebuilder").tag_resource(resourceArn=image["arn"], tags=tags)
     tasks.ec2.amis[ami_of(tasks, task)].creation_date = LONG_AGO
-    assert send(golden("image-available", resources=[image["arn"]]))["outcome"] == "IGNORED"
-    cloud.sweep()
-    assert len(builds(cloud, "tagged")) == 1
-    assert not [text for *_, text in notices(task) if image["arn"] in text]
+    assert run_event(golden_event("image-available", resources=[image["arn"]]))["outcome"] == "IGNORED"
+    aws.fire_schedules()
+    assert len(builds(aws, "tagged")) == 1
+    assert not [text for *_, text in notifications.about(task) if image["arn"] in text]
     assert other != task
 
 
-def empty_table(cloud: LocalAws) -> None:
+def empty_table(aws: LocalAws) -> None:
     """Delete all records."""
-    dynamodb, table = cloud.client("dynamodb"), resource(cloud, "AWS::DynamoDB::Table")
+    dynamodb, table = aws.client("dynamodb"), physical_id(aws, "AWS::DynamoDB::Table")
     for item in dynamodb.scan(TableName=table)["Items"]:
         dynamodb.delete_item(TableName=table, Key={"id": item["id"]})
 
 
-def test_an_ami_that_ec2_does_not_show_yet(
-    cloud: LocalAws, tasks: VmImportBackend, monkeypatch: pytest.MonkeyPatch
+def test_an_ami_that_ec2_does_not_return_yet(
+    aws: LocalAws, tasks: VmImportBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run fails, so that Lambda tries again; if that does not help either, the sweep does."""
-    task = start_import(cloud, "exports/unseen-1.0.ova")
-    lose_events(cloud)
-    with monkeypatch.context() as lag:
-        lag.setattr(tasks.ec2, "amis", {})
-        answer = send(ami_event(tasks, ami_of(tasks, task)))
+    """The event of an AMI that EC2 does not return yet goes to the DLQ, and the next sweep registers the AMI."""
+    task = start_import(aws, "exports/unseen-1.0.ova")
+    finish_imports_without_events(aws)
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks.ec2, "amis", {})
+        answer = run_event(ami_event(tasks, ami_of(tasks, task)))
     assert answer["errorType"] == "TransientError"
-    kept = [each["requestPayload"]["detail"] for each in messages(cloud, "FunctionDlq")]
-    assert {"ImageId": ami_of(tasks, task), "State": "available"} in kept
-    assert not builds(cloud, "unseen")
-    cloud.sweep()
-    assert len(builds(cloud, "unseen")) == 1
+    failed = [each["requestPayload"]["detail"] for each in queue_messages(aws, "FunctionDlq")]
+    assert {"ImageId": ami_of(tasks, task), "State": "available"} in failed
+    assert not builds(aws, "unseen")
+    aws.fire_schedules()
+    assert len(builds(aws, "unseen")) == 1
 
 
 @pytest.mark.parametrize("image_id", ["", None])
-def test_a_task_that_does_not_name_its_ami_yet(cloud: LocalAws, tasks: VmImportBackend, image_id: str | None) -> None:
-    """The AMI is found by its name, which is the task's id."""
+def test_a_completed_task_without_an_image_id(aws: LocalAws, tasks: VmImportBackend, image_id: str | None) -> None:
+    """The AMI of a task without ImageId is found by its name, and registered."""
     name = f"nameless-{'empty' if image_id == '' else 'absent'}"
-    task = start_import(cloud, f"exports/{name}-1.0.ova")
-    lose_events(cloud)
+    task = start_import(aws, f"exports/{name}-1.0.ova")
+    finish_imports_without_events(aws)
     answer = tasks.tasks[task].answer
     tasks.tasks[task].answer = {key: value for key, value in answer.items() if key != "ImageId"}
     if image_id is not None:
         tasks.tasks[task].answer["ImageId"] = image_id
-    assert invoke(cloud, {"importTaskId": task})["outcome"] == "REGISTERED"
-    assert len(builds(cloud, name)) == 1
+    assert invoke(aws, {"importTaskId": task})["outcome"] == "REGISTERED"
+    assert len(builds(aws, name)) == 1
     tasks.tasks[task].answer = answer
 
 
-def test_a_task_that_ec2_has_forgotten(
-    cloud: LocalAws, tasks: VmImportBackend, notices: Notices, monkeypatch: pytest.MonkeyPatch
+def test_a_task_that_ec2_lists_no_longer(
+    aws: LocalAws, tasks: VmImportBackend, notifications: Notifications, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After 7 days an event, a sweep and a person change nothing, and only the person is told that it is unknown."""
-    task = start_import(cloud, "exports/forgotten-1.0.ova")
-    lose_events(cloud)
-    now = vm_import.clock
-    monkeypatch.setattr(vm_import, "clock", lambda: now() + timedelta(days=8))
+    """After 7 days, an event is IGNORED, a manual invocation NOT_FOUND, and a sweep neither registers nor notifies."""
+    task = start_import(aws, "exports/forgotten-1.0.ova")
+    finish_imports_without_events(aws)
+    now = common.clock
+    monkeypatch.setattr(common, "clock", lambda: now() + timedelta(days=8))
     for unknown_task_is_error in (True, False):
         monkeypatch.setattr(tasks, "unknown_task_is_error", unknown_task_is_error)
-        assert send(ami_event(tasks, ami_of(tasks, task)))["outcome"] == "IGNORED"
-        assert invoke(cloud, {"importTaskId": task})["outcome"] == "NOT_FOUND"
-        assert invoke(cloud, {"action": "sweep"})["outcome"] == "SWEPT"
-    assert not builds(cloud, "forgotten")
-    assert not notices(task)
+        assert run_event(ami_event(tasks, ami_of(tasks, task)))["outcome"] == "IGNORED"
+        assert invoke(aws, {"importTaskId": task})["outcome"] == "NOT_FOUND"
+        assert invoke(aws, {"action": "sweep"})["outcome"] == "SWEPT"
+    assert not builds(aws, "forgotten")
+    assert not notifications.about(task)
 
 
-def test_an_ami_that_was_deregistered_before_the_sweep_came(
-    cloud: LocalAws, tasks: VmImportBackend, notices: Notices
+def test_an_ami_that_is_deregistered_before_the_sweep(
+    aws: LocalAws, tasks: VmImportBackend, notifications: Notifications
 ) -> None:
-    """As Packer does with what it has copied: there is nothing to register, and that is no failure."""
-    task = start_import(cloud, "exports/gone-1.0.ova")
-    lose_events(cloud)
-    cloud.client("ec2").deregister_image(ImageId=ami_of(tasks, task))
-    answer = invoke(cloud, {"action": "sweep"})
+    """An import whose AMI is deregistered, as Packer does after a copy, is IGNORED by the sweep."""
+    task = start_import(aws, "exports/gone-1.0.ova")
+    finish_imports_without_events(aws)
+    aws.client("ec2").deregister_image(ImageId=ami_of(tasks, task))
+    answer = invoke(aws, {"action": "sweep"})
     (result,) = (each for each in answer["results"] if each["importTaskId"] == task)
     assert result["outcome"] == "IGNORED"
-    assert not builds(cloud, "gone")
-    assert not notices(task)
+    assert not builds(aws, "gone")
+    assert not notifications.about(task)
 
 
-def test_an_ami_that_is_deregistered_between_the_sweep_and_the_call(
-    cloud: LocalAws,
+def test_an_ami_that_is_deregistered_during_the_sweep(
+    aws: LocalAws,
     tasks: VmImportBackend,
     images: ImageBuilderBackend,
-    notices: Notices,
+    notifications: Notifications,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whoever took it away hears what Image Builder says, once; nothing is left half done."""
-    task = start_import(cloud, "exports/snatched-1.0.ova")
-    lose_events(cloud)
+    """An import that Image Builder refuses has one notification with the error, and is IGNORED by the next sweep."""
+    task = start_import(aws, "exports/deregistered-1.0.ova")
+    finish_imports_without_events(aws)
 
-    def snatch(_: Mapping[str, Any]) -> dict[str, str]:
+    def deregister_and_refuse(_: Mapping[str, Any]) -> dict[str, str]:
         tasks.ec2.amis.pop(ami_of(tasks, task), None)
         code, message = "ClientException", "The AMI does not exist."
-        raise ImageBuilderError(code, message)
+        raise ServiceError(code, message)
 
-    monkeypatch.setattr(images, "import_vm_image", snatch)
+    monkeypatch.setattr(images, "import_vm_image", deregister_and_refuse)
     for kind in ("REJECTED", "IGNORED"):
-        answer = invoke(cloud, {"action": "sweep"})
+        answer = invoke(aws, {"action": "sweep"})
         assert [each["outcome"] for each in answer["results"] if each["importTaskId"] == task] == [kind]
-    ((outcome, _, text),) = notices(task)
+    ((outcome, _, text),) = notifications.about(task)
     assert outcome == "REJECTED"
     assert "The AMI does not exist." in text
 
 
-def test_an_ami_that_is_enabled_again(cloud: LocalAws, tasks: VmImportBackend, notices: Notices) -> None:
-    """EnableImage sends the event of an old AMI once more: nothing new comes of it."""
-    task = start_import(cloud, "exports/enabled-1.0.ova")
-    let_time_pass(cloud)
-    before = notices(task)
-    assert send(ami_event(tasks, ami_of(tasks, task)))["outcome"] == "ALREADY_REGISTERED"
-    assert len(builds(cloud, "enabled")) == 1
-    assert notices(task) == before
+def test_an_ami_that_is_enabled_again(aws: LocalAws, tasks: VmImportBackend, notifications: Notifications) -> None:
+    """The event of EnableImage for a registered AMI makes no image and no notification."""
+    task = start_import(aws, "exports/enabled-1.0.ova")
+    finish_imports(aws)
+    before = notifications.about(task)
+    assert run_event(ami_event(tasks, ami_of(tasks, task)))["outcome"] == "ALREADY_REGISTERED"
+    assert len(builds(aws, "enabled")) == 1
+    assert notifications.about(task) == before
 
 
-def test_a_copy_from_another_region(cloud: LocalAws) -> None:
-    """It has an import's name, but this Region's EC2 knows no such task."""
-    ami = cloud.client("ec2").register_image(Name="import-ami-0fedcba9876543210", Architecture="x86_64")["ImageId"]
-    cloud.step()
+def test_a_copy_from_another_region(aws: LocalAws) -> None:
+    """An AMI with an import's name, but without a task in this Region, is IGNORED."""
+    ami = aws.client("ec2").register_image(Name="import-ami-0fedcba9876543210", Architecture="x86_64")["ImageId"]
+    aws.advance()
     answer = answer_of(event_run(ami))
     assert (answer["outcome"], answer["importTaskId"]) == ("IGNORED", "import-ami-0fedcba9876543210")
 
 
-def test_runs_at_the_same_time_make_one_image(cloud: LocalAws, tasks: VmImportBackend, notices: Notices) -> None:
-    """One registers; the others leave it alone, or come after it. People are told once of each fact."""
-    task = start_import(cloud, "exports/crowded-1.0.ova")
-    lose_events(cloud)
-    function = resource(cloud, "AWS::Lambda::Function")
+def test_concurrent_runs_make_one_image(aws: LocalAws, tasks: VmImportBackend, notifications: Notifications) -> None:
+    """Four runs at once for one import make one image, and each fact has one notification."""
+    task = start_import(aws, "exports/concurrent-1.0.ova")
+    finish_imports_without_events(aws)
+    function = physical_id(aws, "AWS::Lambda::Function")
 
-    def all_at_once(event: object) -> Counter[str]:
-        clients = [cloud.client("lambda") for _ in range(AT_ONCE)]
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+    def run_concurrently(event: object) -> Counter[str]:
+        clients = [aws.client("lambda") for _ in range(CONCURRENT_RUNS)]
+        with ThreadPoolExecutor(CONCURRENT_RUNS) as pool:
             answers = pool.map(lambda each: each.invoke(FunctionName=function, Payload=json.dumps(event)), clients)
         return Counter(json.loads(answer["Payload"].read())["outcome"] for answer in answers)
 
-    outcomes = all_at_once(ami_event(tasks, ami_of(tasks, task)))
+    outcomes = run_concurrently(ami_event(tasks, ami_of(tasks, task)))
     assert outcomes.pop("REGISTERED") == 1
     assert set(outcomes) <= {"ALREADY_REGISTERED", "IN_PROGRESS"}
-    (image,) = builds(cloud, "crowded")
-    image_builder.advance(ACCOUNT, cloud.region)
-    assert all_at_once(golden("image-available", resources=[image["arn"]])) == {"IMAGE_AVAILABLE": AT_ONCE}
-    assert [outcome for outcome, *_ in notices(task)] == ["REGISTERED", "IMAGE_AVAILABLE"]
+    (image,) = builds(aws, "concurrent")
+    image_builder.advance(ACCOUNT, aws.region)
+    assert run_concurrently(golden_event("image-available", resources=[image["arn"]])) == {
+        "IMAGE_AVAILABLE": CONCURRENT_RUNS
+    }
+    assert [outcome for outcome, *_ in notifications.about(task)] == ["REGISTERED", "IMAGE_AVAILABLE"]
 
 
-def test_a_run_that_is_ended_before_it_could_record_its_image(
-    cloud: LocalAws, images: ImageBuilderBackend, notices: Notices, monkeypatch: pytest.MonkeyPatch
+def test_a_run_that_ends_before_it_records_its_image(
+    aws: LocalAws, images: ImageBuilderBackend, notifications: Notifications, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next sweep asks with the same client token and gets the same image."""
-    task = start_import(cloud, "exports/crashed-1.0.ova")
-    lose_events(cloud)
+    """After a crash behind ImportVmImage, the next sweep records the same image, and there is one notification."""
+    task = start_import(aws, "exports/crashed-1.0.ova")
+    finish_imports_without_events(aws)
     with monkeypatch.context() as crash:
 
-        def answer_nobody(params: Mapping[str, Any]) -> dict[str, str]:
+        def import_and_crash(params: Mapping[str, Any]) -> dict[str, str]:
             answer = ImageBuilderBackend.import_vm_image(images, params)
             functions.shutdown()
             return answer
 
-        crash.setattr(images, "import_vm_image", answer_nobody)
-        assert "outcome" not in invoke(cloud, {"importTaskId": task})
-    assert len(builds(cloud, "crashed")) == 1
-    assert invoke(cloud, {"importTaskId": task})["outcome"] == "IN_PROGRESS"
-    free_what_was_begun(cloud)
-    cloud.sweep()
-    cloud.sweep()
-    assert len(builds(cloud, "crashed")) == 1
-    assert [outcome for outcome, *_ in notices(task)] == ["REGISTERED"]
+        crash.setattr(images, "import_vm_image", import_and_crash)
+        assert "outcome" not in invoke(aws, {"importTaskId": task})
+    assert len(builds(aws, "crashed")) == 1
+    assert invoke(aws, {"importTaskId": task})["outcome"] == "IN_PROGRESS"
+    expire_records_in_progress(aws)
+    aws.fire_schedules()
+    aws.fire_schedules()
+    assert len(builds(aws, "crashed")) == 1
+    assert [outcome for outcome, *_ in notifications.about(task)] == ["REGISTERED"]
 
 
-def free_what_was_begun(cloud: LocalAws) -> None:
-    """Let the time pass after which the run that was ended would have ended anyway."""
-    dynamodb, table = cloud.client("dynamodb"), resource(cloud, "AWS::DynamoDB::Table")
+def expire_records_in_progress(aws: LocalAws) -> None:
+    """Expire the records that are in progress, as after the timeout of their run."""
+    dynamodb, table = aws.client("dynamodb"), physical_id(aws, "AWS::DynamoDB::Table")
     for item in dynamodb.scan(TableName=table)["Items"]:
         if item["status"]["S"] == "INPROGRESS":
             dynamodb.put_item(TableName=table, Item={**item, "in_progress_expiration": {"N": "0"}})
 
 
-def test_a_topic_that_refuses(cloud: LocalAws, notices: Notices, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The image stands, is logged and counted, and the next sweep that can tells people: once."""
-    task = start_import(cloud, "exports/mute-1.0.ova")
-    lose_events(cloud)
+def test_a_topic_that_refuses_notifications(
+    aws: LocalAws, notifications: Notifications, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A notification that SNS refuses is sent by a later sweep, once; the image is registered and counted before."""
+    task = start_import(aws, "exports/refused-1.0.ova")
+    finish_imports_without_events(aws)
     with monkeypatch.context() as outage:
 
         def refuse(*_: object, **__: object) -> None:
@@ -318,58 +325,58 @@ def test_a_topic_that_refuses(cloud: LocalAws, notices: Notices, monkeypatch: py
             raise InvalidParameterValue(message)
 
         outage.setattr(sns_backends[ACCOUNT][REGION], "publish", refuse)
-        assert invoke(cloud, {"importTaskId": task})["outcome"] == "REGISTERED"
+        assert invoke(aws, {"importTaskId": task})["outcome"] == "REGISTERED"
         assert "ImagesRegistered" in metrics_of(functions.invocations()[-1].result.logs)
-        assert invoke(cloud, {"importTaskId": task})["errorType"] == "PermanentError"
-        assert any(task in problem for problem in invoke(cloud, {"action": "sweep"})["problems"])
-    assert len(builds(cloud, "mute")) == 1
+        assert invoke(aws, {"importTaskId": task})["errorType"] == "PermanentError"
+        assert any(task in problem for problem in invoke(aws, {"action": "sweep"})["problems"])
+    assert len(builds(aws, "refused")) == 1
     for _ in range(2):
-        lose_events(cloud)
-        cloud.sweep()
-    assert len(builds(cloud, "mute")) == 1
-    assert [outcome for outcome, *_ in notices(task)] == ["REGISTERED", "IMAGE_AVAILABLE"]
+        finish_imports_without_events(aws)
+        aws.fire_schedules()
+    assert len(builds(aws, "refused")) == 1
+    assert [outcome for outcome, *_ in notifications.about(task)] == ["REGISTERED", "IMAGE_AVAILABLE"]
 
 
-def test_a_sweep_with_little_time(cloud: LocalAws) -> None:
-    """It stops before Lambda ends it and says so; the next one goes on."""
-    task = start_import(cloud, "exports/hurried-1.0.ova")
-    lose_events(cloud)
-    aws_lambda, name = cloud.client("lambda"), resource(cloud, "AWS::Lambda::Function")
+def test_a_sweep_that_runs_out_of_time(aws: LocalAws) -> None:
+    """A sweep stops before the timeout and says so, and the next sweep continues."""
+    task = start_import(aws, "exports/unfinished-1.0.ova")
+    finish_imports_without_events(aws)
+    aws_lambda, name = aws.client("lambda"), physical_id(aws, "AWS::Lambda::Function")
     timeout = aws_lambda.get_function_configuration(FunctionName=name)["Timeout"]
     aws_lambda.update_function_configuration(FunctionName=name, Timeout=20)
-    answer = invoke(cloud, {"action": "sweep"})
+    answer = invoke(aws, {"action": "sweep"})
     aws_lambda.update_function_configuration(FunctionName=name, Timeout=timeout)
     assert "next sweep continues" in answer["reason"]
-    assert not builds(cloud, "hurried")
-    answer = invoke(cloud, {"action": "sweep"})
+    assert not builds(aws, "unfinished")
+    answer = invoke(aws, {"action": "sweep"})
     assert "reason" not in answer
     assert task in json.dumps(answer)
-    assert len(builds(cloud, "hurried")) == 1
+    assert len(builds(aws, "unfinished")) == 1
 
 
-def test_a_sweep_over_several_pages(cloud: LocalAws, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However EC2 cuts its list, every task is looked at."""
+def test_a_sweep_over_several_pages(aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep registers the tasks of every page of EC2's list."""
     for number in range(5):
-        start_import(cloud, f"exports/paged-{number}.0.ova")
-    lose_events(cloud)
-    whole = vm_import.paged
-    monkeypatch.setattr(vm_import, "paged", lambda items, size, token: whole(items, size or 2, token))
-    cloud.sweep()
-    assert len(builds(cloud, "paged")) == 5
+        start_import(aws, f"exports/paged-{number}.0.ova")
+    finish_imports_without_events(aws)
+    paginate = common.paginate
+    monkeypatch.setattr(common, "paginate", lambda items, size, token: paginate(items, size or 2, token))
+    aws.fire_schedules()
+    assert len(builds(aws, "paged")) == 5
 
 
-def test_a_burst_of_events(cloud: LocalAws, tasks: VmImportBackend, notices: Notices) -> None:
-    """Of 500 AMIs at once the few imports are each registered once, and nothing is left in a queue."""
-    ours = [start_import(cloud, f"exports/burst-{number}.0.ova") for number in range(5)]
-    lose_events(cloud)
+def test_a_burst_of_events(aws: LocalAws, tasks: VmImportBackend, notifications: Notifications) -> None:
+    """Of 500 AMI events, five are imports: each is registered once with one notification, and no event is in a DLQ."""
+    imports = [start_import(aws, f"exports/burst-{number}.0.ova") for number in range(5)]
+    finish_imports_without_events(aws)
     others = [tasks.ec2.register_image(f"golden-{number}").id for number in range(495)]
-    # What other tests left there.
-    messages(cloud, "FunctionDlq")
-    for image_id in [*(ami_of(tasks, task) for task in ours), *others]:
+    # Remove the messages of other tests.
+    queue_messages(aws, "FunctionDlq")
+    for image_id in [*(ami_of(tasks, task) for task in imports), *others]:
         events.deliver(ami_event(tasks, image_id))
     assert functions.run_queued() == 500
     runs = Counter(answer_of(run)["outcome"] for run in functions.invocations()[-500:])
     assert runs == {"REGISTERED": 5, "IGNORED": 495}
-    assert len(builds(cloud, "burst")) == 5
-    assert [len(notices(task)) for task in ours] == [1] * 5
-    assert messages(cloud, "FunctionDlq") == []
+    assert len(builds(aws, "burst")) == 5
+    assert [len(notifications.about(task)) for task in imports] == [1] * 5
+    assert queue_messages(aws, "FunctionDlq") == []

@@ -1,4 +1,4 @@
-"""docs/accounts.md: its commands for StackSets, typed as they stand there."""
+"""The commands for StackSets in docs/accounts.md."""
 
 import os
 import re
@@ -24,38 +24,38 @@ DOCUMENT = (ROOT / "docs" / "accounts.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
-def cloud() -> Iterator[LocalAws]:
-    """Give an empty local AWS, and leave none of its other accounts."""
-    with LocalAws() as cloud:
-        yield cloud
+def aws() -> Iterator[LocalAws]:
+    """Give an empty local AWS."""
+    with LocalAws() as aws:
+        yield aws
     BackendDict.reset()
 
 
-def test_an_account_of_a_unit_gets_the_stack(cloud: LocalAws, assembly: Path, tmp_path: Path) -> None:
-    """The template needs no bootstrap there, and takes the code from the Region's own bucket."""
+def test_an_account_of_an_organizational_unit_gets_the_stack(aws: LocalAws, assembly: Path, tmp_path: Path) -> None:
+    """The documented commands deploy the stack to an account without bootstrap, with code from the Region's bucket."""
     bash, *others = (shutil.which(name) for name in ("bash", "jq", "zip"))
     if not bash or not all(others):
-        pytest.skip("Only these commands need bash, jq and zip, and not all of them are on this machine.")
+        pytest.skip("This test needs bash, jq and zip.")
     (commands,) = re.findall(r"## Through StackSets.+?```sh\n(.+?)```", DOCUMENT, re.DOTALL)
-    organizations = cloud.client("organizations")
+    organizations = aws.client("organizations")
     organizations.create_organization(FeatureSet="ALL")
     (root,) = organizations.list_roots()["Roots"]
     unit = organizations.create_organizational_unit(ParentId=root["Id"], Name="vms")["OrganizationalUnit"]["Id"]
     account = organizations.create_account(AccountName="member", Email="member@example.com")["CreateAccountStatus"]
     member = account["AccountId"]
     organizations.move_account(AccountId=member, SourceParentId=root["Id"], DestinationParentId=unit)
-    cloud.client("s3").create_bucket(Bucket=f"code-{REGION}")
+    aws.client("s3").create_bucket(Bucket=f"code-{REGION}")
 
     shutil.copytree(assembly, tmp_path / "cdk.out")
     for placeholder, value in {"BUCKET": "code", "REGION": REGION, "UNIT": unit}.items():
         commands = re.sub(rf"(?<![A-Za-z]){placeholder}(?![A-Za-z])", value, commands)
-    # The assembly is there already.
+    # The assembly is synthesized already.
     commands = commands.replace("npx cdk synth --quiet\n", "")
-    # AWS calls the stacks of a set so, moto as the set.
+    # The stack's name on AWS; moto gives it the name of the stack set.
     commands = commands.replace("--stack-set-name VmImageImport", "--stack-set-name StackSet-VmImageImport-1")
     variables = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "AWS_ENDPOINT_URL": cloud.endpoint_url,
+        "AWS_ENDPOINT_URL": aws.endpoint_url,
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_DEFAULT_REGION": REGION,
@@ -66,7 +66,7 @@ def test_an_account_of_a_unit_gets_the_stack(cloud: LocalAws, assembly: Path, tm
     (function,) = lambda_backends[member][REGION].list_functions()
     assert function.handler == "vm_image_import.handler.handler"
     assert function.code["S3Bucket"] == f"code-{REGION}"
-    # Its alarms reach the topic, although the stack has another name there.
+    # The alarms may publish to the topic, although the stack has another name.
     (topic,) = sns_backends[member][REGION].topics.values()
     key = kms_backends[member][REGION].keys[kms_backends[member][REGION].get_key_id(topic.kms_master_key_id)]
     statements = cast("Any", key.policy)["Statement"]
@@ -74,5 +74,5 @@ def test_an_account_of_a_unit_gets_the_stack(cloud: LocalAws, assembly: Path, tm
     assert alarms
     for alarm in alarms:
         context = {"aws:SourceArn": alarm, "aws:SourceAccount": member}
-        need = AuthorizationRequest("kms:GenerateDataKey", key.arn, context)
-        assert allows(statements, need, "cloudwatch.amazonaws.com"), alarm
+        request = AuthorizationRequest("kms:GenerateDataKey", key.arn, context)
+        assert allows(statements, request, "cloudwatch.amazonaws.com"), alarm

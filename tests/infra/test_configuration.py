@@ -34,6 +34,7 @@ EVERYTHING = {
     "sweepMinutes": 5,
     "reservedConcurrency": 5,
     "tracing": True,
+    "observe": True,
     "regions": ["eu-west-1"],
 }
 
@@ -82,6 +83,7 @@ def test_every_value_reaches_the_function() -> None:
         os_version_tag="vm:os",
         tags={"Team": "web"},
         only_tasks_tagged={"Images": "yes"},
+        observe=True,
         image_log_group="/aws/imagebuilder/imports",
     )
     (group,) = (each for each in resources.values() if each["Type"] == "AWS::Logs::LogGroup")

@@ -121,11 +121,11 @@ def test_the_email_address_is_subscribed_where_configured(template: Template) ->
     assert not resources(template, "AWS::SNS::Subscription")
     stack = VmImageImportStack(
         App(context={"vm-image-import": {"notificationEmail": "ops@example.com", "reservedConcurrency": 5}}),
-        "Told",
+        "Subscribed",
         code=INLINE,
     )
-    told = Assertions.from_stack(stack).to_json()
-    subscription = only(told, "AWS::SNS::Subscription")
+    subscribed = Assertions.from_stack(stack).to_json()
+    subscription = only(subscribed, "AWS::SNS::Subscription")
     assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "ops@example.com")
     assert subscription["FilterPolicy"] == {"outcome": [{"exists": False}, {"anything-but": ["REGISTERED"]}]}
     matcher = FilterPolicyMatcher(subscription["FilterPolicy"], None)
@@ -133,7 +133,7 @@ def test_the_email_address_is_subscribed_where_configured(template: Template) ->
         assert matcher.matches({"outcome": {"Type": "String", "Value": outcome}}, "") == heard
     # An alarm has no attributes.
     assert matcher.matches({}, "")
-    assert only(told, "AWS::Lambda::Function")["ReservedConcurrentExecutions"] == 5
+    assert only(subscribed, "AWS::Lambda::Function")["ReservedConcurrentExecutions"] == 5
     assert "ReservedConcurrentExecutions" not in only(template, "AWS::Lambda::Function")
 
 

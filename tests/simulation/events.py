@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from local.aws import vm_import
+from local.aws import common
 from tests.simulation.invocations import Lambda
 from tests.simulation.state import State
 
@@ -36,4 +36,4 @@ class EventBus:
         """Emit the event of an AMI once more, as EnableImage does."""
         self.state.counts["events repeated"] += 1
         detail: dict[str, object] = {"ImageId": image_id, "State": "available"}
-        self.emit(vm_import.event(self.state.vm_import, AMI_EVENT, image_id, detail))
+        self.emit(common.event(self.state.vm_import, AMI_EVENT, image_id, detail))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from local.aws import vm_import
+from local.aws import common
 from local.aws.image_builder import Image
 from local.aws.local_aws import ACCOUNT
 from tests.simulation.events import AMI_EVENT, IMAGE_EVENT, EventBus
@@ -52,13 +52,13 @@ class ForeignResources:
         if self.state.random.random() < 0.3:
             arn = f"arn:aws:imagebuilder:{_OTHER_REGION}:{_OTHER_ACCOUNT}:image/{each.name}/1.0.0/1"
             state: dict[str, object] = {"state": {"status": "AVAILABLE"}}
-            self.events.emit(vm_import.event(self.state.image_builder, IMAGE_EVENT, arn, state) | origin)
+            self.events.emit(common.event(self.state.image_builder, IMAGE_EVENT, arn, state) | origin)
             return
         ami = self._new_ami(each.task)
         ami.owner_id = _OTHER_ACCOUNT
         self.state.counts["AMIs of another account"] += 1
         detail: dict[str, object] = {"ImageId": ami.id, "State": "available"}
-        event = vm_import.event(self.state.vm_import, AMI_EVENT, ami.id, detail)
+        event = common.event(self.state.vm_import, AMI_EVENT, ami.id, detail)
         self.events.emit(self.state.random.choice((event, event | origin)))
 
     def _register_ami(self, each: Import) -> None:
@@ -93,7 +93,7 @@ class ForeignResources:
         self.state.foreign_images.add(image.arn)
         self.state.image_builder.images[image.arn] = image
         detail: dict[str, object] = {"state": image.state}
-        self.events.emit(vm_import.event(self.state.image_builder, IMAGE_EVENT, image.arn, detail))
+        self.events.emit(common.event(self.state.image_builder, IMAGE_EVENT, image.arn, detail))
 
     def _send_invalid_event(self, each: Import) -> None:
         """Send an event with the ARN of no build version, or with an absurd time."""
@@ -102,10 +102,10 @@ class ForeignResources:
             version_arn = images[0].version_arn
             arn = self.state.random.choice((version_arn, f"{version_arn.rpartition('/')[0]}/x.x.x"))
             detail: dict[str, object] = {"state": {"status": "AVAILABLE"}}
-            self.events.emit(vm_import.event(self.state.image_builder, IMAGE_EVENT, arn, detail))
+            self.events.emit(common.event(self.state.image_builder, IMAGE_EVENT, arn, detail))
         elif image_id := self.state.vm_import.tasks[each.task].answer.get("ImageId"):
             detail = {"ImageId": image_id, "State": "available"}
-            event = vm_import.event(self.state.vm_import, AMI_EVENT, image_id, detail)
+            event = common.event(self.state.vm_import, AMI_EVENT, image_id, detail)
             self.events.emit(event | {"time": self.state.random.choice(_ABSURD)})
 
     def _new_ami(self, name: str) -> Any:  # noqa: ANN401 - moto's, which is changed here

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from local.aws import vm_import
+from local.aws import common
 from tests.simulation.events import IMAGE_EVENT, EventBus
 from tests.simulation.features import Feature
 from tests.simulation.imports import WITH_INVALID_TAG
@@ -108,7 +108,7 @@ class Operators:
                 self.state.counts[f"images {status}"] += 1
                 image.state = {"status": status}
                 detail: dict[str, object] = {"state": image.state}
-                self.events.emit(vm_import.event(self.state.image_builder, IMAGE_EVENT, image.arn, detail))
+                self.events.emit(common.event(self.state.image_builder, IMAGE_EVENT, image.arn, detail))
 
     def _enable_and_copy(self, each: Import, image_id: str) -> None:
         self.events.repeat_ami_event(image_id)

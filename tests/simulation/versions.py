@@ -7,7 +7,7 @@ written in the same way or as in the ARN, or if it is AVAILABLE all the time (AP
 from collections import Counter
 from collections.abc import Collection, Iterator
 
-from local.aws.image_builder import Image, normalised
+from local.aws.image_builder import Image, arn_name
 from tests.simulation.stale_reads import MAX_LAG, Snapshot, created
 from tests.simulation.state import State, now
 
@@ -38,9 +38,9 @@ def check_version(state: State, image: Image, *, settled: Collection[str], avail
         other
         for other in state.image_builder.images.values()
         if other is not image
-        and normalised(other.params["name"]) == normalised(name)
+        and arn_name(other.params["name"]) == arn_name(name)
         and (
-            (other.arn in settled and other.params["name"] in {name, normalised(name)})
+            (other.arn in settled and other.params["name"] in {name, arn_name(name)})
             or (other.arn in available and _is_available(other.state))
         )
     ]

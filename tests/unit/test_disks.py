@@ -1,5 +1,7 @@
 """What the path of a disk file tells."""
 
+from datetime import UTC, datetime, timedelta, timezone
+
 import pytest
 
 from vm_image_import.derive import disks
@@ -34,7 +36,7 @@ PATHS = [
     ("web-01-1.4.2.ova", "web-01", "1.4.2"),
     ("Windows Server 2019.vhdx", "Windows Server 2019", None),
     ("ubuntu-22.04-server.ova", "ubuntu-22-04-server", None),
-    ("app-10.0.19045.2364.vhd", "app-10-0-19045-2364", None),
+    ("app-10.0.19045.2364.vhd", "app", "10.0.19045"),
     ("web-1.4.2-rc1.ova", "web-1-4-2-rc1", None),
     ("web-1073741823.0.1.ova", "web", "1073741823.0.1"),
     ("web-1073741824.0.1.ova", "web-1073741824-0-1", None),
@@ -47,6 +49,46 @@ PATHS = [
     ("disk.vmdk", None, None),
     ("export/vm/output/root.img", None, None),
     ("/exports//web.ova", "web", None),
+    # A segment that is only a version gives it, and leaves the name to the folder above.
+    ("web/1.4.2/disk.vmdk", "web", "1.4.2"),
+    ("web/1.4.2.ova", "web", "1.4.2"),
+    ("web/2026-11-23/disk.vmdk", "web", "2026.11.23"),
+    ("web-2.0/1.4.2/disk.vmdk", "web", "1.4.2"),
+    ("web/1.4.2-amd64.ova", "web", "1.4.2"),
+    ("web/1.4.2-amd64/disk.vmdk", "web", "1.4.2"),
+    ("web/16.12.2020/disk.vmdk", "web", None),
+    ("web/12.2020.ova", "web", None),
+    ("1.4.2.ova", None, "1.4.2"),
+    # Files and folders that say nothing, and folders that are a number.
+    ("web/qcow2/disk.raw", "web", None),
+    ("web/vpc/disk.vhd", "web", None),
+    ("web/raw/image.raw", "web", None),
+    ("web/vmdk/boot.vmdk", "web", None),
+    ("web/snapshots/osdisk.vhd", "web", None),
+    ("web/Virtual Hard Disks/os.vhdx", "web", None),
+    ("web/New Virtual Hard Disk.vhdx", "web", None),
+    ("web/2026/11/23/disk.vmdk", "web", None),
+    ("2026/11/23/disk.vmdk", None, None),
+    ("4711.ova", "4711", None),
+    # A stem too short for a name is joined to the folder above that says something.
+    ("appliance/fw-disk2.vmdk", "appliance-fw", None),
+    ("appliance-2.0/fw.vmdk", "appliance-fw", "2.0.0"),
+    ("appliance-2.0/fw-2.1.vmdk", "appliance-fw", "2.1.0"),
+    ("appliance/export/fw.vmdk", "appliance-fw", None),
+    ("web/a/b.ova", "a-b", None),
+    ("a/b.ova", "a-b", None),
+    ("fw.ova", "fw", None),
+    # Suffixes and extensions.
+    ("web-disk1-1.4.2.vmdk", "web", "1.4.2"),
+    ("web.raw.xz", "web", None),
+    ("web.qcow2.bz2", "web", None),
+    ("web.img.zst", "web", None),
+    ("web.ova.ova.ova.ova.ova", "web-ova", None),
+    ("vzdump-qemu-220-2026_02_11-03_15_00.vma.zst", "vzdump-qemu-220", "2026.02.11"),
+    # Windows writes paths with backslashes.
+    ("imports\\web-1.4.2\\disk1.vmdk", "web", "1.4.2"),
+    ("日本/disk.vmdk", "RiBen", None),
+    ("web-\uff11.\uff14.\uff12.ova", "web", "1.4.2"),
     ("", None, None),
 ]
 
@@ -79,3 +121,30 @@ def test_a_url_tells_name_and_version(url: str, name: str | None, version: str |
 def test_a_disk_without_a_path_tells_nothing() -> None:
     """A disk that was imported from a snapshot has neither key nor URL."""
     assert disks.read(Disk()) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("day", "version"),
+    [
+        ("1989-12-31", None),
+        ("1990-01-01", "1990.01.01"),
+        ("2026-11-23", "2026.11.23"),
+        ("2026-11-24", "2026.11.24"),
+        ("2026-11-25", None),
+        ("2062.11.23", None),
+        ("2062.11.23.1", None),
+        ("v20621123", None),
+    ],
+)
+def test_only_a_plausible_day_is_a_version(day: str, version: str | None) -> None:
+    """A day before 1990, or later than the day after the AMI's creation in UTC, stays in the name."""
+    # The 24th in Apia, the 23rd in UTC.
+    created = datetime(2026, 11, 24, 9, tzinfo=timezone(timedelta(hours=13)))
+    told = disks.read(Disk(key=f"erp-{day}.vmdk"), created)
+    assert told == (("erp", version) if version else (f"erp-{day.replace('.', '-')}", None))
+
+
+def test_the_last_day_of_time_is_no_error() -> None:
+    """Python has no day after 9999-12-31."""
+    last = datetime(9999, 12, 31, tzinfo=UTC)
+    assert disks.read(Disk(key="erp-2026-11-23.vmdk"), last) == ("erp", "2026.11.23")

@@ -109,7 +109,7 @@ def test_the_costs_are_calculated_correctly() -> None:
 def test_the_payloads_of_operations_are_accepted() -> None:
     """The function accepts every payload of docs/operations.md."""
     payloads = re.findall(r"--payload '(.+?)'", OPERATIONS)
-    assert len(payloads) == 3
+    assert payloads
     for payload in payloads:
         assert isinstance(events.parse(json.loads(payload)), events.ManualImport | events.Sweep)
 

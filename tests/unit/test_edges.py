@@ -21,10 +21,10 @@ def test_a_key_goes_before_a_url() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "name"), [("web\tserver\n1", "web-server-1"), ("web\u1680server", "web-server"), ("web\u2028x", "web-x")]
+    ("text", "name"), [("web\tserver\n1", "web-server-1"), ("web\u1680server", "web server"), ("web\u2028x", "web x")]
 )
 def test_only_the_plain_space_is_kept(text: str, name: str) -> None:
-    """Other white space is not in the API's pattern."""
+    """Other white space is not in the API's pattern; spaces of other scripts become plain ones."""
     assert names.normalise(text) == name
 
 
@@ -85,6 +85,20 @@ def test_only_increment_asks_for_existing_versions(scheme: VersionScheme) -> Non
     """The version of the other schemes is known without a call."""
     _, version = identify(BARE, AMI, Overrides(), Settings(version_scheme=scheme))
     assert version is not None
+
+
+@pytest.mark.parametrize("name", ["x", "db", "", " ", "???", "-_-", "\ue000\ue001\ue002\ue003"])
+def test_a_stated_name_that_cannot_be_used_is_rejected(name: str) -> None:
+    """A tag or a payload with fewer than 3 usable characters never silently becomes the file's name."""
+    with pytest.raises(RejectedError, match=r"tag Name .* leaves fewer than 3 characters .*: write a longer one"):
+        request(dataclasses.replace(TASK, tags={"Name": name}))
+    with pytest.raises(RejectedError, match=r"^name .* leaves fewer than 3 characters .*: write a longer one"):
+        request(TASK, AMI, Overrides(name=name))
+
+
+def test_a_payload_goes_before_a_tag_that_cannot_be_used() -> None:
+    """Who states a name manually needs not fix the task's tag."""
+    assert request(dataclasses.replace(TASK, tags={"Name": "x"}), AMI, Overrides(name="mail gw")).name == "mail gw"
 
 
 @pytest.mark.parametrize("overrides", [Overrides(name=""), Overrides(semantic_version="")])
@@ -149,9 +163,51 @@ def test_carriers_are_left_out_of_the_tasks_own_tags_only() -> None:
 )
 def test_the_task_is_asked_before_the_ami(of_task: str | None, of_ami: str | None, tag: str) -> None:
     """What one does not tell, the other does."""
-    task = dataclasses.replace(TASK, architecture=of_task, boot_mode=of_task)
-    tags = request(task, dataclasses.replace(AMI, architecture=of_ami, boot_mode=of_ami)).tags
-    assert tags["vm-image-import:architecture"] == tags["vm-image-import:boot-mode"] == tag
+    tags = request(dataclasses.replace(TASK, architecture=of_task), dataclasses.replace(AMI, architecture=of_ami)).tags
+    assert tags["vm-image-import:architecture"] == tag
+
+
+@pytest.mark.parametrize(
+    ("of_task", "of_ami", "tag"),
+    [
+        ("legacy_bios", "uefi", "legacy-bios"),
+        ("uefi_preferred", None, "uefi-preferred"),
+        ("uefi", "legacy-bios", "uefi"),
+        (None, "legacy-bios", "legacy-bios"),
+        ("", "uefi", "uefi"),
+        (None, None, None),
+    ],
+)
+def test_the_boot_mode_is_spelled_as_the_ami_has_it(of_task: str | None, of_ami: str | None, tag: str | None) -> None:
+    """The task's `legacy_bios` is the AMI's `legacy-bios`, and no boot mode is no tag."""
+    tags = request(dataclasses.replace(TASK, boot_mode=of_task), dataclasses.replace(AMI, boot_mode=of_ami)).tags
+    assert tags.get("vm-image-import:boot-mode") == tag
+
+
+@pytest.mark.parametrize(
+    ("devices", "boot"),
+    [
+        (("/dev/sde", "/dev/sda1"), 1),
+        (("/dev/sdf", "/dev/xvda"), 1),
+        (("/dev/xvda", "/dev/sda1"), 1),
+        (("/dev/sda1", "/dev/sda1"), 0),
+        (("/dev/sdf", "/dev/sde"), 0),
+        ((None, None), 0),
+        ((None, "/dev/sda1"), 1),
+        (("/dev/sda", "/dev/sda2"), 0),
+    ],
+)
+def test_the_boot_disk_is_told_by_its_device(devices: tuple[str | None, ...], boot: int) -> None:
+    """`/dev/sda1` or `/dev/xvda` names the import, wherever it is listed; without them the first disk does."""
+    disks_of_task = tuple(Disk(key=f"web-{place}.{place}.ova", device_name=name) for place, name in enumerate(devices))
+    task = dataclasses.replace(TASK, disks=disks_of_task)
+    assert task.boot_disk == disks_of_task[boot]
+    assert request(task).semantic_version == f"{boot}.{boot}.0"
+
+
+def test_an_import_without_disks_has_an_empty_boot_disk() -> None:
+    """EC2 may leave out the disks."""
+    assert BARE.boot_disk == Disk()
 
 
 @pytest.mark.parametrize("scheme", ["date", "timestamp", "increment"])

@@ -11,7 +11,7 @@ from vm_image_import.models import Disk
 
 with Path(__file__).with_name("exports.csv").open(encoding="utf-8", newline="") as file:
     EXPORTS: Final = list(csv.DictReader(file, strict=True))
-"""Written by hand from the rules. `name` and `version` are empty where the path tells none."""
+"""`name` and `version` are empty where the path tells none; `rule` is the reason where an example needs one."""
 
 PRODUCTS: Final = {
     # Hypervisors, and the tools around them.

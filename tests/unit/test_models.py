@@ -2,7 +2,7 @@
 
 import pytest
 
-from vm_image_import.models import Ami, Disk, Image
+from vm_image_import.models import Ami, AwsEnvironment, Disk, Image
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,9 @@ def test_the_id_of_a_task_is_matched_as_a_whole(text: str | None, task_id: str |
     """The name of an AMI and the tag of an image name an import task only where the whole text is its id."""
     assert Ami("ami-0", created=None, name=text).import_task_id == task_id
     assert Image("arn", "AVAILABLE", tagged_task_id=text).import_task_id == task_id
+
+
+def test_the_environment_is_read_from_the_functions_arn() -> None:
+    """The partition, the Region and the account are those of the function's ARN."""
+    arn = "arn:aws-cn:lambda:cn-north-1:123456789012:function:name"
+    assert AwsEnvironment.of_function(arn) == AwsEnvironment("aws-cn", "cn-north-1", "123456789012")

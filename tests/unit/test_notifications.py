@@ -17,7 +17,7 @@ from vm_image_import.settings import Settings
 ARN = "arn:aws:imagebuilder:us-east-1:123456789012:image/web-server/1.4.2/1"
 NOTIFIED = (
     *(OutcomeKind.REGISTERED, OutcomeKind.IMAGE_AVAILABLE, OutcomeKind.IMAGE_FAILED),
-    *(OutcomeKind.IMAGE_NOT_FOUND, OutcomeKind.IMPORT_FAILED, OutcomeKind.REJECTED),
+    *(OutcomeKind.IMAGE_NOT_FOUND, OutcomeKind.IMPORT_FAILED, OutcomeKind.REJECTED, OutcomeKind.DRY_RUN),
 )
 SCHEMA = json.loads((ROOT / "docs" / "notifications.schema.json").read_text(encoding="utf-8"))
 FAILED = Outcome(OutcomeKind.IMPORT_FAILED, TASK_ID, reason="ClientError: Unsupported kernel version 4.15", task=TASK)

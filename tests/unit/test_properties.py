@@ -47,6 +47,12 @@ PARTS: Final = (
     "Größe",
     "日本",
     "%20",
+    "20261123-1430",
+    "99991231",
+    "x86_64",
+    "-build7",
+    "+",
+    "\\",
 )
 paths: Final = st.lists(st.sampled_from((*PARTS, "disk", "image", ".ova", ".vmdk", "-flat")), max_size=9).map("".join)
 texts: Final = st.one_of(
@@ -62,6 +68,7 @@ SPECIAL: Final[Mapping[str, st.SearchStrategy[Any]]] = {
     "ImportTaskId": st.from_regex(r"import-ami-[0-9a-z]{8,17}", fullmatch=True),
     "Tags": tags.map(lambda found: [{"Key": key, "Value": value} for key, value in found.items()]),
     "S3Key": paths,
+    "DeviceName": st.sampled_from(("/dev/sda1", "/dev/xvda", "/dev/sdf")),
     "CreationDate": st.datetimes().map(lambda moment: f"{moment.isoformat(timespec='milliseconds')}Z"),
 }
 
@@ -70,7 +77,7 @@ SPECIAL: Final[Mapping[str, st.SearchStrategy[Any]]] = {
 USED: Final = frozenset(
     {
         *("ImportTaskId", "Status", "StatusMessage", "Progress", "ImageId", "Description", "Platform", "Architecture"),
-        *("BootMode", "LicenseType", "Tags", "SnapshotDetails", "UserBucket", "S3Bucket", "S3Key", "Url"),
+        *("BootMode", "LicenseType", "Tags", "SnapshotDetails", "UserBucket", "S3Bucket", "S3Key", "Url", "DeviceName"),
         *("CreationDate", "State", "Name", "SourceImageId"),
     }
 )
@@ -168,10 +175,11 @@ def test_a_request_is_within_every_limit_or_rejected_with_a_reason(case: Case) -
 @given(cases, st.randoms(use_true_random=False))
 def test_order_and_repetition_change_nothing(case: Case, chance: random.Random) -> None:
     """The same import gives the same request byte for byte, in whatever order EC2 and people list things."""
+    boot = case.task.boot_disk
     shuffled = replace(
         case.task,
         tags=_shuffled(case.task.tags, chance),
-        disks=(*case.task.disks[:1], *chance.sample(case.task.disks[1:], k=len(case.task.disks[1:])), *case.task.disks),
+        disks=(boot, *chance.sample(case.task.disks, k=len(case.task.disks))),
     )
     overrides = replace(case.asked.overrides, tags=_shuffled(case.asked.overrides.tags, chance))
     other = case._replace(
@@ -205,7 +213,7 @@ def test_a_derived_name_derives_itself(case: Case) -> None:
 @many
 @given(cases)
 def test_what_the_request_does_not_show_changes_nothing(case: Case) -> None:
-    """How far the import is, and every disk but the first, has no part in what it is called."""
+    """How far the import is, and every disk but the boot disk, has no part in what it is called."""
     other = case._replace(
         task=replace(
             case.task,
@@ -213,7 +221,7 @@ def test_what_the_request_does_not_show_changes_nothing(case: Case) -> None:
             status_message="converting",
             progress="39",
             image_id=None,
-            disks=case.task.disks[:1],
+            disks=(case.task.boot_disk,),
         ),
         ami=replace(case.ami, state="pending", source_image_id="ami-0fedcba9876543210"),
     )

@@ -11,6 +11,7 @@ import pytest
 from tests.unit.fakes import AMI, ARN, REGISTERED, TASK, TASK_ID, InMemoryAws
 from vm_image_import.answers import answer_of
 from vm_image_import.errors import ClientTokenReusedError, PermanentError, TransientError
+from vm_image_import.idempotency.records import IdempotencyKey
 from vm_image_import.models import Ami, ImportBuild, ImportTask, Outcome, OutcomeKind, Overrides
 from vm_image_import.settings import Settings
 
@@ -100,6 +101,7 @@ def test_a_request_that_may_have_arrived_keeps_its_version(error: Exception) -> 
     aws = InMemoryAws(replace(TASK, disks=()), AMI, INCREMENT, versions=("1.0.0",), import_error=error)
     with suppress(TransientError):
         aws.by_sweep()
+    assert IdempotencyKey("version", f"{TASK_ID}/1.0.1") in aws.records
     aws.import_error = None
     aws.by_sweep()
     assert [request.semantic_version for request in aws.requests] == ["1.0.1"]
@@ -539,3 +541,31 @@ def test_a_dry_run_of_a_registered_import_says_so() -> None:
     assert (outcome.kind, outcome.image_arn, outcome.request) == (OutcomeKind.ALREADY_REGISTERED, ARN, None)
     assert aws.manually(dry_run=True, force=True).kind is OutcomeKind.DRY_RUN
     assert len(aws.requests) == 1
+
+
+def test_observing_registers_nothing_and_reports_once() -> None:
+    """With `observe`, events and sweeps report once what they would register; a manual invocation registers."""
+    aws = InMemoryAws(TASK, AMI, Settings(observe=True))
+    outcomes = [aws.on_event(), aws.by_sweep(), aws.by_sweep()]
+    assert [(outcome.kind, outcome.is_new) for outcome in outcomes] == [
+        (OutcomeKind.DRY_RUN, True),
+        (OutcomeKind.DRY_RUN, False),
+        (OutcomeKind.DRY_RUN, False),
+    ]
+    assert aws.outcomes_published() == ["DRY_RUN"]
+    assert "It would be web-server 1.4.2." in aws.published[0].message
+    assert not aws.requests
+    aws.task = FAILED
+    assert aws.by_sweep().is_new
+    aws.task = TASK
+    assert aws.manually().kind is OutcomeKind.REGISTERED
+
+
+def test_a_dry_run_finds_the_image_of_an_earlier_deployment() -> None:
+    """A dry run, or observing, does not show a request for an import whose image exists."""
+    for settings in (Settings(), Settings(observe=True)):
+        aws = InMemoryAws(TASK, AMI, settings, builds=BUILDS, age=timedelta(hours=1))
+        outcome = aws.by_sweep(dry_run=not settings.observe)
+        assert (outcome.kind, outcome.image_arn) == (OutcomeKind.ALREADY_REGISTERED, ARN)
+        assert not aws.published
+        assert not aws.records

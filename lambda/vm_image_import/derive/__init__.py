@@ -61,7 +61,7 @@ def identify(
     """
     if problems := dict(_problems(task, overrides, settings)):
         raise RejectedError(problems)
-    from_path = disks.read(task.first_disk)
+    from_path = disks.read(task.boot_disk, ami.created)
     name = _name(task, overrides, settings, from_path.name)
     return name, _version(task, overrides, settings, from_path.version) or _by_scheme(settings, ami)
 
@@ -102,15 +102,21 @@ def make_client_token(environment: AwsEnvironment, registration_id: str) -> str:
 
 def _problems(task: ImportTask, overrides: Overrides, settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield what is stated wrongly, and the text that says so."""
-    if overrides.name is not None and names.normalise(overrides.name) is None:
+    where, name = "name", overrides.name
+    if name is None:
+        where, name = f"tag {settings.name_tag}", task.tags.get(settings.name_tag)
+    if name is not None and names.normalise(name) is None:
         text = "leaves fewer than 3 characters of A-Z a-z 0-9 - _: write a longer one."
-        yield "name", f"name {quote(overrides.name)} {text}"
+        yield where, f"{_place(where)} {quote(name)} {text}"
     where, version = "semanticVersion", overrides.semantic_version
     if version is None:
         where, version = f"tag {settings.version_tag}", task.tags.get(settings.version_tag)
     if version is not None and versions.parse(version) is None:
-        of = "The import task's " if where.startswith("tag") else ""
-        yield where, f"{of}{where} {quote(version)} is no version: write it like {versions.FORMS}."
+        yield where, f"{_place(where)} {quote(version)} is no version: write it like {versions.FORMS}."
+
+
+def _place(where: str) -> str:
+    return f"The import task's {where}" if where.startswith("tag ") else where
 
 
 def _name(task: ImportTask, overrides: Overrides, settings: Settings, from_path: str | None) -> DerivedValue:
@@ -168,7 +174,7 @@ def _os_version(task: ImportTask, ami: Ami, overrides: Overrides, settings: Sett
 
 
 def _description(task: ImportTask, overrides: Overrides) -> DerivedValue:
-    origin = f" from {task.first_disk.source}" if task.first_disk.source else ""
+    origin = f" from {task.boot_disk.source}" if task.boot_disk.source else ""
     candidates = (
         (overrides.description, "payload"),
         (task.description, "task description"),

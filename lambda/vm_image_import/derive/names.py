@@ -1,35 +1,36 @@
 """The name of an image."""
 
 import re
-import unicodedata
 from typing import Final
 
-_MIN_LENGTH: Final = 3
+MIN_LENGTH: Final = 3
 _MAX_LENGTH: Final = 128
 """An image's own name pattern, narrower than what `ImportVmImage` accepts (API reference of Image Builder)."""
-
-_NOT_DECOMPOSED: Final = str.maketrans(
-    dict(zip("øØđĐðÐłŁħĦ\u0131ŋ", "oOdDdDlLhHin", strict=True))
-    | {"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "þ": "th", "Þ": "TH"}
-)
-"""Letters of names in Latin script that Unicode does not take apart into a plain letter and an accent."""
 
 
 def normalise(text: str) -> str | None:
     """Return `text` as an image name of 3 to 128 characters, or None where it leaves less."""
     name = sanitize(text)
-    return name if len(name) >= _MIN_LENGTH else None
+    return name if len(name) >= MIN_LENGTH else None
 
 
 def sanitize(text: str) -> str:
-    """Return at most 128 characters of `[-_A-Za-z0-9 ]`, perhaps none; folding them again changes nothing.
+    """Return at most 128 characters of `[-_A-Za-z0-9 ]`, perhaps none; sanitizing them again changes nothing.
 
-    Letters lose their accents, other characters become `-`, and no separator is left at either end.
+    Other scripts are transliterated, other characters become `-`, and no separator is left at either end.
     """
-    decomposed = unicodedata.normalize("NFKD", text)
-    plain = "".join(character for character in decomposed if not unicodedata.combining(character))
-    name = re.sub(r"-{2,}", "-", re.sub(r"[^-_A-Za-z0-9 ]", "-", plain.translate(_NOT_DECOMPOSED)))
+    name = re.sub(r"-{2,}", "-", re.sub(r"[^-_A-Za-z0-9 ]", "-", transliterate(text)))
     return name.strip("-_ ")[:_MAX_LENGTH].rstrip("-_ ")
+
+
+def transliterate(text: str) -> str:
+    """Return `text` in ASCII: `Büro` as `Buro`, `Сервер` as `Server`."""
+    if text.isascii():
+        return text
+    # Loaded for the few names that need it: it takes as long as the rest of the derivation.
+    from anyascii import anyascii  # noqa: PLC0415 - as said above
+
+    return anyascii(text)
 
 
 def arn_name(name: str) -> str:

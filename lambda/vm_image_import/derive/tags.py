@@ -42,9 +42,10 @@ def _provenance(task: ImportTask, ami: Ami) -> dict[str, str]:
     known = {
         "task-id": task.id,
         "ami-id": ami.id,
-        "source": task.first_disk.source,
+        "source": task.boot_disk.source,
         "architecture": task.architecture or ami.architecture,
-        "boot-mode": task.boot_mode or ami.boot_mode,
+        # The task says legacy_bios, the AMI legacy-bios (both observed).
+        "boot-mode": (task.boot_mode or ami.boot_mode or "").replace("_", "-"),
         "license-type": task.license_type,
     }
     return {PREFIX + key: value for key, value in known.items() if value}

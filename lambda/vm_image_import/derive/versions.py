@@ -1,7 +1,7 @@
 """The semantic version of an image."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import Final
 
@@ -9,10 +9,8 @@ _MAX_NODE: Final = 2**30 - 1
 """The highest value of a node (API reference, `ImportVmImage`)."""
 _NODES: Final = 3
 
-_DATE: Final = re.compile(r"(\d{4})([-_.]?)(\d{2})\2(\d{2})", re.ASCII)
+_DATE: Final = re.compile(r"v?(\d{4})([-_.]?)(\d{2})\2(\d{2})", re.ASCII | re.IGNORECASE)
 _NUMBERS: Final = re.compile(r"v(\d{1,10}(?:\.\d{1,10}){0,2})|(\d{1,10}(?:\.\d{1,10}){1,2})", re.ASCII | re.IGNORECASE)
-# A point between digits belongs to a longer number: 10.0.19045.2364 is no version of three nodes.
-_SEPARATOR: Final = re.compile(r"[-_ ]|(?<!\d)\.")
 
 FORMS: Final = "1.4.2, 1.4, v2, 2026-11-23 or 20261123, with no number above 1073741823"
 """What `parse` takes, for a person."""
@@ -22,28 +20,21 @@ def parse(text: str) -> str | None:
     """Return the semantic version that `text` states, or None where it states none.
 
     Takes `N.N.N`, `N.N`, and `vN` with one to three nodes, where missing nodes are 0, and a real day as `YYYY-MM-DD`
-    (with `-`, `_`, `.` or nothing between). Nodes are kept as written: `2021.01.01` stays.
+    (with `-`, `_`, `.` or nothing between, and perhaps a `v` before it). Nodes are kept as written: `2021.01.01` stays.
     """
     if day := _parse_day(text):
         return day
     match = _NUMBERS.fullmatch(text)
     if match is None:
         return None
-    nodes = (match[1] or match[2]).split(".")
-    if any(int(node) > _MAX_NODE for node in nodes):
+    return of_numbers((match[1] or match[2]).split("."))
+
+
+def of_numbers(numbers: Sequence[str]) -> str | None:
+    """Return the semantic version of one to three numbers, of which missing ones are 0; None where one is too high."""
+    if any(int(number) > _MAX_NODE for number in numbers):
         return None
-    return ".".join(nodes + ["0"] * (_NODES - len(nodes)))
-
-
-def split_suffix(stem: str) -> tuple[str, str | None]:
-    """Split the stem of a file's name into what is before its version suffix and the semantic version.
-
-    The version is None, and the stem whole, where it ends in no version.
-    """
-    for separator in _SEPARATOR.finditer(stem, 1):
-        if version := parse(stem[separator.end() :]):
-            return stem[: separator.start()], version
-    return stem, None
+    return ".".join([*numbers, *["0"] * (_NODES - len(numbers))])
 
 
 def of_day(created: datetime) -> str:

@@ -13,7 +13,7 @@ MAX_REGISTRATIONS: Final = 50
 class IdempotencyKey(NamedTuple):
     """What is done once: the kind of operation, and the id of what it is done for."""
 
-    kind: Literal["version", "registered", "notified", "rejected", "image-not-found", "terminal"]
+    kind: Literal["version", "registered", "notified", "rejected", "observed", "image-not-found", "terminal"]
     subject: str
 
     @property

@@ -1,0 +1,207 @@
+"""The name and the version that one file's or folder's name tells, without its extensions and its disk suffix."""
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+from typing import Final, NamedTuple
+
+from vm_image_import.derive import versions
+from vm_image_import.derive.words import NUMBERED, TRAILING
+
+_FIRST_DAY: Final = date(1990, 1, 1)
+_ONE_DAY: Final = timedelta(days=1)
+_NODES: Final = 3
+_LONG_BUILD: Final = 5
+"""Digits from which a number behind two others is a build number: `1.5-1747399384`. `1.2-3` could mean 1.2.3."""
+_MOST_UNITS: Final = 7
+"""The longest version, a day with its time and a counter, has so many: `2026_02_11-03_15_00-1`."""
+_MOST_WORD_UNITS: Final = 3
+"""Of the longest word, `kvm-and-xen`."""
+
+_SEPARATORS: Final = re.compile(
+    # A point between digits belongs to a number. Only in csr1000v-universalk9.17.03.01 it ends a name: three numbers
+    # follow, the first of two digits or more. web1.4.2 could be version 1.4.2 of web.
+    r"((?:[-_ ]|\.(?!(?<=\d\.)\d)"
+    r"|(?:(?<=[a-z\d][a-z]\d)|(?<=[a-z\d][a-z]\d\d))\.(?=[1-9]\d{1,9}\.\d{1,10}\.\d))+)",
+    re.ASCII | re.IGNORECASE,
+)
+_WORDS: Final[frozenset[str]] = frozenset().union(*TRAILING.values())
+_NUMBERED_WORD: Final = re.compile(rf"(?:{'|'.join(sorted(NUMBERED))})(?:-?\d+(?:\.\d+)*)?", re.ASCII)
+_BUILD: Final = re.compile(
+    r"(?:build|hotfix|patch|rev)-?\d+|(?:[hprsu]\d+)+|g?(?=[a-f]{0,39}\d)(?=\d{0,39}[a-f])[\da-f]{7,40}", re.ASCII
+)
+"""A build number, a hotfix, patch, release, service release or update, or a commit's hash."""
+
+_DATE: Final = re.compile(
+    # A day with its time is too large for a number of a version, so 46.82.202012051820 is no version but that day.
+    r"(?:v|(?:\d{1,10}\.){1,2}(?=\d{12}(?:\d\d)?(?!\d)))?"
+    r"(?P<year>(?:19|20)\d\d)(?P<between>[-_.]?)(?P<month>\d\d)(?P=between)(?P<day>\d\d)"
+    r"(?:\d{4}|\d{6}|[-_.t ]\d\d(?:[-_.:]?\d\d){1,2}z?)?(?:[-_. ]v?\d{1,9})?",
+    re.ASCII | re.IGNORECASE,
+)
+_NUMBERS: Final = re.compile(
+    r"(?P<v>v)?(?P<nodes>\d{1,10}(?:\.\d{1,10})*|\d{1,3}(?:_\d{1,3}){2})"
+    # A letter (17.03.04a, 7.4.3.F), or a commit's hash that begins with a digit.
+    r"(?P<letter>\.?[a-z]|\.(?=\d{0,39}[a-f])[\da-f]{7,40})?(?:[-_](?P<build>\d{1,20}))?",
+    re.ASCII | re.IGNORECASE,
+)
+_DAY_FIRST: Final = re.compile(r"(?:\d\d\.)?\d\d\.(?:19|20)\d\d", re.ASCII)
+"""16.12.2020 and 12.2020: as versions they would not rise with time."""
+_PRIVATE_ADDRESS: Final = re.compile(r"(?:10\.\d{1,3}|172\.(?:1[6-9]|2\d|3[01])|192\.168)(?:\.\d{1,3}){2}", re.ASCII)
+
+
+class FromName(NamedTuple):
+    """What the name of a file or folder tells; the name is empty where there is a version alone."""
+
+    name: str
+    version: str | None
+
+
+class _Unit(NamedTuple):
+    """What stands between two separators, and the separator before it."""
+
+    separator: str
+    text: str
+
+
+class _Word(NamedTuple):
+    """A trailing word: its units, and whether it stays in the name."""
+
+    units: Sequence[_Unit]
+    stays: bool
+
+
+class _Version(NamedTuple):
+    """A version that units end in."""
+
+    unit: int
+    """Where it begins."""
+    version: str
+    numbers: int
+    """How many it states, at most three."""
+    marked: bool
+    """Whether a `v` says that it is one."""
+
+
+def split(stem: str, imported: date) -> FromName:
+    """Split the name of a file or folder into an image's name and semantic version.
+
+    The version is None, and the name whole, where it ends in no version or could mean two. A day before
+    1990, or later than the one after `imported`, is no version. Words behind the version that tell for whom the image
+    was built stay in the name.
+    """
+    if _DAY_FIRST.fullmatch(stem):
+        return FromName("", None)
+    released, plus, _ = stem.partition("+")
+    if plus and (found := _last_version(units := _units(released), imported)):
+        # What follows a plus is build metadata and has no part in the order of versions (semver.org, 10).
+        return FromName(_text(units[: found.unit]), found.version)
+    units = _units(stem)
+    words = _trailing_words(units)
+    # Past all words first: of web-1.4.2-ubuntu-22.04 the last number is Ubuntu's.
+    for behind in range(len(words), -1, -1):
+        looked_past = words[:behind]
+        rest = units[: len(units) - sum(len(word.units) for word in looked_past)]
+        found = _last_version(rest, imported)
+        # v700-build0512 may be version 7.0.0.
+        if found and (found.numbers > 1 or all(word.stays for word in looked_past)):
+            kept = "".join(_text(word.units) for word in reversed(looked_past) if word.stays)
+            return FromName(_text(units[: found.unit]) + kept if found.unit else "", found.version)
+    return FromName(stem, None)
+
+
+def _units(text: str) -> list[_Unit]:
+    # What a pattern with a group splits: text, separator, text …
+    separators_and_texts = ["", *_SEPARATORS.split(text)]
+    pairs = zip(separators_and_texts[::2], separators_and_texts[1::2], strict=True)
+    return [_Unit(separator, text) for separator, text in pairs if text]
+
+
+def _text(units: Iterable[_Unit]) -> str:
+    return "".join(unit.separator + unit.text for unit in units)
+
+
+def _trailing_words(units: Sequence[_Unit]) -> list[_Word]:
+    """Return the words at the end, the last one first."""
+    words: list[_Word] = []
+    while word := _last_word(units[-_MOST_WORD_UNITS:]):
+        words.append(word)
+        units = units[: -len(word.units)]
+    return words
+
+
+def _last_word(units: Sequence[_Unit]) -> _Word | None:
+    for start in range(len(units)):
+        text = "-".join(unit.text.lower() for unit in units[start:])
+        if text in _WORDS or _NUMBERED_WORD.fullmatch(text):
+            return _Word(units[start:], stays=True)
+        if _BUILD.fullmatch(text):
+            return _Word(units[start:], stays=False)
+    return None
+
+
+def _last_version(units: Sequence[_Unit], imported: date) -> _Version | None:
+    """Return the version that the units end in, or None where they end in none or it could mean another one."""
+    dated = _last_day(units)
+    found = _of_day(units, *dated, imported) if dated else _last_numbers(units)
+    if found is None or _last_day(units[: found.unit]):
+        return None
+    needed = _NODES if found.marked else found.numbers
+    return None if any(_how_many_numbers(unit.text) >= needed for unit in units[: found.unit]) else found
+
+
+def _last_day(units: Sequence[_Unit]) -> tuple[int, date] | None:
+    """Return the day that the units end in, and the unit that it begins with."""
+    index, match = _longest(_DATE, units)
+    if match is None:
+        return None
+    try:
+        return index, date(int(match["year"]), int(match["month"]), int(match["day"]))
+    except ValueError:
+        return None
+
+
+def _of_day(units: Sequence[_Unit], start: int, day: date, imported: date) -> _Version | None:
+    """Return the version of units that end in a day: that day, unless a whole version is directly before it."""
+    before = _last_numbers(units[:start])
+    if before and before.numbers + before.marked >= _NODES:
+        return before
+    if day < _FIRST_DAY or day - _ONE_DAY > imported:
+        return None
+    # Rocky-9-GenericCloud-9.4-20240509 tells its release twice.
+    repeats = before and before.version.partition(".")[0] in {unit.text for unit in units[: before.unit]}
+    return _Version(before.unit if before and repeats else start, day.strftime("%Y.%m.%d"), _NODES, marked=False)
+
+
+def _last_numbers(units: Sequence[_Unit]) -> _Version | None:
+    """Return the version of numbers that the units end in, without a build number, a letter or a hash behind it."""
+    index, match = _longest(_NUMBERS, units)
+    if match is None:
+        return None
+    numbers = re.split("[._]", match["nodes"])
+    plain, build = ".".join(numbers), match["build"] or ""
+    before = units[index - 1].text.lower() if index else ""
+    if (
+        (len(numbers) == 1 and not (match["v"] and match[0][1:] == plain))
+        or (len(numbers) < _NODES and (match["letter"] or 0 < len(build) < _LONG_BUILD))
+        or ("_" in match["nodes"] and before.isdigit())
+        or before == "kernel"
+        or _DAY_FIRST.fullmatch(plain)
+        or _PRIVATE_ADDRESS.fullmatch(plain)
+    ):
+        return None
+    version = versions.of_numbers(numbers[:_NODES])
+    return _Version(index, version, min(len(numbers), _NODES), marked=bool(match["v"])) if version else None
+
+
+def _how_many_numbers(text: str) -> int:
+    match = _NUMBERS.fullmatch(text)
+    return match["nodes"].count(".") + 1 if match else 0
+
+
+def _longest(pattern: re.Pattern[str], units: Sequence[_Unit]) -> tuple[int, re.Match[str] | None]:
+    """Return the longest match that ends with the last unit, and the unit that it begins with."""
+    for index in range(max(0, len(units) - _MOST_UNITS), len(units)):
+        if match := pattern.fullmatch(_text(units[index:]).removeprefix(units[index].separator)):
+            return index, match
+    return 0, None

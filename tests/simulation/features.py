@@ -12,7 +12,7 @@ class Feature(Enum):
     LAGGING_LISTS = auto()
     """Image Builder's lists, and its highest version of a name, are up to two minutes old."""
     FOREIGN_AMIS = auto()
-    """Other accounts share AMIs with the name of an import, and forward their events."""
+    """Other accounts share AMIs with the name of an import, and forward their events. EC2 may not name a task's AMI."""
     FORGED_AMIS = auto()
     """Somebody in the account registers an AMI with the name of a running import task."""
     FOREIGN_IMAGES = auto()

@@ -13,6 +13,8 @@ from tests.simulation.state import REGION, Import, State, now
 _OTHER_ACCOUNT: Final = "999999999999"
 _OTHER_REGION: Final = "eu-west-1"
 _SELDOM: Final = 0.02
+_OFTEN: Final = 0.2
+"""Where the task does not name its AMI, only the owner tells a shared AMI from it."""
 _MALFORMED: Final = ("", "import-ami-", "import-ami-0123456789\nREGISTERED", "web server", "import-ami-" + "f" * 245)
 """Values of the tag `vm-image-import:task-id`."""
 _ABSURD: Final = (
@@ -40,7 +42,8 @@ class ForeignResources:
             (Feature.INVALID_EVENTS, self._send_invalid_event),
         )
         for feature, action in actions:
-            if self.state.has(feature) and self.state.random.random() < _SELDOM:
+            often = feature is Feature.FOREIGN_AMIS and self.state.unnamed_amis
+            if self.state.has(feature) and self.state.random.random() < (_OFTEN if often else _SELDOM):
                 action(each)
 
     def _share_ami(self, each: Import) -> None:
@@ -61,6 +64,9 @@ class ForeignResources:
     def _register_ami(self, each: Import) -> None:
         """Register an AMI with the import's name in this account, while the import has none."""
         task = self.state.vm_import.tasks[each.task].answer
+        if self.state.unnamed_amis:
+            # Of two AMIs of the account with the name of a task, nothing would say which one the task made.
+            return
         if task["Status"] == "active" and all(ami.name != each.task for ami in self.state.ec2.amis.values()):
             self.state.counts["AMIs with the name of a running task"] += 1
             # `advance` emits its event, as of each new AMI of the account.
@@ -69,10 +75,9 @@ class ForeignResources:
     def _tag_image(self, each: Import) -> None:
         """Create an image that is not of this system, and tag it as if it were."""
         chance, number = self.state.random, len(self.state.foreign_images)
-        own = next((image for image in self.state.image_builder.images.values() if _is_of(image, each)), None)
         tags = {"vm-image-import:task-id": chance.choice((each.task, each.task, *_MALFORMED))}
-        if own and chance.random() < 0.5:
-            tags["vm-image-import:ami-id"] = own.tags["vm-image-import:ami-id"]
+        if (ami_id := self.state.vm_import.tasks[each.task].answer.get("ImageId")) and chance.random() < 0.5:
+            tags["vm-image-import:ami-id"] = ami_id
         image = Image(
             version_arn=f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image/golden/1.{number}.0",
             build=1,

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 from unittest import mock
 
 import time_machine
@@ -28,6 +28,7 @@ from moto.moto_api._internal import mock_random
 from local.aws import image_builder, vm_import
 from local.aws.image_builder import Image, ImageBuilderBackend
 from local.aws.local_aws import ACCOUNT
+from local.aws.vm_import import Task, VmImportBackend
 from tests.simulation.events import EventBus
 from tests.simulation.features import ON, Feature
 from tests.simulation.foreign import ForeignResources
@@ -137,6 +138,8 @@ class History:
         self.ami_comes_first = state.vm_import.ami_comes_first = state.random.random() < 0.5
         state.vm_import.unknown_task_is_error = state.random.random() < 0.5
         state.vm_import.active_task_names_ami = state.random.random() < 0.5
+        state.unnamed_amis = state.has(Feature.FOREIGN_AMIS) and state.random.random() < 0.2
+        vars(state.vm_import).update(describe=self._describe_task)
         state.filtered = state.has(Feature.TASK_FILTER) and state.random.random() < 0.2
         if state.has(Feature.SLOW_DELETION):
             state.vm_import.deleting_steps = state.random.randint(1, 6)
@@ -169,6 +172,10 @@ class History:
         self._operators.fix_late = True
         # One more sweep, and then time for the events of what it registered.
         self._pass(2 * _SWEEP_MINUTES - 1)
+
+    def _describe_task(self, task: Task) -> dict[str, Any]:
+        answer = VmImportBackend.describe(self.state.vm_import, task)
+        return answer | {"ImageId": ""} if self.state.unnamed_amis else answer
 
     def _image_failure(self, task: str) -> str | None:
         """Let Image Builder fail certain images after it accepted the request."""

@@ -67,6 +67,8 @@ class Invocation:
     """ARNs, when it began."""
     unrecorded: str | None = None
     """The text of a notification that SNS accepted and that is not recorded yet."""
+    interrupted: bool = False
+    """Whether a fault has kept it from recording the notification."""
     image_arn: str = ""
     """Of the image that it requested last."""
     tasks_unlisted: bool = False
@@ -137,10 +139,10 @@ class Lambda:
             current.turn.acquire()
 
     def allow_repeat(self, invocation: Invocation) -> None:
-        """Let the unrecorded notification be sent again: notifications are delivered at least once."""
-        if invocation.unrecorded:
+        """Let a notification be sent again that a fault left unrecorded: notifications are delivered at least once."""
+        if invocation.unrecorded and invocation.interrupted:
             self.state.repeatable[invocation.unrecorded] += 1
-            invocation.unrecorded = None
+        invocation.unrecorded, invocation.interrupted = None, False
 
     def _begin(self, event: Mapping[str, Any], attempt: int) -> Invocation:
         """Start the thread of an invocation, which waits for its turn."""

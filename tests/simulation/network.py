@@ -81,8 +81,9 @@ class Network:
         self._check_request(invocation, operation, request)
         fault = _DEADLINE if now() >= invocation.deadline else self._choose_fault(operation, request)
         self.state.counts.update([fault] if fault else [])
-        if fault not in {"", "stale read"} and operation == "DescribeImportImageTasks":
-            invocation.tasks_unlisted = True
+        if fault not in {"", "stale read"}:
+            invocation.interrupted = True
+            invocation.tasks_unlisted |= operation == "DescribeImportImageTasks"
         return self._deliver(invocation, operation, request, fault)
 
     def _check_request(self, invocation: Invocation, operation: str, request: AWSPreparedRequest) -> None:
@@ -109,6 +110,8 @@ class Network:
             self._check_version(invocation, arn)
         self._record(invocation, operation, request, answer)
         if fault in _AFTER:
+            # Also what this very request did is not known to the function.
+            invocation.interrupted = True
             self._fail(fault, request)
         return answer
 

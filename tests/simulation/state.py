@@ -64,6 +64,8 @@ class State:
     """Whether SNS refuses each notification."""
     filtered: bool = False
     """Whether the deployment sets onlyTasksTagged."""
+    unnamed_amis: bool = False
+    """Whether EC2 leaves the AMI out of what it says about import tasks."""
     refused: dict[str, str] = field(default_factory=dict)
     """Tasks that Image Builder refuses at present, and the kind of the error."""
 

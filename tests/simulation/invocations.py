@@ -73,8 +73,10 @@ class Invocation:
     """Of the image that it requested last."""
     tasks_unlisted: bool = False
     """Whether a request for the import tasks failed."""
-    released_rejection: bool = False
-    """Whether it deleted the record of a rejection, and has sent no notification since."""
+    claimed: str = ""
+    """The record that it put last."""
+    released_rejections: set[str] = field(default_factory=set)
+    """The records of rejections that it deleted for other rejections, which it has not sent since."""
     turn: Semaphore = field(default_factory=lambda: Semaphore(0))
     """It has the turn while this is released."""
 
@@ -197,7 +199,7 @@ class Lambda:
             self._fail(invocation, error)
         finally:
             self.allow_repeat(invocation)
-            state.released_rejections += invocation.released_rejection
+            state.released_rejections += len(invocation.released_rejections)
 
     def _context(self, invocation: Invocation) -> SimpleNamespace:
         return SimpleNamespace(

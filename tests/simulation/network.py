@@ -129,8 +129,9 @@ class Network:
         elif operation == "PutItem":
             # The next operation begins.
             self.lambda_.allow_repeat(invocation)
+            invocation.claimed = json.loads(_body(request))["Item"]["id"]["S"]
         elif operation == "DeleteItem" and _RELEASE in _body(request) and _REJECTED in _body(request):
-            invocation.released_rejection = True
+            invocation.released_rejections.add(json.loads(_body(request))["Key"]["id"]["S"])
         elif operation == "ImportVmImage" and answer and answer.status_code == HTTPStatus.OK:
             invocation.image_arn = json.loads(answer.content)["imageArn"]
         elif operation == "ImportVmImage" and answer and b"IdempotentParameterMismatch" in answer.content:
@@ -163,7 +164,7 @@ class Network:
         (message,) = body["Message"]
         text: str = json.loads(message)["email"]
         (outcome,) = body["MessageAttributes.entry.1.Value.StringValue"]
-        invocation.released_rejection = False
+        invocation.released_rejections.discard(invocation.claimed)
         self.state.attempts.append(Notification(self.state.deployment, outcome, text, accepted))
         return text
 

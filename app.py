@@ -7,7 +7,13 @@ from pathlib import Path
 from aws_cdk import App, Environment
 
 from infra.checks import add_checks
-from infra.configuration import CONTEXT_KEY, Configuration, ConfigurationError
+from infra.configuration import (
+    CONTEXT_KEY,
+    PERMISSIONS_BOUNDARY,
+    Configuration,
+    ConfigurationError,
+    boundary_problems,
+)
 from infra.stack import VmImageImportStack
 
 ROOT = Path(__file__).parent
@@ -16,6 +22,7 @@ context = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"]
 local = ROOT / "vm-image-import.json"
 
 app = App(context=context)
+problems = [*boundary_problems(app.node.try_get_context(PERMISSIONS_BOUNDARY))]
 try:
     configuration = Configuration.from_context(
         context[CONTEXT_KEY],
@@ -24,7 +31,9 @@ try:
         stated if isinstance(stated := app.node.try_get_context(CONTEXT_KEY), str) else None,
     )
 except ConfigurationError as error:
-    sys.exit(str(error))
+    sys.exit("\n".join((str(error), *problems)))
+if problems:
+    sys.exit("\n".join(problems))
 for region in configuration.regions:
     VmImageImportStack(app, f"VmImageImport-{region}", env=Environment(region=region), configuration=configuration)
 if not configuration.regions:

@@ -9,6 +9,8 @@ from typing import Any, Final, Self, cast
 from jsonschema import Draft202012Validator, ValidationError
 
 CONTEXT_KEY: Final = "vm-image-import"
+PERMISSIONS_BOUNDARY: Final = "@aws-cdk/core:permissionsBoundary"
+"""The CDK's own context for the permissions boundary of every role."""
 
 _SCHEMA: Final = json.loads(Path(__file__).with_name("configuration.schema.json").read_text(encoding="utf-8"))
 _TAG_KEYS: Final = ("nameTag", "versionTag", "osVersionTag")
@@ -82,6 +84,15 @@ class Configuration:
             "IMAGE_LOG_GROUP": self.image_log_group,
             "OBSERVE": json.dumps(self.observe),
         }
+
+
+def boundary_problems(context: object) -> Iterator[str]:
+    """Yield what is wrong with a value of PERMISSIONS_BOUNDARY: the CDK ignores one that it cannot use."""
+    stated = [*context.values()] if isinstance(context, dict) and context.keys() <= {"name", "arn"} else []
+    if context is None or (len(stated) == 1 and isinstance(stated[0], str) and stated[0]):
+        return
+    where = " into cdk.json: on the command line it is text" if isinstance(context, str) else ""
+    yield f'{PERMISSIONS_BOUNDARY}: {context!r} cannot be used: write {{"name": "NAME"}} or {{"arn": "ARN"}}{where}.'
 
 
 def _parse(context: object) -> dict[str, Any]:

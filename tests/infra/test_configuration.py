@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,13 @@ from aws_cdk import App, Environment
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk.assertions import Template
 
-from infra.configuration import CONTEXT_KEY, Configuration, ConfigurationError
+from infra.configuration import (
+    CONTEXT_KEY,
+    PERMISSIONS_BOUNDARY,
+    Configuration,
+    ConfigurationError,
+    boundary_problems,
+)
 from infra.stack import VmImageImportStack
 from tests.conftest import PARTITIONS, REGION, ROOT
 from tests.unit.test_settings import REQUIRED, SETTINGS
@@ -177,10 +184,11 @@ def test_every_problem_is_named_at_once() -> None:
 
 
 def test_a_wrong_context_ends_the_synthesis_without_a_traceback() -> None:
-    """`cdk synth` with a wrong context prints every problem and exits with 1, without a traceback."""
+    """`cdk synth` with wrong contexts prints every problem and exits with 1, without a traceback."""
     context = f"{CONTEXT_KEY}={json.dumps({'sweepMinutes': 0, 'notificationEmail': 'ops'})}"
+    boundary = f'{PERMISSIONS_BOUNDARY}={{"name": "Boundary"}}'
     run = subprocess.run(
-        [str(ROOT / "node_modules/.bin/cdk"), "synth", "--quiet", "--context", context],
+        [str(ROOT / "node_modules/.bin/cdk"), "synth", "--quiet", "--context", context, "--context", boundary],
         cwd=ROOT,
         env={**os.environ, "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20"},
         capture_output=True,
@@ -189,8 +197,45 @@ def test_a_wrong_context_ends_the_synthesis_without_a_traceback() -> None:
     )
     assert run.returncode == 1
     assert "Traceback" not in run.stderr
-    for problem in ("vm-image-import.sweepMinutes: 0 is less", "vm-image-import.notificationEmail: 'ops'"):
+    for problem in ("vm-image-import.sweepMinutes: 0 is less", "vm-image-import.notificationEmail: 'ops'", "text."):
         assert problem in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("boundary", "usable"),
+    [
+        (None, True),
+        ({"name": "Boundary"}, True),
+        ({"arn": "arn:aws:iam::123456789012:policy/Boundary"}, True),
+        ('{"name": "Boundary"}', False),
+        ({"Name": "Boundary"}, False),
+        ({"name": "Boundary", "arn": "arn:aws:iam::123456789012:policy/Boundary"}, False),
+        ({"name": ""}, False),
+        ({"name": 7}, False),
+        ({}, False),
+        ([], False),
+    ],
+)
+def test_a_permissions_boundary_that_the_cdk_would_ignore_is_a_problem(boundary: object, *, usable: bool) -> None:
+    """A permissions boundary that the CDK cannot use is one problem, and one that it can use is none."""
+    assert len([*boundary_problems(boundary)]) == (not usable)
+
+
+def test_what_a_landing_zone_demands_reaches_the_template(tmp_path: Path) -> None:
+    """Every role has the permissions boundary of the context, and the stack deploys with the context's qualifier."""
+    context = {PERMISSIONS_BOUNDARY: {"name": "Boundary"}, "@aws-cdk/core:bootstrapQualifier": "platform"}
+    subprocess.run(
+        [sys.executable, str(ROOT / "app.py")],
+        env={**os.environ, "CDK_CONTEXT_JSON": json.dumps(context), "CDK_OUTDIR": str(tmp_path)},
+        check=True,
+    )
+    resources = json.loads((tmp_path / "VmImageImport.template.json").read_text("utf-8"))["Resources"].values()
+    roles = [each["Properties"] for each in resources if each["Type"] == "AWS::IAM::Role"]
+    assert roles
+    assert all(":policy/Boundary" in json.dumps(role["PermissionsBoundary"]) for role in roles)
+    manifest = json.loads((tmp_path / "manifest.json").read_text("utf-8"))["artifacts"]["VmImageImport"]["properties"]
+    assert "/cdk-platform-deploy-role-" in manifest["assumeRoleArn"]
+    assert "/cdk-platform-cfn-exec-role-" in manifest["cloudFormationExecutionRoleArn"]
 
 
 @pytest.mark.parametrize("architecture", ["arm64", "x86_64"])

@@ -10,15 +10,17 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from infra.interpreter import FUNCTION_PYTHON, find_function_python
-from infra.operations import OPERATIONS
-from infra.prune import prune
+from .interpreter import FUNCTION_PYTHON, find_function_python
+from .operations import OPERATIONS
+from .prune import prune
 
-_ROOT: Final = Path(__file__).resolve().parent.parent
-_LAMBDA: Final = _ROOT / "lambda"
+_HERE: Final = Path(__file__).resolve().parent
+_INSTALLED: Final = (_HERE / "lambda").exists()
+"""Whether this is an installed package, which has the function's source in itself, and no checkout."""
+_LAMBDA: Final = (_HERE if _INSTALLED else _HERE.parent) / "lambda"
 _LOCK: Final = _LAMBDA / "requirements.txt"
 _PACKAGE: Final = "vm_image_import"
-_BUILD: Final = _ROOT / ".build"
+_BUILD: Final = Path.home() / ".cache/vm-image-import" if _INSTALLED else _HERE.parent / ".build"
 _CACHE_INPUTS: Final = (
     _LOCK,
     *(Path(__file__).with_name(f"{module}.py") for module in ("bundle", "interpreter", "operations", "prune")),
@@ -119,7 +121,7 @@ def _cached(kind: str, content: Iterable[bytes], python: str | None, fill: Calla
     folder = _BUILD / f"{kind}-{digest.hexdigest()[:16]}"
     if folder.exists():
         return folder
-    _BUILD.mkdir(exist_ok=True)
+    _BUILD.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=_BUILD) as temporary:
         new = Path(temporary, kind)
         new.mkdir()

@@ -25,7 +25,10 @@ class ConfigurationError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """The configuration of one deployment. The README says what each value does."""
+    """The configuration of one deployment. docs/reference.md says what each value does.
+
+    `regions` is for the app, which makes one stack for each. Raises ConfigurationError.
+    """
 
     version_scheme: str = "date"
     name_tag: str = "Name"
@@ -36,6 +39,7 @@ class Configuration:
     image_log_group: str = ""
     log_retention_days: int = 90
     notification_email: str = ""
+    topic_arn: str = ""
     sweep_minutes: int = 15
     reserved_concurrency: int | None = None
     tracing: bool = False
@@ -55,18 +59,15 @@ class Configuration:
         stated: dict[str, Any] = {}
         for context in contexts:
             stated |= _parse(context)
-        problems = [*map(_describe, sorted(Draft202012Validator(_SCHEMA).iter_errors(stated), key=_path))]
-        problems += [f"{CONTEXT_KEY}.{key}: {problem}" for key, problem in _problems(stated)]
-        if not problems:
-            configuration = cls(**{_snake_case(key): value for key, value in stated.items()})
-            size = sum(len(f"{name}{value}".encode()) for name, value in configuration.function_environment().items())
-            if size <= _MAX_ENVIRONMENT:
-                return configuration
-            problems.append(
-                f"{CONTEXT_KEY}: the function's variables have {size} bytes: write at most {_MAX_ENVIRONMENT}, with"
-                " fewer or shorter tags."
-            )
-        raise ConfigurationError("\n".join(("The configuration cannot be deployed.", *problems)))
+        _check(stated)
+        return cls(**{_snake_case(key): value for key, value in stated.items()})
+
+    def __post_init__(self) -> None:
+        _check(self.as_context())
+        size = sum(len(f"{name}{value}".encode()) for name, value in self.function_environment().items())
+        if size > _MAX_ENVIRONMENT:
+            problem = f"the function's variables have {size} bytes: write at most {_MAX_ENVIRONMENT}, with fewer or"
+            raise ConfigurationError(_message([f"{CONTEXT_KEY}: {problem} shorter tags."]))
 
     def as_context(self) -> dict[str, Any]:
         """Return the context value that states every key of this configuration."""
@@ -93,6 +94,18 @@ def boundary_problems(context: object) -> Iterator[str]:
         return
     where = " into cdk.json: on the command line it is text" if isinstance(context, str) else ""
     yield f'{PERMISSIONS_BOUNDARY}: {context!r} cannot be used: write {{"name": "NAME"}} or {{"arn": "ARN"}}{where}.'
+
+
+def _check(stated: Mapping[str, Any]) -> None:
+    """Raise ConfigurationError with every problem of the keys and values that a context value states."""
+    problems = [*map(_describe, sorted(Draft202012Validator(_SCHEMA).iter_errors(stated), key=_path))]
+    problems += [f"{CONTEXT_KEY}.{key}: {problem}" for key, problem in _problems(stated)]
+    if problems:
+        raise ConfigurationError(_message(problems))
+
+
+def _message(problems: Sequence[str]) -> str:
+    return "\n".join(("The configuration cannot be deployed.", *problems))
 
 
 def _parse(context: object) -> dict[str, Any]:
@@ -134,8 +147,13 @@ def _problems(stated: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for number, key in enumerate(keys):
         if key in keys[:number]:
             yield _TAG_KEYS[number], f"{key!r} is also the key of {_TAG_KEYS[keys.index(key)]}: write another key."
+    topic = stated.get("topicArn")
+    if topic and stated.get("notificationEmail"):
+        yield "notificationEmail", "topicArn states a topic of yours: leave this out and subscribe to that topic."
     if regions := [name for name in _list(stated.get("regions")) if isinstance(name, str)]:
         yield from (("regions", problem) for problem in _region_problems(regions))
+        if isinstance(topic, str) and any(f":sns:{name}:" not in topic for name in regions if topic):
+            yield "topicArn", "alarms and function use a topic of their Region: write a topic of the Region in regions."
 
 
 def _region_problems(regions: Sequence[str]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from aws_cdk import Duration
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.checks import acknowledge
+from .acknowledgements import acknowledge
 
 
 def dead_letter_queue(scope: Construct, id_: str) -> sqs.Queue:

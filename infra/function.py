@@ -9,12 +9,12 @@ from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from infra import bundle
-from infra.checks import acknowledge
-from infra.configuration import Configuration
-from infra.dead_letter_queue import dead_letter_queue
-from infra.notifications import Notifications
-from infra.role import function_role
+from . import bundle
+from .acknowledgements import acknowledge
+from .configuration import Configuration
+from .dead_letter_queue import dead_letter_queue
+from .notifications import Notifications
+from .role import function_role
 
 NAMESPACE: Final = "VmImageImport"
 """Of the function's metrics."""

@@ -10,17 +10,56 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
-from infra.checks import acknowledge
-from infra.configuration import Configuration
+from .acknowledgements import acknowledge
+from .configuration import Configuration, ConfigurationError
 
 
 class Notifications(Construct):
     """An encrypted topic with its key, and the configured e-mail address as its subscriber."""
 
-    def __init__(self, scope: Construct, id_: str, *, configuration: Configuration) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        configuration: Configuration,
+        topic: sns.ITopic | None = None,
+        key: kms.IKey | None = None,
+    ) -> None:
+        """Create it. `topic` and `key` are taken where they are given, and their policies are not changed.
+
+        Raises ConfigurationError where `configuration` has an e-mail address for the subscription to a given topic.
+        """
         super().__init__(scope, id_)
+        given = topic
+        if given is None and configuration.topic_arn:
+            given = sns.Topic.from_topic_arn(self, "GivenTopic", configuration.topic_arn)
+        if given and configuration.notification_email:
+            message = "notification_email: the topic is given: leave this out and subscribe to that topic."
+            raise ConfigurationError(message)
+        self._is_new = given is None
+        if given:
+            self.topic = given
+            # Which key encrypts it, if any, is not known; the role uses it for this topic only.
+            self.key_arn = key.key_arn if key else _any_key(given)
+        else:
+            key = key or self._new_key()
+            self.topic = sns.Topic(self, "Topic", display_name="VM image import", enforce_ssl=True, master_key=key)
+            self.key_arn = key.key_arn
+        if configuration.notification_email:
+            self._subscribe(configuration.notification_email)
+
+    def allow_alarms(self, alarms: Sequence[cloudwatch.IAlarm]) -> None:
+        """Allow these alarms to publish to the topic, unless it was given."""
+        if self._is_new:
+            arns = [alarm.alarm_arn for alarm in alarms]
+            self.topic.add_to_resource_policy(
+                _for_alarms("PublishAlarms", ["sns:Publish"], self.topic.topic_arn, Stack.of(self).account, arns)
+            )
+
+    def _new_key(self) -> kms.Key:
         # A customer managed key, for 1 USD a month: alarms cannot use the AWS managed one (alias/aws/sns).
-        self.key = kms.Key(
+        key = kms.Key(
             self,
             "Key",
             description="Encrypts the notifications of VM image import",
@@ -29,16 +68,14 @@ class Notifications(Construct):
             removal_policy=RemovalPolicy.DESTROY,
             pending_window=Duration.days(7),
         )
-        self.topic = sns.Topic(self, "Topic", display_name="VM image import", enforce_ssl=True, master_key=self.key)
         stack = Stack.of(self)
         # By the beginning of their names: the topic needs the key, and the alarms need the topic.
         # With the name of the stack as it is deployed: a StackSet gives it another one.
         alarms = stack.format_arn(service="cloudwatch", resource=f"alarm:{Aws.STACK_NAME}-*")
-        self.key.add_to_resource_policy(
+        key.add_to_resource_policy(
             _for_alarms("EncryptAlarms", ["kms:Decrypt", "kms:GenerateDataKey"], "*", stack.account, [alarms])
         )
-        if configuration.notification_email:
-            self._subscribe(configuration.notification_email)
+        return key
 
     def _subscribe(self, email: str) -> None:
         # REGISTERED is followed by another notification: IMAGE_AVAILABLE or IMAGE_FAILED.
@@ -52,12 +89,12 @@ class Notifications(Construct):
         )
         acknowledge(subscription, {"Serverless-SNSRedrivePolicy": "The log has everything that an e-mail says."})
 
-    def allow_alarms(self, alarms: Sequence[cloudwatch.IAlarm]) -> None:
-        """Allow these alarms to publish to the topic."""
-        arns = [alarm.alarm_arn for alarm in alarms]
-        self.topic.add_to_resource_policy(
-            _for_alarms("PublishAlarms", ["sns:Publish"], self.topic.topic_arn, Stack.of(self).account, arns)
-        )
+
+def _any_key(topic: sns.ITopic) -> str:
+    """Return the ARN for any key of a topic's account and Region."""
+    return Stack.of(topic).format_arn(
+        service="kms", account=topic.env.account, region=topic.env.region, resource="key", resource_name="*"
+    )
 
 
 def _for_alarms(

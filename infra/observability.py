@@ -10,9 +10,9 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.configuration import Configuration
-from infra.function import NAMESPACE, SERVICE, ImportFunction
-from infra.notifications import Notifications
+from .configuration import Configuration
+from .function import NAMESPACE, SERVICE, ImportFunction
+from .notifications import Notifications
 
 _FAILED: Final = logs.QueryString(
     fields=[
@@ -55,8 +55,8 @@ _COST: Final = (
 """In USD, at the list prices of us-east-1 in November 2026."""
 _FIXED_COST: Final = (
     "At the list prices of us-east-1, without the time that cold starts are billed. In addition, each month and without"
-    " free tier: 1 USD for the topic's key, 0.80 for the alarms, 3 for this dashboard, 0.30 for each of the function's"
-    " metrics that has a value."
+    " free tier: 1 USD for the topic's key if the stack made it, 0.80 for the alarms, 3 for this dashboard, 0.30 for"
+    " each of the function's metrics that has a value."
 )
 
 

@@ -1,30 +1,50 @@
-"""The stack: the function and what invokes it."""
+"""The stack, and the construct for other stacks: the function and what invokes it."""
 
-from aws_cdk import CfnOutput, Environment, Stack
+from typing import Any, Final
+
+from aws_cdk import CfnOutput, Stack
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from infra.configuration import CONTEXT_KEY, Configuration
-from infra.function import ImportFunction
-from infra.idempotency_table import IdempotencyTable
-from infra.notifications import Notifications
-from infra.observability import Observability
-from infra.triggers import Triggers
+from .configuration import Configuration
+from .function import ImportFunction
+from .idempotency_table import IdempotencyTable
+from .notifications import Notifications
+from .observability import Observability
+from .triggers import Triggers
+
+_DEFAULTS: Final = Configuration()
 
 
 class VmImageImport(Construct):
-    """Registers every VM import of its account and Region with Image Builder. It can be used in any stack."""
+    """Registers every VM import of its account and Region with Image Builder.
+
+    `function`, `topic` and `table` are its resources, and `dashboard`, which is None where none is configured.
+    """
 
     def __init__(
-        self, scope: Construct, id_: str, *, configuration: Configuration, code: lambda_.Code | None = None
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        configuration: Configuration = _DEFAULTS,
+        topic: sns.ITopic | None = None,
+        key: kms.IKey | None = None,
+        code: lambda_.Code | None = None,
     ) -> None:
-        """Create it. `code` replaces the bundle, for tests."""
+        """Create it. A `topic`, or a `key` for a new topic, is taken where it is given; their policies are not changed.
+
+        `code` replaces the bundle, for tests. Raises ConfigurationError where `configuration` has an e-mail address for
+        a given topic.
+        """
         super().__init__(scope, id_)
-        table = IdempotencyTable(self, "Idempotency").table
-        notifications = Notifications(self, "Notifications", configuration=configuration)
+        self.table = IdempotencyTable(self, "Idempotency").table
+        notifications = Notifications(self, "Notifications", configuration=configuration, topic=topic, key=key)
         self.topic = notifications.topic
         imports = ImportFunction(
-            self, "Import", configuration=configuration, table=table, notifications=notifications, code=code
+            self, "Import", configuration=configuration, table=self.table, notifications=notifications, code=code
         )
         self.function = imports.function
         triggers = Triggers(self, "Triggers", function=self.function, configuration=configuration)
@@ -33,7 +53,7 @@ class VmImageImport(Construct):
             "Observability",
             configuration=configuration,
             imports=imports,
-            table=table,
+            table=self.table,
             event_dlq=triggers.event_dlq,
             notifications=notifications,
         ).dashboard
@@ -47,13 +67,14 @@ class VmImageImportStack(Stack):
         scope: Construct,
         id_: str,
         *,
-        configuration: Configuration | None = None,
-        env: Environment | None = None,
+        configuration: Configuration = _DEFAULTS,
         code: lambda_.Code | None = None,
+        **props: Any,  # noqa: ANN401 - what every Stack takes
     ) -> None:
-        """Create it. Without `configuration`, the context of the app is read; it may raise ConfigurationError."""
-        super().__init__(scope, id_, env=env, description="Registers imported VMs as base images in EC2 Image Builder")
-        configuration = configuration or Configuration.from_context(self.node.try_get_context(CONTEXT_KEY))
+        """Create it. `code` replaces the bundle, for tests."""
+        super().__init__(
+            scope, id_, **{"description": "Registers imported VMs as base images in EC2 Image Builder", **props}
+        )
         system = VmImageImport(self, "VmImageImport", configuration=configuration, code=code)
         CfnOutput(self, "FunctionName", value=system.function.function_name, description="To invoke it manually")
         if system.dashboard:

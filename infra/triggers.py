@@ -9,8 +9,8 @@ from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from infra.configuration import Configuration
-from infra.dead_letter_queue import dead_letter_queue
+from .configuration import Configuration
+from .dead_letter_queue import dead_letter_queue
 
 
 class Triggers(Construct):

@@ -1,4 +1,4 @@
-"""The function's answers, as the README describes them."""
+"""The function's answers, as docs/reference.md describes them."""
 
 import itertools
 import json

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def handler(event: object, context: "LambdaContext") -> dict[str, object]:
     """Handle one invocation by Lambda: an event of EventBridge, or the payload of a manual invocation.
 
-    Returns the answer that the README describes. Raises InvalidTriggerError for input that the function does not
+    Returns the answer that docs/reference.md describes. Raises InvalidTriggerError for input that the function does not
     accept, InvalidSettingsError, and TransientError or PermanentError where AWS cannot be read, so that Lambda tries
     again and reports the failure.
     """

@@ -213,7 +213,7 @@ def test_a_manual_dry_run_returns_the_request_and_changes_nothing(aws: LocalAws)
     [("dry-run", "ALREADY_REGISTERED", 1), ("overrule", "ALREADY_REGISTERED", 1), ("force", "REGISTERED", 2)],
 )
 def test_payloads_of_the_readme(aws: LocalAws, name: str, outcome: str, build: int) -> None:
-    """Of the README's payloads for a registered import, only `force` makes another build."""
+    """Of the reference's payloads for a registered import, only `force` makes another build."""
     task = start_import(aws, f"exports/pasted-{name}.ova")
     finish_imports(aws)
     payload = json.loads((ROOT / "tests/payloads" / f"{name}.json").read_text(encoding="utf-8"))

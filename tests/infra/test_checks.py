@@ -10,16 +10,19 @@ import pytest
 from aws_cdk import App, CfnResource, Environment, Stack
 from constructs import IConstruct
 
-from infra import checks
-from infra.configuration import CONTEXT_KEY
+from infra.acknowledgements import acknowledge
+from infra.checks import add_checks
+from infra.configuration import Configuration
 from infra.stack import VmImageImportStack
-from tests.infra.test_configuration import EVERYTHING, INLINE
+from tests.infra.test_configuration import EVERYTHING, INLINE, TOPIC_ARN
 
 _NAME = "acknowledge"
 CFN_LINT = str(Path(sys.executable).with_name("cfn-lint"))
 
 
-@pytest.mark.parametrize(("configuration", "region"), [({}, None), (EVERYTHING, "cn-north-1")])
+@pytest.mark.parametrize(
+    ("configuration", "region"), [({}, None), (EVERYTHING, "cn-north-1"), ({"topicArn": TOPIC_ARN}, "eu-west-1")]
+)
 def test_findings_and_acknowledgements_are_the_same(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, configuration: object, region: str | None
 ) -> None:
@@ -38,10 +41,10 @@ def test_findings_and_acknowledgements_are_the_same(
     acknowledging = [each for name, each in sys.modules.items() if name.startswith("infra.") and hasattr(each, _NAME)]
     for module in acknowledging:
         monkeypatch.setattr(module, _NAME, note)
-    app = App(context={CONTEXT_KEY: configuration}, outdir=str(tmp_path))
+    app = App(outdir=str(tmp_path))
     env = Environment(region=region) if region else None
-    VmImageImportStack(app, "Checked", env=env, code=INLINE)
-    checks.add_checks(app)
+    VmImageImportStack(app, "Checked", configuration=Configuration.from_context(configuration), env=env, code=INLINE)
+    add_checks(app)
     with pytest.raises(RuntimeError):
         app.synth()
     report = json.loads((tmp_path / "validation-report.json").read_text(encoding="utf-8"))
@@ -66,4 +69,4 @@ def test_findings_and_acknowledgements_are_the_same(
 def test_only_a_resource_can_be_acknowledged() -> None:
     """A finding can be acknowledged on a resource only, not on a construct with several resources."""
     with pytest.raises(TypeError, match="Whole is no resource"):
-        checks.acknowledge(Stack(App(), "Whole"), {"AwsSolutions-L1": "Everything in it."})
+        acknowledge(Stack(App(), "Whole"), {"AwsSolutions-L1": "Everything in it."})

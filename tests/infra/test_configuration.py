@@ -28,6 +28,7 @@ from tests.unit.test_settings import REQUIRED, SETTINGS
 from vm_image_import.settings import Settings, VersionScheme
 
 INLINE = lambda_.Code.from_inline("def handler(*_): ...")
+TOPIC_ARN = "arn:aws:sns:eu-west-1:123456789012:images"
 EVERYTHING = {
     "versionScheme": "increment",
     "nameTag": "vm:name",
@@ -48,7 +49,9 @@ EVERYTHING = {
 
 def synthesised(configuration: object) -> dict[str, Any]:
     """Return the resources of a stack with this context."""
-    stack = VmImageImportStack(App(context={CONTEXT_KEY: configuration}), "Configured", code=INLINE)
+    stack = VmImageImportStack(
+        App(), "Configured", configuration=Configuration.from_context(configuration), code=INLINE
+    )
     resources: dict[str, Any] = Template.from_stack(stack).to_json()["Resources"]
     return resources
 
@@ -136,6 +139,13 @@ def test_only_increment_may_list_images(scheme: str) -> None:
             {"notificationEmail": "ops"},
             "vm-image-import.notificationEmail: 'ops' cannot be used: write an",
         ),
+        (
+            {"topicArn": "images"},
+            "vm-image-import.topicArn: 'images' cannot be used: write the ARN of a standard topic",
+        ),
+        ({"topicArn": f"{TOPIC_ARN}.fifo"}, "cannot be used: write the ARN of a standard topic"),
+        ({"topicArn": TOPIC_ARN, "notificationEmail": "ops@example.com"}, "leave this out and subscribe to that topic"),
+        ({"topicArn": TOPIC_ARN, "regions": ["eu-west-1", "us-east-1"]}, "write a topic of the Region in regions"),
         ({"sweepMinutes": 0}, "vm-image-import.sweepMinutes: 0 is less than the minimum of 1"),
         ({"sweepMinutes": "15"}, "vm-image-import.sweepMinutes: '15' is not of type 'integer'"),
         ({"reservedConcurrency": 0}, "vm-image-import.reservedConcurrency: 0 is less than the minimum of 1"),
@@ -164,7 +174,7 @@ def test_only_increment_may_list_images(scheme: str) -> None:
 def test_a_wrong_configuration_is_refused(context: object, problem: str) -> None:
     """A wrong configuration is an error that names the key and the problem."""
     with pytest.raises(ConfigurationError) as caught:
-        VmImageImportStack(App(context={CONTEXT_KEY: context}), "Wrong", code=INLINE)
+        Configuration.from_context(context)
     assert problem in str(caught.value)
 
 
@@ -272,7 +282,7 @@ def test_each_region_has_its_stack(configured_assembly: Path) -> None:
 @pytest.mark.parametrize(("region", "partition"), PARTITIONS.items())
 def test_a_stack_names_its_own_partition_only(region: str, partition: str) -> None:
     """The template of a Region in any partition has ARNs of that partition only."""
-    app = App(context={CONTEXT_KEY: {**EVERYTHING, "regions": []}})
-    stack = VmImageImportStack(app, "Stack", env=Environment(region=region), code=INLINE)
+    configuration = Configuration.from_context({**EVERYTHING, "regions": []})
+    stack = VmImageImportStack(App(), "S", configuration=configuration, env=Environment(region=region), code=INLINE)
     text = json.dumps(Template.from_stack(stack).to_json())
     assert set(re.findall(r"arn:([\w-]+):", text)) <= {partition}

@@ -9,7 +9,7 @@ import pytest
 from aws_cdk import App
 from aws_cdk.assertions import Template as Assertions
 
-from infra.configuration import CONTEXT_KEY
+from infra.configuration import Configuration
 from infra.stack import VmImageImportStack
 from tests.conftest import ROOT
 from tests.infra.test_configuration import INLINE
@@ -77,7 +77,7 @@ def test_missing_data_is_an_alarm_for_sweeps_only(template: Template) -> None:
 @pytest.mark.parametrize("minutes", [1, 15, 60, 1440])
 def test_sweeps_are_missed_after_three_intervals(minutes: int) -> None:
     """The alarm of missing sweeps evaluates three intervals, within the limits of CloudWatch."""
-    stack = VmImageImportStack(App(context={CONTEXT_KEY: {"sweepMinutes": minutes}}), "Swept", code=INLINE)
+    stack = VmImageImportStack(App(), "Swept", configuration=Configuration(sweep_minutes=minutes), code=INLINE)
     found = alarm(Assertions.from_stack(stack).to_json(), "SweepsMissing")
     seconds = found["Period"] * found["EvaluationPeriods"]
     assert seconds == 3 * 60 * minutes

@@ -10,7 +10,7 @@ from aws_cdk import App
 from aws_cdk.assertions import Template as Assertions
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER  # type: ignore[import-untyped]
 
-from infra.configuration import CONTEXT_KEY
+from infra.configuration import Configuration
 from infra.stack import VmImageImportStack
 from tests.conftest import REGION, ROOT
 from tests.infra.test_configuration import EVERYTHING, INLINE
@@ -68,7 +68,7 @@ ONLY_FOR: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 @pytest.fixture(scope="module")
 def everything() -> dict[str, Any]:
     """Give the template with everything that can be configured."""
-    stack = VmImageImportStack(App(context={CONTEXT_KEY: EVERYTHING}), "Everything", code=INLINE)
+    stack = VmImageImportStack(App(), "Everything", configuration=Configuration.from_context(EVERYTHING), code=INLINE)
     return dict(Assertions.from_stack(stack).to_json())
 
 

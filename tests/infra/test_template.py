@@ -16,6 +16,7 @@ from aws_cdk.assertions import Template as Assertions
 from moto.sns.utils import FilterPolicyMatcher
 
 from infra import bundle, dead_letter_queue
+from infra.configuration import Configuration
 from infra.stack import VmImageImportStack
 from tests.conftest import ROOT
 
@@ -120,8 +121,9 @@ def test_the_email_address_is_subscribed_where_configured(template: Template) ->
     """A configured address is subscribed to final outcomes and alarms; by default there is no subscription."""
     assert not resources(template, "AWS::SNS::Subscription")
     stack = VmImageImportStack(
-        App(context={"vm-image-import": {"notificationEmail": "ops@example.com", "reservedConcurrency": 5}}),
+        App(),
         "Subscribed",
+        configuration=Configuration(notification_email="ops@example.com", reserved_concurrency=5),
         code=INLINE,
     )
     subscribed = Assertions.from_stack(stack).to_json()

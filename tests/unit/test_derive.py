@@ -137,7 +137,7 @@ OVERRIDES = Overrides(
     ],
 )
 def test_the_first_source_wins(task: ImportTask, overrides: Overrides, field: str, value: str) -> None:
-    """The payload goes before the task's tags, these before the file's name, and so on down the README's table."""
+    """The payload goes before the task's tags, these before the file's name, and so on, as docs/names.md says."""
     assert getattr(request(task, AMI, overrides), field) == value
 
 

@@ -95,7 +95,7 @@ PATHS = [
 
 @pytest.mark.parametrize(("key", "name", "version"), PATHS)
 def test_a_key_tells_name_and_version(key: str, name: str | None, version: str | None) -> None:
-    """The last segment of an S3 key gives the name and the version, as the README's table says."""
+    """The last segment of an S3 key gives the name and the version, as the table of docs/names.md says."""
     assert disks.read(Disk(bucket="exports", key=key)) == (name, version)
 
 

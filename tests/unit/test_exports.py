@@ -1,4 +1,4 @@
-"""Paths as the tools write them that export disks, and what the README's rules make of each."""
+"""Paths as the tools write them that export disks, and what the rules of docs/names.md make of each."""
 
 import csv
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the README claims."""
+"""What the README and its reference claim."""
 
 import json
 import re
@@ -6,13 +6,16 @@ from datetime import UTC, datetime
 
 import pytest
 
+from infra.configuration import Configuration
 from tests.conftest import ROOT
+from tests.unit.test_notifications import ARN, notification
 from vm_image_import import events
 from vm_image_import.derive import disks, words
 from vm_image_import.events import ManualImport
-from vm_image_import.models import Disk, OutcomeKind
+from vm_image_import.models import Disk, Outcome, OutcomeKind
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 NAMES = (ROOT / "docs" / "names.md").read_text(encoding="utf-8")
 ROW = re.compile(
     r"^\|(?:[^|]*\|)? `(?P<path>\S[^`]*\.\w+)` \| `(?P<name>[^`]+)` \| (?P<version>[^|:]+)(?:: [^|]+)? \|$",
@@ -21,17 +24,16 @@ ROW = re.compile(
 
 
 @pytest.mark.parametrize(
-    ("path", "name", "version"), sorted({row.group("path", "name", "version") for row in ROW.finditer(README + NAMES)})
+    ("path", "name", "version"), sorted({row.group("path", "name", "version") for row in ROW.finditer(NAMES)})
 )
 def test_a_path_is_read_as_the_table_says(path: str, name: str, version: str) -> None:
-    """Every path of the tables gives the name and the version of its row."""
+    """Every path of the table gives the name and the version of its row."""
     found = disks.read(Disk(bucket="b", key=path), datetime(2026, 11, 23, tzinfo=UTC))
     assert found == (name, None if version == "scheme" else version)
 
 
-def test_the_tables_are_read() -> None:
-    """The tables of paths have all their rows."""
-    assert len(ROW.findall(README)) == 8
+def test_the_table_is_read() -> None:
+    """The table of paths has all its rows."""
     table = NAMES.partition("| rule |")[2].partition("\n\n")[0]
     assert len(ROW.findall(NAMES)) == len(table.splitlines()) - 2
 
@@ -48,19 +50,39 @@ def test_every_word_of_file_names_is_listed() -> None:
 
 
 def test_it_is_short() -> None:
-    """The README has at most 180 lines."""
-    assert len(README.splitlines()) <= 180
+    """The README has at most 110 lines."""
+    assert len(README.splitlines()) <= 110
+
+
+def test_every_document_is_linked_once() -> None:
+    """The list of documents in the README has each document of the project once."""
+    links = re.findall(r"\]\(([\w/-]+\.md)\)", README.partition("## Documents")[2])
+    documents = {*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")} - {ROOT / "README.md"}
+    assert sorted(links) == sorted(path.relative_to(ROOT).as_posix() for path in documents)
+
+
+def test_the_notification_is_what_is_sent() -> None:
+    """The notification in the README is what the function sends about an available image."""
+    outcome = Outcome(OutcomeKind.IMAGE_AVAILABLE, "import-ami-0123456789abcdef0", ARN, ami_id="ami-0abcdef1234567890")
+    sent = notification(outcome)
+    assert f"```text\nSubject: {sent.subject}\n\n{sent.text}\n```" in README
+
+
+def test_the_configuration_is_accepted() -> None:
+    """The configuration that the README shows can be deployed."""
+    (shown,) = re.findall(r"```json\n(.+?)```", README, re.DOTALL)
+    assert Configuration.from_context(shown).notification_email == "ops@example.com"
 
 
 def test_every_outcome_is_explained() -> None:
-    """The README explains every outcome, and no others."""
-    rows = re.findall(r"^\| (`[A-Z_]+`(?:, `[A-Z_]+`)*) \|", README, re.MULTILINE)
+    """The reference explains every outcome, and no others."""
+    rows = re.findall(r"^\| (`[A-Z_]+`(?:, `[A-Z_]+`)*) \|", REFERENCE, re.MULTILINE)
     assert set(re.findall(r"[A-Z_]+", " ".join(rows))) == {kind.value for kind in OutcomeKind}
 
 
 def test_the_payloads_are_tested() -> None:
-    """The payloads of the README are those of the tests, and the function accepts them."""
-    shown = [json.loads(block) for block in re.findall(r"```json\n(.+?)```", README, re.DOTALL)]
+    """The payloads of the reference are those of the tests, and the function accepts them."""
+    shown = [json.loads(block) for block in re.findall(r"```json\n(.+?)```", REFERENCE, re.DOTALL)]
     files = [json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "tests" / "payloads").glob("*.json")]
     assert sorted(shown, key=str) == sorted(files, key=str)
     assert len(shown) == 3
@@ -69,15 +91,15 @@ def test_the_payloads_are_tested() -> None:
 
 
 def test_every_key_of_the_payload_is_explained() -> None:
-    """The README has the keys of the payload's schema, and no others."""
-    rows = re.findall(r"^\| (`[a-z]\w+`(?:, `\w+`)*) \| [^|]+ \|$", README, re.MULTILINE)
+    """The reference has the keys of the payload's schema, and no others."""
+    rows = re.findall(r"^\| (`[a-z]\w+`(?:, `\w+`)*) \| [^|]+ \|$", REFERENCE, re.MULTILINE)
     assert set(re.findall(r"\w+", " ".join(rows))) == set(events.read_schema("payload")["properties"])
 
 
 def test_every_configuration_key_is_explained() -> None:
-    """The README has the keys of cdk.json, and no others."""
+    """The reference has the keys of cdk.json, and no others."""
     configured = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"]["vm-image-import"]
-    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| [^|]+ \| [^|]+ \|$", README, re.MULTILINE)
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| [^|]+ \| [^|]+ \|$", REFERENCE, re.MULTILINE)
     assert set(re.findall(r"\w+", " ".join(rows))) == set(configured)
 
 

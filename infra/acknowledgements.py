@@ -1,0 +1,31 @@
+"""How findings of the checks are acknowledged, with the reason."""
+
+from collections.abc import Mapping
+
+from aws_cdk import Acknowledgment, CfnResource, Stack, Token, Validations
+from constructs import IConstruct
+
+
+def acknowledge(construct: IConstruct, reasons: Mapping[str, str]) -> None:
+    """Acknowledge the findings of cdk-nag and cfn-lint that `reasons` names, on the very resource of `construct`."""
+    resource = construct.node.default_child
+    if not isinstance(resource, CfnResource):
+        message = f"{construct.node.path} is no resource."
+        raise TypeError(message)
+    for finding, reason in reasons.items():
+        if finding[0] in "EWI" and finding[1:].isdecimal():
+            resource.add_metadata("cfn-lint", {"config": {"ignore_checks": [finding]}})
+        else:
+            Validations.of(resource).acknowledge(Acknowledgment(id=finding, reason=reason))
+
+
+def nag_resource(stack: Stack, arn: str) -> str:
+    """Return an ARN of `stack` as cdk-nag names it in a finding: with `<AWS::Region>` and the like for tokens."""
+    for value, parameter in (
+        (stack.partition, "AWS::Partition"),
+        (stack.region, "AWS::Region"),
+        (stack.account, "AWS::AccountId"),
+    ):
+        if Token.is_unresolved(value):
+            arn = arn.replace(value, f"<{parameter}>")
+    return arn

@@ -3,10 +3,13 @@
 import atexit
 import fcntl
 import gc
+import hashlib
 import json
 import os
 import shutil
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,8 @@ SLOW = (
     *("local_functions", "configuration", "sweep", "pruned", "properties"),
 )
 """The test files that take longest."""
+SYNTHESIZED = ("app.py", "cdk.json", "requirements.txt", "package-lock.json", "infra/*", "lambda/**/*.[pjt]*")
+"""What a cloud assembly is made from."""
 PARTITIONS = {REGION: "aws", "cn-north-1": "aws-cn", "us-gov-west-1": "aws-us-gov"}
 """The partitions, each by one of its Regions."""
 
@@ -92,52 +97,60 @@ def local_aws_mode(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def assembly() -> Path:
     """Give the cloud assembly of the app with its default configuration, bundled and checked."""
-    return synthesize(tmp_path_factory, "assembly", {})
+    return synthesize({})
 
 
 @pytest.fixture(scope="session")
-def configured_assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def changed_assembly() -> Path:
+    """Give the cloud assembly with a configuration that adds, changes and removes resources."""
+    return synthesize({"sweepMinutes": 5, "notificationEmail": "ops@example.com", "dashboard": False})
+
+
+@pytest.fixture(scope="session")
+def configured_assembly() -> Path:
     """Give the cloud assembly with every statement that the role can have, in two Regions."""
-    configuration = {"versionScheme": "increment", "tracing": True, "regions": [REGION, "eu-west-1"]}
-    return synthesize(tmp_path_factory, "configured", configuration)
+    return synthesize({"versionScheme": "increment", "tracing": True, "regions": [REGION, "eu-west-1"]})
 
 
-def synthesize(factory: pytest.TempPathFactory, name: str, configuration: Mapping[str, Any]) -> Path:
-    """Synthesize the app with a configuration, once for all workers, and return the folder of the cloud assembly.
+def synthesize(configuration: Mapping[str, Any]) -> Path:
+    """Synthesize the app with a configuration, once for all that it is made from, and return the cloud assembly.
 
     The CDK command line runs without Docker, without credentials and with an empty home folder.
     """
-    shared = factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    folder, done = shared / name / "cdk.out", shared / name / "done"
-    (shared / name).mkdir(exist_ok=True)
-    with (shared / name / "lock").open("w") as lock:
+    # Every key, so that the result does not depend on the settings in this checkout.
+    context = json.dumps({**Configuration().as_context(), **configuration})
+    digest = hashlib.sha256(f"{sys.version}{context}".encode())
+    for path in sorted(path for pattern in SYNTHESIZED for path in ROOT.glob(pattern) if path.is_file()):
+        digest.update(f"{path}".encode() + path.read_bytes())
+    folder = ROOT / ".build" / f"assembly-{digest.hexdigest()[:16]}"
+    folder.parent.mkdir(exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.exists():
-            _run_synth(folder, configuration)
-            done.touch()
+        if not folder.exists():
+            with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+                _run_synth(Path(temporary), context).rename(folder)
     return folder
 
 
-def _run_synth(folder: Path, configuration: Mapping[str, Any]) -> None:
+def _run_synth(folder: Path, context: str) -> Path:
     node = shutil.which("node")
     assert node
-    tools, home = folder.with_name("bin"), folder.with_name("home")
-    tools.mkdir()
-    home.mkdir()
-    (tools / "node").symlink_to(node)
-    # Every key, so that the result does not depend on the settings in this checkout.
-    context = f"{CONTEXT_KEY}={json.dumps({**Configuration().as_context(), **configuration})}"
+    for name in ("bin", "home"):
+        (folder / name).mkdir()
+    (folder / "bin/node").symlink_to(node)
+    assembly = folder / "cdk.out"
     run = subprocess.run(
-        [str(ROOT / "node_modules/.bin/cdk"), *("synth", "--quiet", "--output", str(folder), "--context", context)],
+        [
+            *(str(ROOT / "node_modules/.bin/cdk"), "synth", "--quiet", "--output", str(assembly)),
+            *("--context", f"{CONTEXT_KEY}={context}"),
+        ],
         cwd=ROOT,
         env={
-            "PATH": str(tools),
-            "HOME": str(home),
-            "TMPDIR": str(folder.parent),
+            "PATH": str(folder / "bin"),
+            "HOME": str(folder / "home"),
+            "TMPDIR": str(folder),
             # Where jsii has the CDK unpacked; to unpack it again takes half of the time.
             "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(Path.home() / ".cache/aws/jsii/package-cache"),
         },
@@ -146,6 +159,7 @@ def _run_synth(folder: Path, configuration: Mapping[str, Any]) -> None:
         check=False,
     )
     assert run.returncode == 0, run.stderr
+    return assembly
 
 
 @pytest.fixture(scope="session")

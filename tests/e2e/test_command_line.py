@@ -44,6 +44,10 @@ class Terminals:
                     name, value = setting.split("=", 1)
                     self.variables[name] = value
 
+    def diff(self, assembly: Path) -> str:
+        """Return what `cdk diff` shows, which it writes to standard error."""
+        return self.run(f"cdk diff --no-notifications --app '{assembly}'", errors=subprocess.STDOUT)
+
     def read_until(self, *words: str) -> list[str]:
         """Return the lines that `make local` prints, up to the one with these words."""
         lines = []
@@ -53,8 +57,8 @@ class Terminals:
                 return lines
         raise AssertionError(lines)
 
-    def run(self, command: str) -> str:
-        """Run a command and return its output; it has to succeed."""
+    def run(self, command: str, *, errors: int = subprocess.PIPE) -> str:
+        """Run a command and return its output; it has to succeed. `errors` is where its standard error goes."""
         program, *arguments = shlex.split(command)
         path = {"cdk": ROOT / "node_modules/.bin/cdk", "aws": Path(sys.executable).with_name("aws")}[program]
         done = subprocess.run(
@@ -62,7 +66,8 @@ class Terminals:
             cwd=self._folder,
             env=self.variables,
             check=False,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=errors,
             text=True,
             timeout=120,
         )
@@ -106,7 +111,7 @@ def test_from_bootstrap_to_destroy(terminals: Terminals, assembly: Path, tmp_pat
     terminals.run("cdk bootstrap aws://123456789012/us-east-1 --no-notifications")
     before = resource_names()
     outputs = tmp_path / "outputs.json"
-    terminals.run(f"cdk deploy --app {assembly} --require-approval never --no-notifications --outputs-file {outputs}")
+    terminals.run(f"cdk deploy --app '{assembly}' --require-approval never --no-notifications --outputs-file {outputs}")
     function = json.loads(outputs.read_text(encoding="utf-8"))["VmImageImport"]["FunctionName"]
     assert function in resource_names()
 
@@ -128,9 +133,26 @@ def test_from_bootstrap_to_destroy(terminals: Terminals, assembly: Path, tmp_pat
     assert (image["state"]["status"], image["tags"]["vm-image-import:task-id"]) == ("AVAILABLE", task)
     assert [version["arn"] for version in ask("imagebuilder list-images --owner Self")["imageVersionList"]] == [ARN]
 
-    terminals.run(f"cdk destroy --app {assembly} --force --no-notifications")
+    terminals.run(f"cdk destroy --app '{assembly}' --force --no-notifications")
     (table,) = resource_names() - before
     assert "Idempotency" in table
     ask(f"dynamodb update-table --table-name {table} --no-deletion-protection-enabled")
     ask(f"dynamodb delete-table --table-name {table}")
     assert resource_names() == before
+
+
+def test_a_changed_configuration_is_deployed(terminals: Terminals, assembly: Path, changed_assembly: Path) -> None:
+    """`cdk diff` shows what a changed configuration changes, and nothing once it is deployed, also after a destroy."""
+    deploy = "cdk deploy --require-approval never --no-notifications --app"
+    terminals.run("cdk bootstrap aws://123456789012/us-east-1 --no-notifications")
+    terminals.run(f"{deploy} '{assembly}'")
+    shown = terminals.diff(changed_assembly)
+    for change in ("rate(5 minutes)", "[+] AWS::SNS::Subscription", "[-] AWS::CloudWatch::Dashboard"):
+        assert change in shown
+    assert "Could not create a change set" not in shown
+    for changed in (changed_assembly, assembly):
+        terminals.run(f"{deploy} '{changed}'")
+        assert "There were no differences" in terminals.diff(changed)
+    terminals.run(f"cdk destroy --force --no-notifications --app '{assembly}'")
+    terminals.run(f"{deploy} '{assembly}'")
+    assert "There were no differences" in terminals.diff(assembly)

@@ -2,7 +2,7 @@
 # Needs Python 3.11 or newer, Node 20 or newer, and make.
 
 # Python 3.13, the function's own, where it is found; else the python3 that runs this.
-PYTHON ?= $(shell python3 infra/interpreter.py)
+PYTHON ?= $(shell python3 infra/interpreter.py 2>/dev/null || echo python3)
 # jsii warns at every start about a Node that it still runs on.
 export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION ?= 20
 
@@ -11,15 +11,28 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo local derive test lint types tests coverage soak bench audit format lock clean
 
-setup: .venv/ready node_modules/ready
+# uv and npm keep what they download in the home folder, where they can write to it.
+CACHES := $(shell test -w "$$HOME" || echo UV_CACHE_DIR=.build/uv npm_config_cache=.build/npm)
 
+# Python's part and Node's part side by side. What is there is checked by its lock, so that it can be interrupted.
+setup:
+	@if [ ! .venv/ready -nt requirements.txt ] || [ ! node_modules/ready -nt package-lock.json ]; then \
+	  command -v "$(PYTHON)" > /dev/null || { echo "Python 3.11 or newer is missing: install python3." >&2; exit 1; }; \
+	  "$(PYTHON)" infra/prerequisites.py && \
+	  echo "Installing 800 MB of tools into .venv and node_modules of this folder …" && \
+	  $(MAKE) --silent --jobs=2 .venv/ready node_modules/ready; \
+	fi
+
+# uv installs the lock in a fraction of pip's time. It is itself of the lock, and pip checks its hash.
 .venv/ready: requirements.txt
-	"$(PYTHON)" -m venv --clear .venv
-	.venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes --only-binary=:all: -r requirements.txt
+	@.venv/bin/python -m pip --version > /dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.txt > .venv/uv.txt
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: -r .venv/uv.txt
+	@$(CACHES) .venv/bin/python -m uv pip sync --quiet --python .venv --require-hashes --only-binary :all: --system-certs requirements.txt
 	@touch $@
 
 node_modules/ready: package-lock.json
-	npm ci --silent --no-audit --no-fund
+	@$(CACHES) npm ci --silent --no-audit --no-fund
 	@touch $@
 
 demo: setup

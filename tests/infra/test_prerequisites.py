@@ -1,0 +1,66 @@
+"""What `make setup` needs, and what it says where that is missing."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra import prerequisites
+from tests.conftest import ROOT
+
+PROGRAM = ROOT / "infra/prerequisites.py"
+
+
+def run(path: Path) -> subprocess.CompletedProcess[str]:
+    """Run the program with this folder as the PATH."""
+    return subprocess.run(
+        [sys.executable, str(PROGRAM)], env={"PATH": str(path)}, capture_output=True, text=True, check=False
+    )
+
+
+def add(folder: Path, name: str, answer: str) -> None:
+    """Add a program that prints an answer."""
+    (folder / name).write_text(f"#!/bin/sh\necho {answer}\n", encoding="utf-8")
+    (folder / name).chmod(0o755)
+
+
+@pytest.mark.parametrize("version", ["v20.20.2", "v22.0.0", "v24.11.1"])
+def test_nothing_is_said_where_nothing_is_missing(version: str, tmp_path: Path) -> None:
+    """With Node 20 or newer and npm, the check passes and prints nothing."""
+    add(tmp_path, "node", version)
+    add(tmp_path, "npm", "10.8.2")
+    done = run(tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_everything_that_is_missing_is_said_at_once(tmp_path: Path) -> None:
+    """Without Node and npm, each is one line without a traceback, and the exit status is 1."""
+    done = run(tmp_path)
+    assert done.returncode == 1
+    assert [line.split()[0] for line in done.stderr.splitlines()] == ["node", "npm"]
+
+
+def test_an_old_node_is_said(tmp_path: Path) -> None:
+    """A Node before 20, or one that does not answer, is one line."""
+    add(tmp_path, "node", "v18.19.0")
+    add(tmp_path, "npm", "9.2.0")
+    assert "node is 18.19.0" in run(tmp_path).stderr
+    add(tmp_path, "node", "")
+    assert len(run(tmp_path).stderr.splitlines()) == 1
+
+
+def test_an_old_python_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Python before 3.11, and one without venv, is one line each with what to do."""
+    monkeypatch.setattr(sys, "version_info", (3, 9, 2))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ensurepip" else name)
+    found = prerequisites.problems()
+    assert "is 3.9" in found[0]
+    assert "ensurepip" in found[1]
+
+
+def test_old_pythons_can_read_it() -> None:
+    """The program has no syntax that the oldest Python 3 in use does not have."""
+    compile_for_36 = f"import ast; ast.parse(open({str(PROGRAM)!r}).read(), feature_version=(3, 6))"
+    subprocess.run([sys.executable, "-c", compile_for_36], check=True)

@@ -48,10 +48,13 @@ local: setup
 derive: setup
 	@.venv/bin/python -m local.derive --key "$$KEY" --devices "$$DEVICES" --keys "$$KEYS" --tags "$$TAGS" --description "$$DESCRIPTION"
 
-# What keeps one core busy goes two by two; the tests take all cores.
+# What keeps one core busy goes two by two; the tests take all cores. Those of the pure part ran for their coverage.
 test: setup
 	@$(MAKE) --no-print-directory --jobs=2 lint types coverage
-	@$(MAKE) --no-print-directory tests
+	@$(MAKE) --no-print-directory tests TESTS='$(addprefix --ignore-glob=,$(PURE))'
+
+# The tests of the pure part. What is generated at random must not be what reaches a line, and documents reach none.
+PURE := $(filter-out %/test_properties.py %/test_documents.py,$(wildcard tests/unit/test_*.py))
 
 lint: setup
 	.venv/bin/python -m ruff check .
@@ -61,20 +64,19 @@ types: setup
 	.venv/bin/python -m mypy app.py infra local tests lambda/vm_image_import
 
 tests: setup
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest $(TESTS)
 
-# Of the pure part only; what is generated at random must not be what reaches a line, and documents reach none.
 coverage: setup
-	.venv/bin/python -m coverage run -m pytest --quiet --numprocesses=0 --ignore-glob='*/test_properties.py' --ignore-glob='*/test_documents.py' tests/unit
+	.venv/bin/python -m coverage run -m pytest --quiet --numprocesses=0 $(PURE)
 	.venv/bin/python -m coverage report
 
 # Simulates many more histories with faults than the tests do: make soak HISTORIES=1000 SEED=0
 soak: setup
 	PYTHONPATH=lambda .venv/bin/python -m tests.simulation
 
-# Cold starts beside other ways to ship the same: make bench ROUNDS=30. With valgrind it counts instructions, too.
+# Cold starts beside other ways to ship the same: make bench ROUNDS=30 DOCUMENT=yes also writes docs/performance.md
 bench: setup
-	.venv/bin/python -m local.bench --rounds $(or $(ROUNDS),15)
+	.venv/bin/python -m local.bench --rounds "$(or $(ROUNDS),15)" --document "$(DOCUMENT)"
 
 # Known vulnerabilities of what is locked. It asks PyPI, so it is no part of `make test`, which works offline.
 audit: setup
@@ -89,5 +91,7 @@ lock: setup
 	cd lambda && ../.venv/bin/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --custom-compile-command 'make lock' $(UPGRADE) requirements.in -o requirements.txt
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock' $(UPGRADE) requirements.in -o requirements.txt
 
+# Everything that the targets made; what you configured stays.
 clean:
-	rm -rf .build .venv cdk.out node_modules
+	rm -rf .build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .venv cdk.out node_modules
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -13,20 +13,19 @@ from infra.configuration import (
     Configuration,
     ConfigurationError,
     boundary_problems,
+    folder_contexts,
 )
 from infra.stack import VmImageImportStack
 
 ROOT = Path(__file__).parent
 # The CDK command line passes this context. Without the command line the template must be the same.
 context = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"]
-local = ROOT / "vm-image-import.json"
 
 app = App(context=context)
 problems = [*boundary_problems(app.node.try_get_context(PERMISSIONS_BOUNDARY))]
 try:
     configuration = Configuration.from_context(
-        context[CONTEXT_KEY],
-        local.read_text(encoding="utf-8") if local.exists() else None,
+        *folder_contexts(ROOT),
         # Text where the command line states it; else the object of cdk.json.
         stated if isinstance(stated := app.node.try_get_context(CONTEXT_KEY), str) else None,
     )

@@ -87,6 +87,13 @@ class Configuration:
         }
 
 
+def folder_contexts(folder: Path) -> list[object]:
+    """Return the context values in the cdk.json and the vm-image-import.json of a folder; the latter may be missing."""
+    context = json.loads((folder / "cdk.json").read_text(encoding="utf-8"))["context"].get(CONTEXT_KEY)
+    local = folder / f"{CONTEXT_KEY}.json"
+    return [context, local.read_text(encoding="utf-8") if local.exists() else None]
+
+
 def boundary_problems(context: object) -> Iterator[str]:
     """Yield what is wrong with a value of PERMISSIONS_BOUNDARY: the CDK ignores one that it cannot use."""
     stated = [*context.values()] if isinstance(context, dict) and context.keys() <= {"name", "arn"} else []

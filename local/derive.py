@@ -4,7 +4,7 @@ The rules need an AMI and a task: here they are an AMI of this moment and a task
 """
 
 import argparse
-import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from infra.configuration import CONTEXT_KEY, Configuration
+from infra.configuration import Configuration, ConfigurationError, folder_contexts
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 # `lambda` is a keyword: the folder is a source root, never a package.
@@ -43,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tags", default="", help="the import task's tags: Name=web,Version=1.4.2")
     parser.add_argument("--description", default="", help="the import task's description")
     given = parser.parse_args(arguments)
-    if sum(map(bool, (given.key, given.devices, given.keys))) != 1:
+    sources = sum(map(bool, (given.key, given.devices, given.keys)))
+    # An import of a snapshot has no key: then its tags and its description are all there is.
+    if sources > 1 or not (sources or given.tags or given.description):
         parser.error("write one of KEY=exports/web-1.4.2.ova, DEVICES=/dev/sda1=KEY,/dev/sdb=KEY and KEYS=list.txt")
     console = Console(soft_wrap=True, highlight=False)
     try:
@@ -53,12 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 console.print(line, markup=False)
         else:
             devices = _pairs("DEVICES", given.devices, "/dev/sda1=web.vmdk,/dev/sdb=data.vmdk")
-            disks = [_disk(key, device) for device, key in devices.items()] or [_disk(given.key)]
+            disks = [_disk(key, device) for device, key in devices.items()] or [
+                _disk(given.key) if given.key else Disk()
+            ]
             console.print(_table(_derive(disks, tags, given.description)))
     except OSError as error:
         console.print(f"KEYS={given.keys} cannot be read: {error.strerror}.", markup=False)
         return 1
-    except (RejectedError, ValueError) as error:
+    except (ConfigurationError, RejectedError, ValueError) as error:
         console.print(str(error), markup=False)
         return 1
     return 0
@@ -66,11 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _pairs(variable: str, text: str, example: str) -> dict[str, str]:
     """Return the pairs of `Name=web,Version=1.4.2`; raises ValueError for anything else."""
-    pairs = [pair.partition("=") for pair in text.split(",") if pair]
-    if wrong := [key for key, equals, _ in pairs if not (key and equals)]:
+    # A comma that no `KEY=` follows is part of a value.
+    pairs = [pair.partition("=") for pair in re.split(r",(?=[^,=]*=)", text) if pair.strip()]
+    if wrong := [key for key, equals, _ in pairs if not (key.strip() and equals)]:
         message = f"{variable} has {', '.join(wrong)}: write it like '{example}'."
         raise ValueError(message)
-    return {key: value for key, _, value in pairs}
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _lines(path: Path, tags: Mapping[str, str], description: str) -> Iterator[str]:
@@ -91,8 +96,7 @@ def _disk(key: str, device: str | None = None) -> Disk:
 
 @cache
 def _settings() -> Settings:
-    context = json.loads((_ROOT / "cdk.json").read_text(encoding="utf-8"))["context"].get(CONTEXT_KEY)
-    configured = Configuration.from_context(context).function_environment()
+    configured = Configuration.from_context(*folder_contexts(_ROOT)).function_environment()
     return Settings.from_environment({**configured, "TABLE_NAME": "TABLE", "TOPIC_ARN": "TOPIC"})
 
 

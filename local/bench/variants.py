@@ -8,7 +8,6 @@ from typing import Final
 
 from infra import bundle
 
-_HANDLERS: Final = Path(__file__).with_name("handlers")
 _DATE_IN_ZIP: Final = 315532800
 """1980-01-01, which the CDK gives every file of an asset."""
 
@@ -25,27 +24,17 @@ class Variant:
 def build(folder: Path, python: str) -> list[Variant]:
     """Build all variants, those that are no product in an empty `folder`, with the bytecode of `python`."""
     shipped, _ = bundle.build()
-    naive, stale, floor, empty = (folder / name for name in ("naive", "stale", "floor", "empty"))
+    naive, stale = folder / "naive", folder / "stale"
     bundle.install(naive)
-    _add_handler(naive)
+    shutil.copy(Path(__file__).with_name("naive.py"), naive)
     shutil.copytree(naive, stale)
+    bundle.compile_all(naive, naive, python)
     # As pip does it: checked by date. In the zip, every date is another one.
     bundle.compile_all(stale, stale, python, checked="timestamp")
     for path in stale.rglob("*.py"):
         os.utime(path, (_DATE_IN_ZIP, _DATE_IN_ZIP))
-    for small in (floor, empty):
-        small.mkdir()
-        _add_handler(small)
-    for valid in (naive, floor, empty):
-        bundle.compile_all(valid, valid, python)
     return [
         Variant("shipped", shipped, "vm_image_import.handler.handler"),
         Variant("naive", naive, "naive.handler"),
         Variant("stale", stale, "naive.handler"),
-        Variant("floor", floor, "floor.handler"),
-        Variant("empty", empty, "empty.handler"),
     ]
-
-
-def _add_handler(folder: Path) -> None:
-    shutil.copy(_HANDLERS / f"{folder.name}.py", folder)

@@ -150,9 +150,8 @@ def test_a_changed_configuration_is_deployed(terminals: Terminals, assembly: Pat
     for change in ("rate(5 minutes)", "[+] AWS::SNS::Subscription", "[-] AWS::CloudWatch::Dashboard"):
         assert change in shown
     assert "Could not create a change set" not in shown
-    for changed in (changed_assembly, assembly):
-        terminals.run(f"{deploy} '{changed}'")
-        assert "There were no differences" in terminals.diff(changed)
+    terminals.run(f"{deploy} '{changed_assembly}'")
+    assert "There were no differences" in terminals.diff(changed_assembly)
     terminals.run(f"cdk destroy --force --no-notifications --app '{assembly}'")
     terminals.run(f"{deploy} '{assembly}'")
     assert "There were no differences" in terminals.diff(assembly)

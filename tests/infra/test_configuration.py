@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -234,16 +233,14 @@ def test_a_permissions_boundary_that_the_cdk_would_ignore_is_a_problem(boundary:
 def test_what_a_landing_zone_demands_reaches_the_template(tmp_path: Path) -> None:
     """Every role has the permissions boundary of the context, and the stack deploys with the context's qualifier."""
     context = {PERMISSIONS_BOUNDARY: {"name": "Boundary"}, "@aws-cdk/core:bootstrapQualifier": "platform"}
-    subprocess.run(
-        [sys.executable, str(ROOT / "app.py")],
-        env={**os.environ, "CDK_CONTEXT_JSON": json.dumps(context), "CDK_OUTDIR": str(tmp_path)},
-        check=True,
-    )
-    resources = json.loads((tmp_path / "VmImageImport.template.json").read_text("utf-8"))["Resources"].values()
+    app = App(context=context, outdir=str(tmp_path))
+    VmImageImportStack(app, "Stack", code=INLINE)
+    app.synth()
+    resources = json.loads((tmp_path / "Stack.template.json").read_text("utf-8"))["Resources"].values()
     roles = [each["Properties"] for each in resources if each["Type"] == "AWS::IAM::Role"]
     assert roles
     assert all(":policy/Boundary" in json.dumps(role["PermissionsBoundary"]) for role in roles)
-    manifest = json.loads((tmp_path / "manifest.json").read_text("utf-8"))["artifacts"]["VmImageImport"]["properties"]
+    manifest = json.loads((tmp_path / "manifest.json").read_text("utf-8"))["artifacts"]["Stack"]["properties"]
     assert "/cdk-platform-deploy-role-" in manifest["assumeRoleArn"]
     assert "/cdk-platform-cfn-exec-role-" in manifest["cloudFormationExecutionRoleArn"]
 

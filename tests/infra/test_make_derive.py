@@ -21,6 +21,20 @@ def test_it_shows_what_an_import_becomes(capsys: pytest.CaptureFixture[str]) -> 
         assert part in text
 
 
+def test_tags_are_written_as_people_write_them(capsys: pytest.CaptureFixture[str]) -> None:
+    """Spaces around keys and values, and commas in values, are understood."""
+    code, text = printed(capsys, "--key", "web.ova", "--tags", "Name = mail gw , Team=a,b, Owner=c")
+    assert code == 0
+    for part in ("mail gw", "Team=a,b", "Owner=c"):
+        assert part in text
+
+
+def test_an_import_of_a_snapshot_has_no_key(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a key, the tags and the description name the import."""
+    assert "mail gw" in printed(capsys, "--tags", "Name=mail gw,Version=1.4.2")[1]
+    assert "Mail gateway" in printed(capsys, "--description", "Mail gateway")[1]
+
+
 def test_it_takes_the_disks_of_one_import(capsys: pytest.CaptureFixture[str]) -> None:
     """The boot disk names an import of several disks."""
     devices = "/dev/sdb=exports/data-9.9.ova,/dev/sda1=exports/web-1.4.2.ova"

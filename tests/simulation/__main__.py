@@ -13,7 +13,14 @@ from tests.simulation.invariants import CATEGORIES, run_history
 
 def main() -> int:
     """Run HISTORIES histories from SEED on, print what happened, and return the exit status."""
-    histories, first = int(os.environ.get("HISTORIES") or 10_000), int(os.environ.get("SEED") or 0)
+    stated = {name: os.environ.get(name) or default for name, default in (("HISTORIES", "10000"), ("SEED", "0"))}
+    if wrong := [f"{name}={text}" for name, text in stated.items() if not (text.isascii() and text.isdecimal())]:
+        sys.stderr.write(f"{' and '.join(wrong)}: write whole numbers, as in make soak HISTORIES=1000 SEED=0\n")
+        return 1
+    histories, first = int(stated["HISTORIES"]), int(stated["SEED"])
+    if histories == 0:
+        sys.stderr.write("HISTORIES=0 simulates nothing: write a number from 1 on.\n")
+        return 1
     console = Console()
     counts: Counter[str] = Counter()
     found: Counter[str] = Counter()

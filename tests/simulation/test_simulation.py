@@ -4,9 +4,10 @@ import os
 
 import pytest
 
+from tests.simulation.__main__ import main
 from tests.simulation.invariants import run_history
 
-HISTORIES = int(os.environ.get("HISTORIES", "50"))
+HISTORIES = int(os.environ.get("HISTORIES", "25"))
 FIRST = int(os.environ.get("SEED", "0"))
 
 # pytest sets the filters anew for each test.
@@ -18,6 +19,19 @@ def test_no_invariant_is_violated(seed: int) -> None:
     """Each completed import has exactly one image, and each notification is sent once."""
     _, counts, problems = run_history(seed)
     assert problems == [], f"make soak HISTORIES=1 SEED={seed} replays it; {dict(counts)}"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("HISTORIES", "abc"), ("HISTORIES", "0"), ("HISTORIES", "-3"), ("SEED", "x")]
+)
+def test_only_numbers_are_taken(
+    name: str, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`make soak` refuses what is no number of histories or no seed, in one line."""
+    monkeypatch.setenv(name, text)
+    assert main() == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{name}={text}" in line
 
 
 def test_seed_replays_its_history() -> None:

@@ -9,28 +9,32 @@ import json
 from contextlib import suppress
 from typing import Any, ClassVar, Self
 
-from moto.awslambda.exceptions import UnknownEventConfig, UnknownFunctionException
-from moto.awslambda.models import LambdaBackend
+from moto.awslambda.exceptions import UnknownEventConfig, UnknownFunctionException, UnknownPolicyException
+from moto.awslambda.models import LambdaBackend, LambdaFunction
 from moto.awslambda.utils import get_backend
 from moto.cloudformation import parsing
 from moto.cloudformation.exceptions import ValidationError
-from moto.cloudformation.models import ChangeSet, cloudformation_backends
 from moto.cloudformation.parsing import ResourceMap
 from moto.cloudwatch.models import CloudWatchBackend, cloudwatch_backends
 from moto.core.common_models import CloudFormationModel
 from moto.logs.models import LogGroup
+from moto.sns.models import Subscription as MotoSubscription
 from moto.sns.models import Topic, sns_backends
 from moto.sqs.exceptions import QueueDoesNotExist
 from moto.sqs.models import Queue, sqs_backends
 
+from local.aws import change_sets, updates
+
 
 @functools.cache
 def install() -> None:
-    """Add the resource types below to moto's CloudFormation, the check for others, and outputs of change sets."""
+    """Add the resource types below to moto's CloudFormation, updates, change sets, and the check for other types."""
     for known_types in (parsing.get_model_list, parsing.get_model_map, parsing.get_name_type_map):
         known_types.cache_clear()
 
-    load, compare, apply = ResourceMap.load, ResourceMap.build_resource_diff, ChangeSet.apply
+    change_sets.install()
+    updates.install()
+    load, compare = ResourceMap.load, ResourceMap.build_resource_diff
     get_attribute = LogGroup.get_cfn_attribute
 
     # `load` and `compare` get the template of a stack, an update or a change set before a resource is created.
@@ -46,14 +50,6 @@ def install() -> None:
         _check_types(other_template)
         return compare(self, other_template, parameters)
 
-    @functools.wraps(apply)
-    def apply_with_outputs(self: ChangeSet) -> None:
-        apply(self)
-        stack = self.stack
-        stack.output_map = parsing.OutputMap(stack.resource_map, self.template_dict, stack.stack_id)
-        exports = cloudformation_backends[stack.account_id][stack.region_name].exports
-        exports.update({export.name: export for export in stack.exports})
-
     @functools.wraps(get_attribute)
     def log_group_attribute(self: LogGroup, attribute_name: str) -> str:
         # The ARN of a log group ends with `:*` (user guide, "AWS::Logs::LogGroup"); moto's does not.
@@ -61,7 +57,6 @@ def install() -> None:
 
     ResourceMap.load = checked_load  # type: ignore[method-assign]
     ResourceMap.build_resource_diff = checked_compare  # type: ignore[method-assign]
-    ChangeSet.apply = apply_with_outputs  # type: ignore[method-assign]
     LogGroup.get_cfn_attribute = log_group_attribute  # type: ignore[method-assign]
 
 
@@ -226,3 +221,42 @@ class TopicPolicy(_Resource, CloudFormationModel):
         for arn in self.properties["Topics"]:
             topic: Topic = sns_backends[self.account_id][self.region].get_topic(arn)
             topic.policy = json.dumps(self.properties["PolicyDocument"])
+
+
+class Subscription(_Resource, CloudFormationModel):
+    """AWS::SNS::Subscription. E-mail is not sent: the messages are in `LocalAws.published_messages`."""
+
+    type_name = "AWS::SNS::Subscription"
+
+    def _apply(self) -> None:
+        properties, backend = self.properties, sns_backends[self.account_id][self.region]
+        subscription: MotoSubscription = backend.subscribe(
+            properties["TopicArn"], properties["Endpoint"], properties["Protocol"]
+        )
+        for name in ("FilterPolicy", "FilterPolicyScope", "RawMessageDelivery"):
+            if name in properties:
+                value = properties[name]
+                text = value if isinstance(value, str) else json.dumps(value)
+                backend.set_subscription_attributes(subscription.arn, name, text)
+        self.physical_resource_id = subscription.arn
+
+    def _revoke(self) -> None:
+        sns_backends[self.account_id][self.region].unsubscribe(self.physical_resource_id)
+
+
+class Permission(_Resource, CloudFormationModel):
+    """AWS::Lambda::Permission; moto's cannot be updated or deleted."""
+
+    type_name = "AWS::Lambda::Permission"
+
+    def _apply(self) -> None:
+        statement = json.dumps({**self.properties, "StatementId": self.physical_resource_id})
+        self._function.policy.add_statement(raw=statement)
+
+    def _revoke(self) -> None:
+        with suppress(UnknownFunctionException, UnknownPolicyException):
+            self._function.policy.del_statement(self.physical_resource_id)
+
+    @property
+    def _function(self) -> LambdaFunction:
+        return get_backend(self.account_id, self.region).get_function(self.properties["FunctionName"])

@@ -7,7 +7,7 @@ parameters, and answers no failure. `install` completes this.
 from typing import Any, Final
 
 from moto.cloudformation.exceptions import ValidationError
-from moto.cloudformation.models import ChangeSet, CloudFormationBackend, Event, Stack
+from moto.cloudformation.models import ChangeSet, CloudFormationBackend, Event, Stack, StackSet
 from moto.cloudformation.parsing import OutputMap
 from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.responses import ActionResult, EmptyResult
@@ -169,16 +169,16 @@ def _set_template(stack: Stack, template: str, parameters: dict[str, str]) -> No
 
 def _previous_values(
     _: CloudFormationBackend,
-    stack: Any,  # noqa: ANN401 - or a stack set
-    given: list[dict[str, Any]],
+    instance: Stack | StackSet | None,
+    incoming_params: list[dict[str, Any]],
 ) -> dict[str, str]:
     """Return parameters by name. A previous value is the one that was given, not what SSM had for it.
 
     A parameter that was not given keeps its default.
     """
-    previous = stack.parameters if stack else {}
-    stated = {each["ParameterKey"]: each["ParameterValue"] for each in given if "ParameterValue" in each}
-    kept = [each["ParameterKey"] for each in given if each.get("UsePreviousValue")]
+    previous = instance.parameters if instance else {}
+    stated = {each["ParameterKey"]: each["ParameterValue"] for each in incoming_params if "ParameterValue" in each}
+    kept = [each["ParameterKey"] for each in incoming_params if each.get("UsePreviousValue")]
     return stated | {key: previous[key] for key in kept if key in previous}
 
 

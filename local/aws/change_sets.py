@@ -4,6 +4,7 @@ moto has change sets, but finds them by name in all stacks, leaves a stack behin
 parameters, and answers no failure. `install` completes this.
 """
 
+import warnings
 from typing import Any, Final
 
 from moto.cloudformation.exceptions import ValidationError
@@ -29,6 +30,8 @@ def install() -> None:
         setattr(CloudFormationResponse, operation.__name__, operation)
     for method in (create_resources, update):
         setattr(Stack, method.__name__, method)
+    # After a failed creation.
+    warnings.filterwarnings("ignore", message="Unable to delete .*, as it was never created")
     CloudFormationBackend._resolve_update_parameters = _previous_values  # type: ignore[assignment,method-assign]  # noqa: SLF001 - there is no other hook
 
 
@@ -112,7 +115,7 @@ def create_resources(self: Stack) -> None:
         self.resource_map.create(self.template_dict)
         list(self.output_map.values())
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the reason in the stack's events
-        _fail(self, "CREATE_FAILED", error)
+        _fail(self, "CREATE_FAILED", "ROLLBACK_IN_PROGRESS", error)
         self.resource_map.delete()
         _set_template(self, "{Resources: {}}", {})
         self.status = "ROLLBACK_COMPLETE"
@@ -134,7 +137,7 @@ def update(
     try:
         _apply(self, template, parameters or {})
     except Exception as error:  # noqa: BLE001 - as above
-        _fail(self, "UPDATE_FAILED", error)
+        _fail(self, "UPDATE_FAILED", "UPDATE_ROLLBACK_IN_PROGRESS", error)
         _apply(self, *previous)
         self.status = "UPDATE_ROLLBACK_COMPLETE"
     else:
@@ -211,12 +214,10 @@ def _find(backend: CloudFormationBackend, name: str, stack: str | None) -> Chang
     return None
 
 
-def _fail(stack: Stack, status: str, error: Exception) -> None:
+def _fail(stack: Stack, failed: str, next_status: str, error: Exception) -> None:
     reason = str(getattr(error, "message", None) or f"{type(error).__name__}: {error}")
-    _add_event(stack, status, reason)
-    _add_event(
-        stack, status.replace("CREATE_FAILED", "ROLLBACK").replace("FAILED", "ROLLBACK") + "_IN_PROGRESS", reason
-    )
+    _add_event(stack, failed, reason)
+    _add_event(stack, next_status, reason)
 
 
 def _add_event(stack: Stack, status: str, reason: str | None = None) -> None:

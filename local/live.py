@@ -15,7 +15,7 @@ from rich.console import Console
 
 from local.aws import functions, image_builder, vm_import
 from local.aws.functions import Invocation
-from local.aws.local_aws import ACCOUNT, LocalAws, forget_settings
+from local.aws.local_aws import ACCOUNT, LocalAws
 
 _RULES: Final = """
 For example: npx cdk bootstrap && npx cdk deploy. What it plays, and how to provoke trouble: docs/local.md.
@@ -35,7 +35,6 @@ def main() -> int:
     arguments = parser.parse_args()
     # No line breaks of its own: the lines can be copied.
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    forget_settings()
     try:
         with tempfile.TemporaryDirectory(prefix="vm-image-import-") as tools, LocalAws(port=arguments.port) as aws:
             console.print(f"An empty AWS runs here until Ctrl-C, in every Region; the commands use {aws.region}.")

@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, cast
 
 import boto3
-from botocore.config import Config
 from moto.core.base_backend import BackendDict
 from moto.events.models import events_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
@@ -171,14 +170,6 @@ class LocalAws:
         return not any(ami in str(event["resources"]) for ami in without)
 
 
-def forget_settings() -> None:
-    """Let this process, and those that it starts, take no notice of this machine's AWS settings and proxies."""
-    for name in [*os.environ]:
-        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
-            del os.environ[name]
-    os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
-
-
 @functools.cache
 def cached_client(service: str, region: str, endpoint_url: str | None) -> Any:  # noqa: ANN401 - as above
     """Return a boto3 client with made-up credentials. To create one takes longer than most requests."""
@@ -188,8 +179,6 @@ def cached_client(service: str, region: str, endpoint_url: str | None) -> Any:  
         endpoint_url=endpoint_url,
         aws_access_key_id="testing",
         aws_secret_access_key="testing",  # noqa: S106 - no secret
-        # None, whatever is set on this machine.
-        config=Config(proxies={}),
     )
 
 

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -86,7 +85,7 @@ def main() -> int:
         console.print("Deploying the stack to a local AWS …")
         with LocalAws() as aws:
             aws.deploy(assembly, _STACK)
-            problems = _run(aws, console)
+            problems = run(aws, console)
     except OSError as error:
         console.print(f"The demo cannot run here: {error}", style="red")
         return 1
@@ -120,12 +119,15 @@ def _synthesize(console: Console) -> Path | None:
             [sys.executable, "app.py"], cwd=_ROOT, env=os.environ | variables, check=False, start_new_session=True
         ).returncode:
             return None
-        with suppress(FileExistsError):
+        try:
             Path(folder, "cdk.out").rename(kept)
+        except OSError:
+            if not kept.exists():
+                raise
     return kept
 
 
-def _run(aws: LocalAws, console: Console) -> list[str]:
+def run(aws: LocalAws, console: Console) -> list[str]:
     """Import the VMs, show what became of them, and return what is not as expected."""
     console.print(f"Importing {len(VMS)} VMs, and registering an AMI that is not an import …")
     tasks = {aws.import_vm(_BUCKET, vm.keys, vm.disk, vm.tags): vm for vm in VMS}
@@ -136,11 +138,14 @@ def _run(aws: LocalAws, console: Console) -> list[str]:
     for _ in range(2):
         aws.fire_schedules()
         aws.advance()
-    if errors := {run.result.payload.decode(): run.result.logs for run in functions.invocations() if run.result.error}:
-        for payload, logs in errors.items():
-            console.print(f"The function failed: {_error(payload)}", style="red")
-            console.print(logs.strip()[-_LOG_TAIL:])
-        return list(errors)
+    if errors := [run.result for run in functions.invocations() if run.result.error]:
+        console.print(
+            f"{len(errors)} of {len(functions.invocations())} invocations failed, the first one:", style="red"
+        )
+        console.print(errors[0].logs.strip()[-_LOG_TAIL:])
+        problem = _error(errors[0].payload)
+        console.print(problem, style="red")
+        return [problem]
     answers = {answer["importTaskId"]: answer for answer in _answers() if "importTaskId" in answer}
     answers |= {task: _invoke(aws, task) for task, vm in tasks.items() if not vm.image}
     notifications = aws.published_messages()
@@ -166,7 +171,7 @@ def _run(aws: LocalAws, console: Console) -> list[str]:
     return problems
 
 
-def _error(payload: str) -> str:
+def _error(payload: bytes) -> str:
     """Return the type and the message of an error in Lambda's format."""
     error = json.loads(payload)
     return f"{error.get('errorType')}: {error.get('errorMessage')}"

@@ -20,7 +20,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from moto.sns.models import sns_backends
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from local.aws import cloudformation, common, events, functions, image_builder, vm_import
+from local.aws import cloudformation, common, events, functions, image_builder, supplements, vm_import
 from local.aws.common import Event
 
 ACCOUNT: Final = "123456789012"
@@ -64,6 +64,7 @@ class LocalAws:
             self._server = make_server("127.0.0.1", self._port, app, **options)  # type: ignore[arg-type]
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         common.install()
+        supplements.install()
         image_builder.install()
         functions.install(self.endpoint_url)
         cloudformation.install()

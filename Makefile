@@ -36,12 +36,12 @@ node_modules/ready: package-lock.json
 	@touch $@
 
 demo: setup
-	.venv/bin/python -m local.demo
+	.venv/bin/python -m local demo
 
 # The same AWS, left running for the command lines: make local PORT=4599
 PORT ?= 4599
 local: setup
-	.venv/bin/python -m local.live --port $(PORT)
+	.venv/bin/python -m local live --port $(PORT)
 
 # For example: make derive KEY=exports/web-server-1.4.2.ova TAGS='Name=web,Team=shop'
 # or DEVICES='/dev/sda1=web-1.4.2.vmdk,/dev/sdb=data.vmdk', or KEYS=list.txt with a key in each line.

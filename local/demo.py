@@ -3,9 +3,12 @@
 Exits with 1 if a result is not as expected.
 """
 
+import hashlib
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,18 +16,18 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
 
 from infra.configuration import CONTEXT_KEY, Configuration
 from local.aws import functions
 from local.aws.local_aws import LocalAws, PublishedMessage
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
-_ASSEMBLY: Final = _ROOT / ".build/demo"
 _STACK: Final = "VmImageImport"
 _BUCKET: Final = "vm-exports"
 _STEPS: Final = 12
 """More than an import takes."""
+_STATUS_WIDTH: Final = 28
+_LOG_TAIL: Final = 2_000
 _UBUNTU: Final = {"platform": "Linux", "os": "Ubuntu 22.04.3 LTS - 5.15.0-97-generic"}
 _UNSUPPORTED: Final = "ClientError: Unsupported kernel version 4.15.0-1021-aws"
 _NO_BOOT: Final = "FirstBootFailure: This import request failed because the Windows instance failed to boot."
@@ -73,49 +76,105 @@ _REGISTERED: Final = [vm for vm in VMS if vm.image]
 
 def main() -> int:
     """Run the demo and return its exit status."""
-    console = Console(width=None if sys.stdout.isatty() else 200)
-    console.print("Synthesizing the stack with the CDK …")
-    # Every key, and in a folder of its own: the settings in this checkout are for deployments.
-    context = f"{CONTEXT_KEY}={json.dumps(Configuration().as_context())}"
-    synth = [str(_ROOT / "node_modules/.bin/cdk"), "synth", "--quiet", "--output", str(_ASSEMBLY), "--context", context]
-    if subprocess.run(synth, cwd=_ROOT, check=False).returncode:
-        console.print("[red]The stack cannot be synthesized.")
+    console = Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
+    try:
+        assembly = _synthesize(console)
+        if assembly is None:
+            console.print("The stack cannot be synthesized.", style="red")
+            return 1
+        console.print("Deploying the stack to a local AWS …")
+        with LocalAws() as aws:
+            aws.deploy(assembly, _STACK)
+            problems = run(aws, console)
+    except OSError as error:
+        console.print(f"The demo cannot run here: {error}", style="red")
         return 1
-    console.print("Starting the local AWS and deploying the stack …")
-    with LocalAws() as aws:
-        aws.deploy(_ASSEMBLY, _STACK)
-        console.print(f"Importing {len(VMS)} VMs, and registering an AMI that is not an import …")
-        tasks = {aws.import_vm(_BUCKET, vm.keys, vm.disk, vm.tags): vm for vm in VMS}
-        aws.amis_without_events |= {task for task, vm in tasks.items() if vm.event_lost}
-        other_ami = aws.client("ec2").register_image(Name="golden-base-2026", Architecture="x86_64")["ImageId"]
-        _show_progress(aws, tasks, console)
+    return 1 if problems else 0
+
+
+def _synthesize(console: Console) -> Path | None:
+    """Return the cloud assembly with the default configuration, None if the app has failed and said why.
+
+    It is kept under a hash of what it is made of. Two demos at once make it twice; the first one keeps it.
+    """
+    sources = [_ROOT / name for name in ("app.py", "cdk.json", "requirements.txt", "package-lock.json")]
+    for folder in ("infra", "lambda"):
+        sources += [path for path in (_ROOT / folder).rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    digest = hashlib.sha256(sys.version.encode())
+    for path in sorted(sources):
+        digest.update(f"{path.relative_to(_ROOT)}\0".encode() + path.read_bytes())
+    kept = _ROOT / ".build/demo" / digest.hexdigest()[:16]
+    if kept.exists():
+        return kept
+    console.print("Synthesizing the stack with the CDK …")
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
+        # Every key as the command line states it: the settings in this checkout are for deployments.
+        context = {CONTEXT_KEY: json.dumps(Configuration().as_context())}
+        variables = {"CDK_OUTDIR": f"{folder}/cdk.out", "CDK_CONTEXT_JSON": json.dumps(context)}
+        if not os.access(Path.home(), os.W_OK):
+            # jsii waits for ever where it cannot write there.
+            variables["HOME"] = folder
+        if subprocess.run(
+            [sys.executable, "app.py"], cwd=_ROOT, env=os.environ | variables, check=False, start_new_session=True
+        ).returncode:
+            return None
+        try:
+            Path(folder, "cdk.out").rename(kept)
+        except OSError:
+            if not kept.exists():
+                raise
+    return kept
+
+
+def run(aws: LocalAws, console: Console) -> list[str]:
+    """Import the VMs, show what became of them, and return what is not as expected."""
+    console.print(f"Importing {len(VMS)} VMs, and registering an AMI that is not an import …")
+    tasks = {aws.import_vm(_BUCKET, vm.keys, vm.disk, vm.tags): vm for vm in VMS}
+    aws.amis_without_events |= {task for task, vm in tasks.items() if vm.event_lost}
+    other_ami = aws.client("ec2").register_image(Name="golden-base-2026", Architecture="x86_64")["ImageId"]
+    _show_progress(aws, tasks, console)
+    console.print("The sweep runs: it registers the import without an event and reports the failed ones …")
+    for _ in range(2):
+        aws.fire_schedules()
+        aws.advance()
+    if errors := [run.result for run in functions.invocations() if run.result.error]:
         console.print(
-            "Firing the schedule: the sweep registers the import without an event and reports the failed one …"
+            f"{len(errors)} of {len(functions.invocations())} invocations failed, the first one:", style="red"
         )
-        for _ in range(2):
-            aws.fire_schedules()
-            aws.advance()
-        answers = {answer["importTaskId"]: answer for answer in _answers() if "importTaskId" in answer}
-        answers |= {task: _invoke(aws, task) for task, vm in tasks.items() if not vm.image}
-        notifications = aws.published_messages()
-        images = {image["tags"]["vm-image-import:task-id"]: image for image in aws.images()}
-        console.print(_table(tasks, answers, images))
-        _print_notifications(notifications, console)
-        problems = [
-            *_vm_problems(aws, tasks, answers, images),
-            *_notification_problems(notifications),
-            *_other_ami_problems(other_ami),
-        ]
-        if len(aws.images()) != len(_REGISTERED):
-            problems.append(f"Expected {len(_REGISTERED)} images: {[image['arn'] for image in aws.images()]}")
+        console.print(errors[0].logs.strip()[-_LOG_TAIL:])
+        problem = _error(errors[0].payload)
+        console.print(problem, style="red")
+        return [problem]
+    answers = {answer["importTaskId"]: answer for answer in _answers() if "importTaskId" in answer}
+    answers |= {task: _invoke(aws, task) for task, vm in tasks.items() if not vm.image}
+    notifications = aws.published_messages()
+    images = {image["tags"]["vm-image-import:task-id"]: image for image in aws.images()}
+    problems = [
+        *_vm_problems(aws, tasks, answers, images),
+        *_notification_problems(notifications),
+        *_other_ami_problems(other_ami),
+    ]
+    if len(aws.images()) != len(_REGISTERED):
+        problems.append(f"Expected {len(_REGISTERED)} images: {[image['arn'] for image in aws.images()]}")
     for problem in problems:
-        console.print(f"[red]{problem}")
+        console.print(problem, style="red")
+    _print_imports(tasks, answers, images, console)
+    _print_notifications(notifications, console)
     if not problems:
-        console.print(f"[green]{len(images)} images, as expected; {other_ami} is not an import and was ignored:")
+        console.print(
+            f"{len(images)} images, as expected; {other_ami} is not an import and was ignored:", style="green"
+        )
         for image in images.values():
             # Without line breaks: to be copied.
             console.print(image["arn"], soft_wrap=True)
-    return 1 if problems else 0
+    return problems
+
+
+def _error(payload: bytes) -> str:
+    """Return the type and the message of an error in Lambda's format."""
+    error = json.loads(payload)
+    return f"{error.get('errorType')}: {error.get('errorMessage')}"
 
 
 def _output(aws: LocalAws, key: str) -> str:
@@ -127,15 +186,15 @@ def _output(aws: LocalAws, key: str) -> str:
 def _show_progress(aws: LocalAws, tasks: Mapping[str, Vm], console: Console) -> None:
     """Advance until every import and image has ended, and show the progress of the imports."""
     ec2 = aws.client("ec2")
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[status]}")
+    columns = TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[status]}")
     with Progress(*columns, console=console) as progress:
-        bars = {task: progress.add_task(f"{task}  {vm.title}", total=100, status="") for task, vm in tasks.items()}
+        bars = {task: progress.add_task(vm.title, total=100, status="") for task, vm in tasks.items()}
         for _ in range(_STEPS):
             aws.advance()
             for task in ec2.describe_import_image_tasks(ImportTaskIds=list(tasks))["ImportImageTasks"]:
                 status = task.get("StatusMessage", task["Status"])
                 completed = float(task.get("Progress", 100))
-                progress.update(bars[task["ImportTaskId"]], completed=completed, status=status)
+                progress.update(bars[task["ImportTaskId"]], completed=completed, status=status[:_STATUS_WIDTH])
 
 
 def _invoke(aws: LocalAws, task: str) -> dict[str, Any]:
@@ -155,36 +214,51 @@ def _sources() -> dict[str, dict[str, str]]:
     return {entry["importTaskId"]: entry["sources"] for entry in entries if "sources" in entry}
 
 
-def _table(
-    tasks: Mapping[str, Vm], answers: Mapping[str, dict[str, Any]], images: Mapping[str, dict[str, Any]]
-) -> Table:
-    table = Table(show_lines=True)
-    for column in ("import task", "derived from", "image", "state", "tags"):
-        table.add_column(column, overflow="fold")
+def _print_imports(
+    tasks: Mapping[str, Vm],
+    answers: Mapping[str, dict[str, Any]],
+    images: Mapping[str, dict[str, Any]],
+    console: Console,
+) -> None:
+    """Print a short block for each import: the VM, its disks, the image, and where its parts come from."""
     sources = _sources()
+    usual = set.intersection(*(set(each.items()) for each in sources.values())) if sources else set()
+    if usual:
+        console.print(f"\nOf every import: {_join(sorted(f'{part} from the {source}' for part, source in usual))}.")
     for task, vm in tasks.items():
         image, answer = images.get(task), answers.get(task, {})
-        disks = [f"s3://{_BUCKET}/{key}" for key in vm.keys]
-        derived = [f"{part}: {source}" for part, source in sources.get(task, {}).items()]
-        table.add_row(
-            f"{task}\n{vm.title}",
-            "\n".join([*disks, *derived]),
-            image["arn"] if image else answer.get("reason", "no answer"),
-            image["state"]["status"] if image else answer.get("outcome", "-"),
-            "\n".join(f"{key}={value}" for key, value in image["tags"].items()) if image else "",
-        )
-    return table
+        console.print(f"\n{vm.title}", style="bold")
+        for key in vm.keys:
+            console.print(f"  s3://{_BUCKET}/{key}")
+        if image:
+            console.print(f"  {_image_name(image)}  {image['state']['status']}", style="green")
+        else:
+            console.print(f"  {answer.get('outcome', 'no answer')}  {answer.get('reason', '')}", style="red")
+        if own := [
+            f"{part}: {source}" for part, source in sources.get(task, {}).items() if (part, source) not in usual
+        ]:
+            console.print(f"  {_join(own)}", style="dim")
+        if added := {key: value for key, value in (image or {}).get("tags", {}).items() if ":" not in key}:
+            console.print(f"  tags: {_join([f'{key}={value}' for key, value in added.items()])}", style="dim")
+
+
+def _join(texts: Sequence[str]) -> str:
+    return ", ".join(texts)
+
+
+def _image_name(image: Mapping[str, Any]) -> str:
+    """Return NAME/VERSION/BUILD of an image."""
+    return str(image["arn"]).partition(":image/")[2]
 
 
 def _print_notifications(notifications: Sequence[PublishedMessage], console: Console) -> None:
-    console.print(f"{len(notifications)} notifications. One of each outcome, and every failed import, as e-mail:")
+    console.print(f"\n{len(notifications)} notifications. One of each outcome, and every failed import, as e-mail:")
     by_outcome = {each.attributes["outcome"]: each for each in notifications}
     failed = [each for each in notifications if each.attributes["outcome"] == "IMPORT_FAILED"]
     for notification in (*(each for each in by_outcome.values() if each not in failed), *failed):
-        console.print(notification.subject, style="bold", markup=False)
-        console.print(f"{notification.texts['email']}\n", soft_wrap=True, markup=False)
-    console.print("The last one, as a queue or a function receives it:")
-    console.print_json(failed[-1].texts["sqs"])
+        console.print(f"\n{notification.subject}", style="bold")
+        console.print(notification.texts["email"])
+    console.print()
 
 
 def _vm_problems(
@@ -206,7 +280,7 @@ def _vm_problems(
             tags = {key: value for key, value in vm.tags.items() if key not in {"Name", "Version", "OsVersion"}}
             tags |= {"vm-image-import:task-id": task, "vm-image-import:source": f"s3://{_BUCKET}/{vm.keys[0]}"}
             found = {
-                "image": image["arn"].partition(":image/")[2],
+                "image": _image_name(image),
                 "status": image["state"]["status"],
                 "system": (image["platform"], image.get("osVersion")),
                 "tags": {key: value for key, value in image["tags"].items() if key in tags},

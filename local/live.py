@@ -1,13 +1,14 @@
-"""`make local`: the local AWS for the CDK and AWS command lines; prints what changes in it.
-
-One second here is one minute: an import takes ten, and the schedules fire every fifteen.
-"""
+"""`make local`: the local AWS for the CDK and AWS command lines; prints what changes in it."""
 
 import argparse
 import json
+import shlex
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 from typing import Final
 
 from rich.console import Console
@@ -16,30 +17,50 @@ from local.aws import functions, image_builder, vm_import
 from local.aws.functions import Invocation
 from local.aws.local_aws import ACCOUNT, LocalAws
 
-_SCHEDULE_STEPS: Final = 15
+_RULES: Final = """
+For example: npx cdk bootstrap && npx cdk deploy. What it plays, and how to provoke trouble: docs/local.md.
+- A second is a minute: an import takes ten, the sweep runs as often as `sweepMinutes` says.
+- Any file is a disk. Its S3 metadata makes an import or its image fail:
+  aws s3 cp web-1.4.2.ova s3://my-bucket/ --metadata status-message='ClientError: Unsupported kernel version'
+  aws s3 cp web-1.4.2.ova s3://my-bucket/ --metadata image-reason='The image cannot be distributed.'
+Changes are printed here:
+"""
 
 
-def main() -> None:
-    """Run until Ctrl-C."""
+def main() -> int:
+    """Run until Ctrl-C and return the exit status."""
     parser = argparse.ArgumentParser(prog="make local", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0 is any free port")
-    parser.add_argument("--pace", type=float, default=1, help="seconds of a step")
+    parser.add_argument("--pace", type=float, default=1, help="seconds of a step, which is a minute")
     arguments = parser.parse_args()
     # No line breaks of its own: the lines can be copied.
     console = Console(soft_wrap=True, highlight=False, markup=False)
     try:
-        with LocalAws(port=arguments.port) as aws:
-            console.print("An empty AWS runs here until Ctrl-C. Paste this into another terminal, in this folder:\n")
-            for line in shell_exports(aws):
+        with tempfile.TemporaryDirectory(prefix="vm-image-import-") as tools, LocalAws(port=arguments.port) as aws:
+            console.print(f"An empty AWS runs here until Ctrl-C, in every Region; the commands use {aws.region}.")
+            console.print("Paste this into another terminal, in this folder:\n")
+            for line in shell_exports(aws, Path(tools)):
                 console.print(line, style="bold")
-            console.print("\nThen, for example: npx cdk bootstrap && npx cdk deploy. Changes are printed here:\n")
+            console.print(_RULES)
             _run(aws, console, arguments.pace)
     except KeyboardInterrupt:
         console.print("The local AWS has ended. Its resources are deleted.")
+    except OSError as error:
+        console.print(f"Port {arguments.port} cannot be used: {error}. Choose another one: make local PORT=4600")
+        return 1
+    return 0
 
 
-def shell_exports(aws: LocalAws) -> Iterator[str]:
-    """Yield the shell commands after which the CDK and AWS command lines use `aws` only."""
+def shell_exports(aws: LocalAws, tools: Path) -> Iterator[str]:
+    """Yield the shell commands after which the CDK and AWS command lines use `aws` only.
+
+    The AWS command line, version 1, that `make setup` installs, gets a script in the folder `tools`: its own script
+    does not run in a path with a space, and it takes no notice of AWS_ENDPOINT_URL for SQS.
+    """
+    script = tools / "aws"
+    arguments = [sys.executable, "-P", "-m", "awscli", "--endpoint-url", aws.endpoint_url]
+    script.write_text(f'#!/bin/sh\nexec {shlex.join(arguments)} "$@"\n', encoding="utf-8")
+    script.chmod(0o755)
     yield "unset AWS_PROFILE AWS_SESSION_TOKEN"
     for name, value in {
         "AWS_ENDPOINT_URL": aws.endpoint_url,
@@ -50,10 +71,10 @@ def shell_exports(aws: LocalAws) -> Iterator[str]:
         "AWS_REGION": aws.region,
         "AWS_DEFAULT_REGION": aws.region,
         "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
     }.items():
         yield f"export {name}={value}"
-    # The AWS command line, version 1, that `make setup` installs.
-    yield 'export PATH="$PWD/.venv/bin:$PATH"'
+    yield f'export PATH="{tools}:$PATH"'
 
 
 def _run(aws: LocalAws, console: Console, pace: float) -> None:
@@ -63,9 +84,8 @@ def _run(aws: LocalAws, console: Console, pace: float) -> None:
     for step in count(1):
         time.sleep(pace)
         aws.advance()
-        if step % _SCHEDULE_STEPS == 0:
-            aws.fire_schedules()
-        previous, states = states, dict(_states(aws))
+        aws.fire_schedules(minute=step)
+        previous, states = states, dict(_states())
         for name, state in states.items():
             if previous.get(name) != state:
                 console.print(f"{name}  {state}")
@@ -76,12 +96,14 @@ def _run(aws: LocalAws, console: Console, pace: float) -> None:
         printed_runs = len(runs)
 
 
-def _states(aws: LocalAws) -> Iterator[tuple[str, str]]:
+def _states() -> Iterator[tuple[str, str]]:
     """Yield the id and the state of every import, and the ARN and the state of every image."""
-    for task in vm_import.backends[ACCOUNT][aws.region].listed_tasks():
-        yield task.id, " ".join(filter(None, (task.answer["Status"], task.answer.get("StatusMessage"))))
-    for image in image_builder.backends[ACCOUNT][aws.region].builds():
-        yield image.arn, " ".join(image.state.values())
+    for imports in [*vm_import.backends[ACCOUNT].values()]:
+        for task in imports.listed_tasks():
+            yield task.id, " ".join(filter(None, (task.answer["Status"], task.answer.get("StatusMessage"))))
+    for images in [*image_builder.backends[ACCOUNT].values()]:
+        for image in images.builds():
+            yield image.arn, " ".join(image.state.values())
 
 
 def _result_lines(run: Invocation) -> Iterator[str]:
@@ -96,4 +118,4 @@ def _result_lines(run: Invocation) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

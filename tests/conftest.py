@@ -103,12 +103,6 @@ def assembly() -> Path:
 
 
 @pytest.fixture(scope="session")
-def changed_assembly() -> Path:
-    """Give the cloud assembly with a configuration that adds, changes and removes resources."""
-    return synthesize({"sweepMinutes": 5, "notificationEmail": "ops@example.com", "dashboard": False})
-
-
-@pytest.fixture(scope="session")
 def configured_assembly() -> Path:
     """Give the cloud assembly with every statement that the role can have, in two Regions."""
     return synthesize({"versionScheme": "increment", "tracing": True, "regions": [REGION, "eu-west-1"]})

@@ -1,15 +1,24 @@
 """What the emulated services have in common: the current time, events, errors and pages."""
 
+import functools
+import logging
+import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from moto.core.base_backend import BaseBackend
+from moto.core.common_types import TYPE_RESPONSE
 from moto.core.exceptions import ServiceException
+from moto.core.responses import ActionResult, BaseResponse
 from moto.moto_api._internal import mock_random
 
 Event = dict[str, object]
 _Item = TypeVar("_Item")
+
+# Clients repeat a request that is answered with 500 to 504, but not with this.
+_NOT_IMPLEMENTED: Final = 501
+_FAILURE: Final = "NotImplemented"
 
 
 class ServiceError(ServiceException):
@@ -17,6 +26,34 @@ class ServiceError(ServiceException):
 
     moto looks up the code in the model of the called service only for classes that are defined outside of moto.
     """
+
+
+def answer(response: BaseResponse, error: ServiceError) -> TYPE_RESPONSE:
+    """Return the answer with an error in the format of the called service."""
+    with warnings.catch_warnings():
+        # Not every code is in every service's model.
+        warnings.filterwarnings("ignore", message=".* does not match an error shape")
+        return response.serialized(ActionResult(error))
+
+
+@functools.cache
+def install() -> None:
+    """Answer and log what is not emulated, and a defect, in one sentence; moto answers a page of HTML."""
+    call_action = BaseResponse.call_action
+
+    @functools.wraps(call_action)
+    def call(self: BaseResponse) -> TYPE_RESPONSE:
+        try:
+            return call_action(self)
+        except Exception as error:
+            operation = f"{self.service_name}:{self._get_action()}"
+            message = f"The local AWS cannot do {operation} like this: {type(error).__name__}: {error}"
+            logging.getLogger(__name__).warning(message)
+            logging.getLogger(__name__).debug("Raised by", exc_info=True)
+            _, headers, body = answer(self, ServiceError(_FAILURE, message))
+            return _NOT_IMPLEMENTED, headers | {"status": str(_NOT_IMPLEMENTED)}, body
+
+    BaseResponse.call_action = call  # type: ignore[method-assign]
 
 
 def clock() -> datetime:

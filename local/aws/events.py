@@ -4,6 +4,7 @@ moto stores the rules and matches patterns, but it delivers for disabled rules a
 """
 
 import json
+import re
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
@@ -32,15 +33,27 @@ def deliver(event: Mapping[str, object]) -> int:
     return sum(_send_to_target(rule, target, event) for rule in rules for target in rule.targets)
 
 
-def fire_schedules(account_id: str, region: str) -> int:
-    """Fire every enabled rule with a schedule once, whatever the time. Returns the number of targets that got it."""
+def fire_schedules(account_id: str, region: str, minute: int = 0) -> int:
+    """Fire every enabled rule whose schedule is due so many minutes after a start: all are after none.
+
+    Returns the number of targets that got it.
+    """
     backend, kind = events_backends[account_id][region], ("aws.events", "Scheduled Event")
     return sum(
         _send_to_target(rule, target, common.event(backend, kind, rule.arn, {}))
         for rule in _enabled_rules(account_id, region)
-        if rule.scheduled_expression
+        if rule.scheduled_expression and minute % _interval(rule.scheduled_expression) == 0
         for target in rule.targets
     )
+
+
+def _interval(expression: str) -> int:
+    """Return the minutes between two times of a schedule."""
+    match = re.fullmatch(r"rate\((\d+) (minute|hour|day)s?\)", expression)
+    if not match:
+        message = f"Only schedules like rate(15 minutes) are supported here, not {expression}"
+        raise NotImplementedError(message)
+    return int(match[1]) * {"minute": 1, "hour": 60, "day": 1440}[match[2]]
 
 
 def _enabled_rules(account_id: str, region: str) -> list[Rule]:

@@ -5,18 +5,17 @@ moto's own enforcement evaluates every resource as `*`, ignores conditions and h
 
 import functools
 import json
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from moto.core.responses import ActionResult, BaseResponse
+from moto.core.responses import BaseResponse
 from moto.iam.models import iam_backends
 from moto.sns.models import sns_backends
 from werkzeug.exceptions import HTTPException
 
-from local.aws.common import ServiceError
+from local.aws.common import ServiceError, answer
 from local.aws.image_builder import arn_name
 
 Statement = Mapping[str, Any]
@@ -166,10 +165,7 @@ class _AccessDenied(HTTPException):
             f" is not authorized to perform: {denied.action} on resource: {denied.resource}"
             f" because no identity-based policy allows the {denied.action} action"
         )
-        with warnings.catch_warnings():
-            # These codes are not in every service's model.
-            warnings.filterwarnings("ignore", message=".* does not match an error shape")
-            _, headers, body = response.serialized(ActionResult(ServiceError(code, message)))
+        _, headers, body = answer(response, ServiceError(code, message))
         response.response_headers.update(headers)
         super().__init__(body if isinstance(body, str) else body.decode())
         self.code = status

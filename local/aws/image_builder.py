@@ -118,6 +118,9 @@ class ImageBuilderBackend(BaseBackend):
                 if previous != params:
                     raise ServiceError(_MISMATCH, f"Client token {token} was used before, with other parameters.")
                 return answer
+            task = self.task(task_id)
+            if task and (refused := task.machine.get("import-vm-image-error")):
+                raise ServiceError(refused, f"The disk of {task_id} asks for this error.")
             failure = self.failure(task_id)
             if failure and self.unknown_task_is_error:
                 raise ServiceError(_INVALID, failure)
@@ -189,7 +192,7 @@ class ImageBuilderBackend(BaseBackend):
             if image.state["status"] != "PENDING":
                 return False
             task = self.task(task_id)
-            if failure := self.failure(task_id):
+            if failure := self.failure(task_id) or (task and task.machine.get("image-reason")):
                 image.state = {"status": "FAILED", "reason": failure[:_REASON_MAX]}
             elif task and task.answer["Status"] == "completed":
                 ami = {"image": task.answer["ImageId"], "name": task_id}

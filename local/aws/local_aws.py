@@ -5,7 +5,9 @@ import json
 import logging
 import os
 import shutil
+import socket
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -13,10 +15,12 @@ from typing import Any, Final, NamedTuple, Self, cast
 
 import boto3
 from moto.core.base_backend import BackendDict
-from moto.server import ThreadedMotoServer
+from moto.events.models import events_backends
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.sns.models import sns_backends
+from werkzeug.serving import BaseWSGIServer, make_server
 
-from local.aws import cloudformation, events, functions, image_builder, vm_import
+from local.aws import cloudformation, common, events, functions, image_builder, supplements, vm_import
 from local.aws.common import Event
 
 ACCOUNT: Final = "123456789012"
@@ -33,7 +37,10 @@ class PublishedMessage(NamedTuple):
 
 
 class LocalAws:
-    """One account in one Region. Entering starts it, empty; leaving ends its processes and removes its resources.
+    """One account. Entering starts it, empty; leaving ends its processes and removes its resources.
+
+    It has every Region; what this object does itself, it does in `region`. Entering raises OSError if the port is in
+    use.
 
     Time does not pass in it: imports and images change with `advance`, schedules fire with `fire_schedules`.
     """
@@ -42,32 +49,37 @@ class LocalAws:
         self.region = region
         self.amis_without_events: set[str] = set()
         """Names of AMIs whose events EventBridge does not deliver."""
-        self._server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+        self._port = port
+        self._server: BaseWSGIServer
 
     def __enter__(self) -> Self:
         # moto would load thousands of public AMIs.
         os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
         # moto's server logs every request.
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
+        # werkzeug ends the thread where the port is in use.
+        with socket.create_server(("127.0.0.1", self._port)) as listener:
+            app = DomainDispatcherApplication(create_backend_app)
+            options = {"threaded": True, "request_handler": MotoRequestHandler, "fd": listener.fileno()}
+            self._server = make_server("127.0.0.1", self._port, app, **options)  # type: ignore[arg-type]
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        common.install()
+        supplements.install()
         image_builder.install()
-        self._server.start()
         functions.install(self.endpoint_url)
         cloudformation.install()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         functions.shutdown()
-        self._server.stop()
-        # stop() does not close the socket.
-        if self._server._server is not None:  # noqa: SLF001 - there is no other access
-            self._server._server.server_close()  # noqa: SLF001 - as above
+        self._server.shutdown()
+        self._server.server_close()
         BackendDict.reset()
 
     @property
     def endpoint_url(self) -> str:
         """The URL of every service."""
-        host, port = self._server.get_host_and_port()
-        return f"http://{host}:{port}"
+        return "http://{}:{}".format(*self._server.server_address)
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - the service decides the type
         """Return a boto3 client for a service, with made-up credentials."""
@@ -98,14 +110,17 @@ class LocalAws:
     def advance(self) -> None:
         """Advance every import and every image by one step, deliver the events, and run the functions."""
         for service in (vm_import, image_builder):
-            for event in service.advance(ACCOUNT, self.region):
-                if self._is_delivered(event):
-                    events.deliver(event)
+            # A copy: a request may be the first one in its Region.
+            for region in [*service.backends[ACCOUNT]]:
+                for event in service.advance(ACCOUNT, region):
+                    if self._is_delivered(event):
+                        events.deliver(event)
             functions.run_queued()
 
-    def fire_schedules(self) -> None:
-        """Fire every schedule once, and run the functions."""
-        events.fire_schedules(ACCOUNT, self.region)
+    def fire_schedules(self, minute: int = 0) -> None:
+        """Fire every schedule, or those that are due so many minutes after a start, and run the functions."""
+        for region in [*events_backends[ACCOUNT]]:
+            events.fire_schedules(ACCOUNT, region, minute)
         functions.run_queued()
 
     def import_vm(self, bucket: str, keys: Sequence[str], metadata: Mapping[str, str], tags: Mapping[str, str]) -> str:

@@ -4,7 +4,8 @@
 unfinished task by one step and returns the events that AWS sends meanwhile.
 
 The user metadata of a disk in S3 describes the imported machine: `platform` (Linux, Windows), `os` (for example
-`Ubuntu 22.04.3 LTS - 5.15.0-97-generic`), `architecture`; `status-message` makes the import fail with this message.
+`Ubuntu 22.04.3 LTS - 5.15.0-97-generic`), `architecture`; `status-message` makes the import fail with this message,
+`image-reason` its image, and `import-vm-image-error` makes Image Builder refuse it with this error code.
 """
 
 import re
@@ -84,6 +85,8 @@ class Task:
         self.id = random_id(_PREFIX)
         self.request = request
         self.ended_at: datetime | None = None
+        self.machine: Mapping[str, str] = {}
+        """What the metadata of the disks says."""
         self._backend = backend
         self._steps = self._import()
         self.answer: dict[str, Any] = {
@@ -116,7 +119,7 @@ class Task:
         if len(disks) < len(containers):
             yield from _deletion(_ACCESS_DENIED, self._backend.deleting_steps)
             return
-        machine = ChainMap(*(disk.metadata for disk in disks))
+        self.machine = machine = ChainMap(*(disk.metadata for disk in disks))
         known = {name: machine[name.lower()] for name in ("Platform", "Architecture") if name.lower() in machine}
         if {**known, **self.answer}.get("Platform", "").lower() == "linux":
             # Observed output: completed Linux tasks have it even if the request has not.

@@ -149,11 +149,9 @@ def test_a_previous_parameter_is_kept() -> None:
 
 
 def test_an_update_that_is_not_emulated_is_one_sentence() -> None:
-    """An update of a type that would lose what refers to it is refused with what to do instead."""
-    table = {"AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}], "BillingMode": "PAY_PER_REQUEST"}
-    table |= {"KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}]}
-    body = {"Resources": {"Table": {"Type": "AWS::DynamoDB::Table", "Properties": table}}}
-    deploy(json.dumps(body), "CREATE")
-    body["Resources"]["Table"]["Properties"] = {**table, "DeletionProtectionEnabled": True}
-    with pytest.raises(ClientError, match="does not update AWS::DynamoDB::Table: run `cdk destroy`"):
-        create(json.dumps(body))
+    """An update of a type that cannot be updated is refused with what to do instead."""
+    network = {"Type": "AWS::EC2::VPC", "Properties": {"CidrBlock": "10.0.0.0/16"}}
+    deploy(json.dumps({"Resources": {"Network": network}}), "CREATE")
+    network["Properties"] = {"CidrBlock": "10.1.0.0/16"}
+    with pytest.raises(ClientError, match="cannot update AWS::EC2::VPC: destroy the stack"):
+        create(json.dumps({"Resources": {"Network": network}}))

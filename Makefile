@@ -9,7 +9,7 @@ export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION ?= 20
 # Where it is set, each of the many Pythons that the tests start would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo local derive test lint types tests coverage soak bench audit format lock clean
+.PHONY: setup demo local derive test quick lint types tests coverage soak bench audit format lock clean
 
 # uv and npm keep what they download in the home folder, where they can write to it.
 CACHES := $(shell test -w "$$HOME" || echo UV_CACHE_DIR=.build/uv npm_config_cache=.build/npm)
@@ -55,6 +55,14 @@ test: setup
 
 # The tests of the pure part. What is generated at random must not be what reaches a line, and documents reach none.
 PURE := $(filter-out %/test_properties.py %/test_documents.py,$(wildcard tests/unit/test_*.py))
+
+# While you edit, in seconds: lint, types, the tests of the pure part, and those that are named like what is not committed.
+quick: setup
+	@$(MAKE) --no-print-directory --jobs=2 lint types
+	.venv/bin/python -m pytest --quiet --failed-first --numprocesses=0 $(sort $(PURE) $(NAMED))
+
+EDITED = $(notdir $(basename $(shell git diff --name-only HEAD; git ls-files --others --exclude-standard)))
+NAMED = $(wildcard $(foreach name,$(EDITED),tests/*/test_$(name).py tests/*/test_local_$(name).py $(patsubst test_%,tests/*/test_%.py,$(filter test_%,$(name)))))
 
 lint: setup
 	.venv/bin/python -m ruff check .

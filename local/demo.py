@@ -3,7 +3,6 @@
 Exits with 1 if a result is not as expected.
 """
 
-import hashlib
 import json
 import os
 import subprocess
@@ -18,10 +17,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from infra.configuration import CONTEXT_KEY, Configuration
+from local.assembly import ROOT, digest
 from local.aws import functions
 from local.aws.local_aws import LocalAws, PublishedMessage
 
-_ROOT: Final = Path(__file__).resolve().parent.parent
 _STACK: Final = "VmImageImport"
 _BUCKET: Final = "vm-exports"
 _STEPS: Final = 12
@@ -97,26 +96,20 @@ def _synthesize(console: Console) -> Path | None:
 
     It is kept under a hash of what it is made of. Two demos at once make it twice; the first one keeps it.
     """
-    sources = [_ROOT / name for name in ("app.py", "cdk.json", "requirements.txt", "package-lock.json")]
-    for folder in ("infra", "lambda"):
-        sources += [path for path in (_ROOT / folder).rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    digest = hashlib.sha256(sys.version.encode())
-    for path in sorted(sources):
-        digest.update(f"{path.relative_to(_ROOT)}\0".encode() + path.read_bytes())
-    kept = _ROOT / ".build/demo" / digest.hexdigest()[:16]
+    # Every key as the command line states it: the settings in this checkout are for deployments.
+    context = json.dumps(Configuration().as_context())
+    kept = ROOT / ".build/demo" / digest(context)
     if kept.exists():
         return kept
     console.print("Synthesizing the stack with the CDK …")
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-        # Every key as the command line states it: the settings in this checkout are for deployments.
-        context = {CONTEXT_KEY: json.dumps(Configuration().as_context())}
-        variables = {"CDK_OUTDIR": f"{folder}/cdk.out", "CDK_CONTEXT_JSON": json.dumps(context)}
+        variables = {"CDK_OUTDIR": f"{folder}/cdk.out", "CDK_CONTEXT_JSON": json.dumps({CONTEXT_KEY: context})}
         if not os.access(Path.home(), os.W_OK):
             # jsii waits for ever where it cannot write there.
             variables["HOME"] = folder
         if subprocess.run(
-            [sys.executable, "app.py"], cwd=_ROOT, env=os.environ | variables, check=False, start_new_session=True
+            [sys.executable, "app.py"], cwd=ROOT, env=os.environ | variables, check=False, start_new_session=True
         ).returncode:
             return None
         try:

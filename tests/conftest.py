@@ -3,12 +3,10 @@
 import atexit
 import fcntl
 import gc
-import hashlib
 import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,6 +22,7 @@ from moto import mock_aws
 from moto.core.base_backend import BackendDict
 
 from infra.configuration import CONTEXT_KEY, Configuration
+from local.assembly import digest
 from local.aws import image_builder, local_aws
 from local.aws.local_aws import LocalAws
 
@@ -38,8 +37,6 @@ SLOW = (
     *("local_functions", "configuration", "sweep", "pruned", "properties"),
 )
 """The test files that take longest."""
-SYNTHESIZED = ("app.py", "cdk.json", "requirements.txt", "package-lock.json", "infra/*", "lambda/**/*.[pjt]*")
-"""What a cloud assembly is made from."""
 PARTITIONS = {REGION: "aws", "cn-north-1": "aws-cn", "us-gov-west-1": "aws-us-gov"}
 """The partitions, each by one of its Regions."""
 
@@ -115,10 +112,7 @@ def synthesize(configuration: Mapping[str, Any]) -> Path:
     """
     # Every key, so that the result does not depend on the settings in this checkout.
     context = json.dumps({**Configuration().as_context(), **configuration})
-    digest = hashlib.sha256(f"{sys.version}{context}".encode())
-    for path in sorted(path for pattern in SYNTHESIZED for path in ROOT.glob(pattern) if path.is_file()):
-        digest.update(f"{path}".encode() + path.read_bytes())
-    folder = ROOT / ".build" / f"assembly-{digest.hexdigest()[:16]}"
+    folder = ROOT / ".build" / f"assembly-{digest(context)}"
     folder.parent.mkdir(exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

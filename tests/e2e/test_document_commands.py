@@ -25,7 +25,7 @@ command=$1
 shift
 case $command in
   bootstrap) exec cdk bootstrap "$@" aws://{account}/us-east-1;;
-  deploy) set -- "$@" --require-approval never;;
+  deploy) case "$*" in *--require-approval*) ;; *) set -- "$@" --require-approval never;; esac;;
   destroy) set -- "$@" --force;;
 esac
 case "$*" in *--app*) ;; *) set -- "$@" --app '{assembly}';; esac
@@ -33,26 +33,49 @@ exec cdk "$command" "$@"
 """
 
 
-@pytest.fixture
-def variables(tmp_path: Path) -> dict[str, str]:
-    """Give the environment of a shell, and files that the commands name in its folder."""
-    for name in ("web-server-1.4.2.ova", "list.txt"):
-        (tmp_path / name).write_text("web-1.4.2.ova\n", encoding="utf-8")
-    (tmp_path / "payload.json").write_text(json.dumps({"action": "sweep", "dryRun": True}), encoding="utf-8")
-    (tmp_path / "bin").mkdir()
-    for name in ("make", "git"):
-        (tmp_path / "bin" / name).symlink_to("/bin/true")
-    path = f"{tmp_path / 'bin'}:{ROOT / 'node_modules/.bin'}:{os.environ['PATH']}"
-    return {"PATH": path, "HOME": str(tmp_path), "CDK_DISABLE_CLI_TELEMETRY": "true"}
+class Shell:
+    """A shell in a folder with the files that the commands name, and a local AWS as `make local` gives it."""
+
+    def __init__(self, aws: LocalAws, folder: Path, assembly: Path) -> None:
+        self.aws = aws
+        self._folder = folder
+        tools = folder / "bin"
+        tools.mkdir()
+        for name in ("make", "git"):
+            (tools / name).symlink_to("/bin/true")
+        npx = tools / "npx"
+        npx.write_text(NPX.format(account=ACCOUNT, assembly=assembly), encoding="utf-8")
+        npx.chmod(0o755)
+        for name in ("web-server-1.4.2.ova", "list.txt"):
+            (folder / name).write_text("web-1.4.2.ova\n", encoding="utf-8")
+        (folder / "payload.json").write_text(json.dumps({"action": "sweep", "dryRun": True}), encoding="utf-8")
+        shutil.copytree(assembly, folder / "cdk.out")
+        self._setup = "\n".join((*shell_exports(aws, tools), "set -eu", ""))
+        path = f"{tools}:{ROOT / 'node_modules/.bin'}:{os.environ['PATH']}"
+        self._variables = {"PATH": path, "HOME": str(folder), "CDK_DISABLE_CLI_TELEMETRY": "true"}
+
+    def run(self, commands: str) -> None:
+        """Run commands, which have to succeed, and let the imports that they start end."""
+        done = subprocess.run(
+            ["/bin/bash", "-c", self._setup + commands],
+            cwd=self._folder,
+            env=self._variables,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, f"{commands}\n{done.stdout}\n{done.stderr}"
+        finish_imports(self.aws)
 
 
 @pytest.fixture
-def deployed(assembly: Path, tmp_path: Path) -> Iterator[LocalAws]:
-    """Give a local AWS with the app deployed to it, in which an import has become an image."""
-    shutil.copytree(assembly, tmp_path / "cdk.out")
+def shell(assembly: Path, tmp_path: Path) -> Iterator[Shell]:
+    """Give a shell with the app deployed."""
     with LocalAws() as aws:
-        aws.deploy(assembly, "VmImageImport")
-        yield aws
+        shell = Shell(aws, tmp_path, assembly)
+        shell.run("npx cdk bootstrap\nnpx cdk deploy")
+        yield shell
 
 
 def placeholders(aws: LocalAws, task: str) -> dict[str, str]:
@@ -86,34 +109,14 @@ def placeholders(aws: LocalAws, task: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_command_runs(
-    document: Path, deployed: LocalAws, assembly: Path, variables: dict[str, str], tmp_path: Path
-) -> None:
+def test_every_command_runs(document: Path, shell: Shell) -> None:
     """Every command of the documents, other than those marked for a real account, succeeds on the local AWS."""
-    npx = tmp_path / "bin" / "npx"
-    npx.write_text(NPX.format(account=ACCOUNT, assembly=assembly), encoding="utf-8")
-    npx.chmod(0o755)
-    task = deployed.import_vm("my-bucket", ["exports/mail-2.0.ova"], UBUNTU, {})
-    finish_imports(deployed)
-    values = placeholders(deployed, task)
-    exports = "\n".join(shell_exports(deployed, tmp_path / "bin"))
+    task = shell.aws.import_vm("my-bucket", ["exports/mail-2.0.ova"], UBUNTU, {})
+    finish_imports(shell.aws)
+    values = placeholders(shell.aws, task)
+    words = "|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in sorted(values, key=len, reverse=True))
     for block in BLOCK.findall(document.read_text(encoding="utf-8")):
-        commands = re.sub(
-            "|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in sorted(values, key=len, reverse=True)),
-            lambda match: values[match[0]],
-            block,
-        )
-        done = subprocess.run(
-            ["/bin/bash", "-c", f"{exports}\nset -eu\n{commands}"],
-            cwd=tmp_path,
-            env=variables,
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, f"{commands}\n{done.stdout}\n{done.stderr}"
-        finish_imports(deployed)
+        shell.run(re.sub(words, lambda match: values[match[0]], block))
 
 
 def test_the_local_commands_are_not_all_marked_away() -> None:

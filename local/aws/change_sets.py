@@ -4,7 +4,6 @@ moto has change sets, but finds them by name in all stacks, leaves a stack behin
 parameters, and answers no failure. `install` completes this.
 """
 
-import warnings
 from typing import Any, Final
 
 from moto.cloudformation.exceptions import ValidationError
@@ -30,8 +29,6 @@ def install() -> None:
         setattr(CloudFormationResponse, operation.__name__, operation)
     for method in (create_resources, update):
         setattr(Stack, method.__name__, method)
-    # After a failed creation.
-    warnings.filterwarnings("ignore", message="Unable to delete .*, as it was never created")
     CloudFormationBackend._resolve_update_parameters = _previous_values  # type: ignore[assignment,method-assign]  # noqa: SLF001 - there is no other hook
 
 
@@ -138,6 +135,10 @@ def update(
         _apply(self, template, parameters or {})
     except Exception as error:  # noqa: BLE001 - as above
         _fail(self, "UPDATE_FAILED", "UPDATE_ROLLBACK_IN_PROGRESS", error)
+        # moto warns of a resource that is to be deleted and was never created.
+        created = self.resource_map._parsed_resources  # noqa: SLF001 - there is no other access
+        definitions = self.resource_map._resource_json_map  # noqa: SLF001 - as above
+        self.resource_map._resource_json_map = {key: definitions[key] for key in definitions if key in created}  # noqa: SLF001 - as above
         _apply(self, *previous)
         self.status = "UPDATE_ROLLBACK_COMPLETE"
     else:

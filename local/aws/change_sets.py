@@ -159,6 +159,10 @@ def update(
         _apply(self, template, parameters or {})
     except Exception as error:  # noqa: BLE001 - as above
         _fail(self, "UPDATE_FAILED", "UPDATE_ROLLBACK_IN_PROGRESS", error)
+        # moto warns of a resource that is to be deleted and was never created.
+        created = self.resource_map._parsed_resources  # noqa: SLF001 - there is no other access
+        definitions = self.resource_map._resource_json_map  # noqa: SLF001 - as above
+        self.resource_map._resource_json_map = {key: definitions[key] for key in definitions if key in created}  # noqa: SLF001 - as above
         _apply(self, *previous)
         self.status = "UPDATE_ROLLBACK_COMPLETE"
     else:

@@ -1,157 +1,158 @@
-"""CloudFormation in the local AWS, as the CDK command line uses it."""
+"""The local CloudFormation answers change sets and updates as AWS documents, and says what it does not do."""
 
 import json
-from collections.abc import Mapping
-from functools import cache
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from aws_cdk import App
-from aws_cdk.assertions import Template
 from botocore.exceptions import ClientError
 
-from infra.configuration import Configuration
-from infra.stack import VmImageImportStack
-from tests.conftest import client
-from tests.infra.test_configuration import EVERYTHING, INLINE
+from local.aws.local_aws import LocalAws
 
-VERSION = "/cdk-bootstrap/hnb659fds/version"
-QUEUE = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {}}}}
-VARIABLES = ("nameTag", "versionTag", "osVersionTag", "tags", "onlyTasksTagged", "imageLogGroup", "observe")
-OPTIONS = [
-    {key: EVERYTHING[key] for key in VARIABLES},
-    *({key: value} for key, value in EVERYTHING.items() if key not in {*VARIABLES, "regions"}),
-    {"topicArn": "arn:aws:sns:us-east-1:123456789012:images"},
-    {"architecture": "x86_64"},
-    {"alarms": False},
-    {"dashboard": False},
-]
+QUEUE = {"Type": "AWS::SQS::Queue"}
+GROUP = {"Type": "AWS::Logs::LogGroup", "Properties": {"RetentionInDays": 7}}
+WRONG = {
+    "Type": "AWS::Lambda::Permission",
+    "Properties": {"FunctionName": "none", "Action": "lambda:InvokeFunction", "Principal": "sns.amazonaws.com"},
+}
 
 
-@pytest.fixture(autouse=True)
-def _bootstrapped(endpoint_url: str) -> None:
-    """Run every test with the parameter of `cdk bootstrap`."""
-    assert endpoint_url
-    client("ssm").put_parameter(Name=VERSION, Value="30", Type="String")
+@pytest.fixture
+def aws() -> Iterator[LocalAws]:
+    """Give an empty local AWS."""
+    with LocalAws() as aws:
+        yield aws
 
 
-@cache
-def template(option: str) -> str:
-    """Return the stack's template with one option, stated in JSON."""
-    stack = VmImageImportStack(App(), "Stack", configuration=Configuration.from_context(option), code=INLINE)
-    return json.dumps(Template.from_stack(stack).to_json())
+def template(**resources: object) -> str:
+    """Return a template with these resources."""
+    return json.dumps({"Resources": resources})
 
 
-def create(body: str, kind: str = "UPDATE", stack: str = "Stack", **parameters: object) -> dict[str, Any]:
-    """Create a change set as the CDK does, and return it."""
-    cloudformation = client("cloudformation")
-    named = {"StackName": stack, "ChangeSetName": "cdk-deploy-change-set"}
-    cloudformation.create_change_set(
-        **named, ChangeSetType=kind, TemplateBody=body, Capabilities=["CAPABILITY_IAM"], **parameters
+def deploy(cloudformation: Any, name: str, kind: str, body: str) -> str:  # noqa: ANN401 - a client
+    """Execute a change set and return the status of the stack."""
+    created = cloudformation.create_change_set(
+        StackName="stack", ChangeSetName=name, ChangeSetType=kind, TemplateBody=body
     )
-    return dict(cloudformation.describe_change_set(**named))
+    cloudformation.execute_change_set(ChangeSetName=created["Id"])
+    return str(cloudformation.describe_stacks(StackName=created["StackId"])["Stacks"][0]["StackStatus"])
 
 
-def deploy(body: str, kind: str = "UPDATE", stack: str = "Stack", **parameters: object) -> Mapping[str, Any]:
-    """Create and execute a change set as the CDK does, and return the stack."""
-    cloudformation = client("cloudformation")
-    if kind == "UPDATE":
-        cloudformation.delete_change_set(StackName=stack, ChangeSetName="cdk-deploy-change-set")
-    created = create(body, kind, stack, **parameters)
-    assert created["Status"] == "CREATE_COMPLETE"
-    cloudformation.execute_change_set(StackName=stack, ChangeSetName="cdk-deploy-change-set")
-    (found,) = cloudformation.describe_stacks(StackName=stack)["Stacks"]
-    return dict(found)
-
-
-def outputs(stack: Mapping[str, Any]) -> dict[str, str]:
-    """Return the outputs of a stack."""
-    return {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
-
-
-def variables(stack: Mapping[str, Any]) -> dict[str, str]:
-    """Return the variables of the deployed function."""
-    configuration = client("lambda").get_function_configuration(FunctionName=outputs(stack)["FunctionName"])
-    return dict(configuration["Environment"]["Variables"])
-
-
-def test_each_option_can_be_changed_and_changed_back() -> None:
-    """Each option is deployed and taken back by updates in place, after which nothing is left to change."""
-    first = deploy(template("{}"), "CREATE")
-    defaults = variables(first)
-    for option in map(json.dumps, OPTIONS):
-        # In place of the option before.
-        changed = deploy(template(option))
-        assert changed["StackStatus"] == "UPDATE_COMPLETE", option
-        assert outputs(changed)["FunctionName"] == outputs(first)["FunctionName"]
-        configuration = Configuration.from_context(option)
-        assert configuration.function_environment().items() <= variables(changed).items()
-        client("cloudformation").delete_change_set(StackName="Stack", ChangeSetName="cdk-deploy-change-set")
-        assert "didn't contain changes" in create(template(option))["StatusReason"]
-    last = variables(deploy(template("{}")))
-    # A topic that was removed comes back by another name.
-    assert {**last, "TOPIC_ARN": ""} == {**defaults, "TOPIC_ARN": ""}
-    assert len(client("lambda").list_functions()["Functions"]) == 1
-
-
-def test_an_unknown_change_set_is_not_found() -> None:
-    """An unknown change set is ChangeSetNotFound to describe or execute, and can be deleted."""
-    deploy(json.dumps(QUEUE), "CREATE")
-    cloudformation, named = client("cloudformation"), {"StackName": "Stack", "ChangeSetName": "other"}
-    for operation in (cloudformation.describe_change_set, cloudformation.execute_change_set):
-        with pytest.raises(ClientError) as caught:
-            operation(**named)
-        assert caught.value.response["Error"]["Code"] == "ChangeSetNotFound"
-    cloudformation.delete_change_set(**named)
-
-
-def test_a_change_set_belongs_to_its_stack() -> None:
-    """Two stacks have change sets of one name, and a deleted stack has none."""
-    for stack in ("First", "Second"):
-        assert deploy(json.dumps(QUEUE), "CREATE", stack)["StackName"] == stack
-    client("cloudformation").delete_stack(StackName="First")
+def test_change_sets_have_names_within_their_stack(aws: LocalAws) -> None:
+    """A change set is found by its name and stack, is gone when it was executed, and is unknown elsewhere."""
+    cloudformation = aws.client("cloudformation")
+    assert deploy(cloudformation, "first", "CREATE", template(Queue=QUEUE)) == "CREATE_COMPLETE"
+    for name, stack in (("first", "stack"), ("none", "stack")):
+        with pytest.raises(cloudformation.exceptions.ChangeSetNotFoundException):
+            cloudformation.describe_change_set(ChangeSetName=name, StackName=stack)
     with pytest.raises(ClientError, match="does not exist"):
-        client("cloudformation").describe_change_set(StackName="First", ChangeSetName="cdk-deploy-change-set")
+        cloudformation.describe_change_set(ChangeSetName="first", StackName="other")
+    cloudformation.delete_change_set(ChangeSetName="none", StackName="stack")
 
 
-def test_a_refused_template_is_followed_by_a_good_one() -> None:
-    """After a template with an unknown type, or a resource that cannot be made, a good one can be deployed."""
-    with pytest.raises(ClientError, match="Unrecognized resource types"):
-        create(json.dumps({"Resources": {"X": {"Type": "AWS::No::Such", "Properties": {}}}}), "CREATE")
-    subscription = {"TopicArn": "arn:aws:sns:us-east-1:123456789012:none", "Protocol": "email", "Endpoint": "a@b.c"}
-    broken = {"Resources": {"S": {"Type": "AWS::SNS::Subscription", "Properties": subscription}, **QUEUE["Resources"]}}
-    assert deploy(json.dumps(broken), "CREATE")["StackStatus"] == "ROLLBACK_COMPLETE"
-    events = client("cloudformation").describe_stack_events(StackName="Stack")["StackEvents"]
-    assert any("Topic does not exist" in each.get("ResourceStatusReason", "") for each in events)
-    assert "QueueUrls" not in client("sqs").list_queues()
-    client("cloudformation").delete_stack(StackName="Stack")
-    assert deploy(json.dumps(QUEUE), "CREATE")["StackStatus"] == "CREATE_COMPLETE"
-    assert deploy(json.dumps(broken))["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
-    with pytest.raises(ClientError, match="already exists"):
-        create(json.dumps(QUEUE), "CREATE")
+def test_a_change_set_without_changes_cannot_be_executed(aws: LocalAws) -> None:
+    """A change set without changes has failed, and its execution is refused."""
+    cloudformation = aws.client("cloudformation")
+    deploy(cloudformation, "first", "CREATE", template(Queue=QUEUE))
+    cloudformation.create_change_set(
+        StackName="stack", ChangeSetName="same", ChangeSetType="UPDATE", TemplateBody=template(Queue=QUEUE)
+    )
+    found = cloudformation.describe_change_set(ChangeSetName="same", StackName="stack")
+    assert (found["Status"], found["ExecutionStatus"]) == ("FAILED", "UNAVAILABLE")
+    with pytest.raises(cloudformation.exceptions.InvalidChangeSetStatusException):
+        cloudformation.execute_change_set(ChangeSetName="same", StackName="stack")
 
 
-def test_a_previous_parameter_is_kept() -> None:
-    """A parameter of SSM, and one with a value, can be passed again as the previous value."""
-    parameters = {
-        "Version": {"Type": "AWS::SSM::Parameter::Value<String>", "Default": VERSION},
-        "Days": {"Type": "Number", "Default": "1"},
-    }
-    queue = {"Type": "AWS::SQS::Queue", "Properties": {"MessageRetentionPeriod": {"Ref": "Days"}}}
-    body = {"Parameters": parameters, "Resources": {"Queue": queue}}
-    deploy(json.dumps(body), "CREATE", Parameters=[{"ParameterKey": "Days", "ParameterValue": "3600"}])
-    previous = [{"ParameterKey": key, "UsePreviousValue": True} for key in parameters]
-    with_another = {**body, "Resources": {"Queue": queue, "Other": queue}}
-    assert deploy(json.dumps(with_another), Parameters=previous)["StackStatus"] == "UPDATE_COMPLETE"
-    for url in client("sqs").list_queues()["QueueUrls"]:
-        found = client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["MessageRetentionPeriod"])
-        assert found["Attributes"] == {"MessageRetentionPeriod": "3600"}
+@pytest.mark.parametrize("kind", ["CREATE", "UPDATE"])
+def test_a_failed_deployment_leaves_what_was_there(aws: LocalAws, kind: str) -> None:
+    """A failed deployment is rolled back, and the stack's events have the reason."""
+    cloudformation = aws.client("cloudformation")
+    before = {}
+    if kind == "UPDATE":
+        deploy(cloudformation, "first", "CREATE", template(Group=GROUP))
+        before = {"Group": GROUP}
+    changed = {"Group": {**GROUP, "Properties": {"RetentionInDays": 30}}}
+    status = deploy(cloudformation, "bad", kind, template(**changed, Queue=QUEUE, Wrong=WRONG))
+    assert status == ("ROLLBACK_COMPLETE" if kind == "CREATE" else "UPDATE_ROLLBACK_COMPLETE")
+    groups = aws.client("logs").describe_log_groups()["logGroups"]
+    assert [group["retentionInDays"] for group in groups] == [7] * len(before)
+    assert "QueueUrls" not in aws.client("sqs").list_queues()
+    events = cloudformation.describe_stack_events(StackName="stack")["StackEvents"]
+    assert any("function:none" in event.get("ResourceStatusReason", "") for event in events)
 
 
-def test_an_update_that_is_not_emulated_is_one_sentence() -> None:
-    """An update of a type that cannot be updated is refused with what to do instead."""
-    network = {"Type": "AWS::EC2::VPC", "Properties": {"CidrBlock": "10.0.0.0/16"}}
-    deploy(json.dumps({"Resources": {"Network": network}}), "CREATE")
-    network["Properties"] = {"CidrBlock": "10.1.0.0/16"}
-    with pytest.raises(ClientError, match="cannot update AWS::EC2::VPC: destroy the stack"):
-        create(json.dumps({"Resources": {"Network": network}}))
+def test_a_refused_template_leaves_no_stack(aws: LocalAws) -> None:
+    """A template with an unknown resource type is refused, and no stack is left."""
+    cloudformation = aws.client("cloudformation")
+    with pytest.raises(ClientError, match="AWS::Odd::Type"):
+        deploy(cloudformation, "first", "CREATE", template(Odd={"Type": "AWS::Odd::Type"}))
+    assert cloudformation.describe_stacks()["Stacks"] == []
+
+
+def test_what_is_not_emulated_is_one_error(aws: LocalAws) -> None:
+    """An operation that is not emulated is an error with one sentence, which clients do not repeat."""
+    with pytest.raises(ClientError, match="The local AWS cannot do cloudformation:DetectStackDrift") as raised:
+        aws.client("cloudformation").detect_stack_drift(StackName="stack")
+    assert raised.value.response["ResponseMetadata"]["RetryAttempts"] == 0
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ('{ $.level = "ERROR" }', ["error"]),
+        ('{$.at.place="here"}', ["error"]),
+        ('{ $.level = "FATAL" }', []),
+        ("INFO", ["info"]),
+    ],
+)
+def test_filter_patterns(aws: LocalAws, pattern: str, found: list[str]) -> None:
+    """A filter pattern of a word or of a field of JSON selects the messages that match it."""
+    assert [json.loads(message)["id"] for message in filtered(aws, pattern)] == found
+
+
+def test_another_filter_pattern_is_refused(aws: LocalAws) -> None:
+    """A filter pattern that is not emulated is an error and selects nothing."""
+    with pytest.raises(ClientError, match="filter patterns"):
+        filtered(aws, "{ $.count > 1 }")
+
+
+def filtered(aws: LocalAws, pattern: str) -> list[str]:
+    """Return the messages of a log group with two that match a pattern."""
+    logs = aws.client("logs")
+    logs.create_log_group(logGroupName="group")
+    logs.create_log_stream(logGroupName="group", logStreamName="stream")
+    messages = [
+        json.dumps({"level": "ERROR", "at": {"place": "here"}, "id": "error"}),
+        json.dumps({"level": "INFO", "id": "info"}),
+    ]
+    events = [{"timestamp": int(time.time() * 1000), "message": message} for message in messages]
+    logs.put_log_events(logGroupName="group", logStreamName="stream", logEvents=events)
+    answer = logs.filter_log_events(logGroupName="group", filterPattern=pattern)
+    return [event["message"] for event in answer["events"]]
+
+
+def test_a_topic_with_a_disabled_key_takes_no_messages(aws: LocalAws) -> None:
+    """SNS refuses a message for a topic whose key is disabled, until it is enabled."""
+    kms, sns = aws.client("kms"), aws.client("sns")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    topic = sns.create_topic(Name="topic", Attributes={"KmsMasterKeyId": key})["TopicArn"]
+    kms.disable_key(KeyId=key)
+    with pytest.raises(sns.exceptions.KMSDisabledException):
+        sns.publish(TopicArn=topic, Message="text")
+    kms.enable_key(KeyId=key)
+    assert sns.publish(TopicArn=topic, Message="text")["MessageId"]
+
+
+def test_schedules_fire_when_they_are_due(aws: LocalAws) -> None:
+    """A schedule fires every so many minutes, and a Region of its own has its own schedules."""
+    rules, sqs = aws.client("events"), aws.client("sqs")
+    url = sqs.create_queue(QueueName="queue")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    allow = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:*", "Resource": arn}
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps({"Statement": [allow]})})
+    rules.put_rule(Name="rule", ScheduleExpression="rate(5 minutes)")
+    rules.put_targets(Rule="rule", Targets=[{"Id": "1", "Arn": arn}])
+    for minute in range(1, 13):
+        aws.fire_schedules(minute)
+    assert len(aws.receive_messages(url)) == 2

@@ -450,6 +450,21 @@ def test_list_image_build_versions() -> None:
 
 
 @pytest.mark.usefixtures("local_aws_mode")
+def test_a_disk_can_ask_for_trouble() -> None:
+    """The metadata of a disk makes its image fail with a reason, or ImportVmImage with an error code."""
+    task = start_import(**{"image-reason": "It cannot be distributed."})
+    arn = register(task)
+    finish_imports()
+    advance()
+    state = client("imagebuilder").get_image(imageBuildVersionArn=arn)["image"]["state"]
+    assert state == {"status": "FAILED", "reason": "It cannot be distributed."}
+    refused = start_import(**{"import-vm-image-error": "ServiceQuotaExceededException"})
+    finish_imports()
+    with pytest.raises(ClientError, match="ServiceQuotaExceededException"):
+        register(refused)
+
+
+@pytest.mark.usefixtures("local_aws_mode")
 def test_tags() -> None:
     """Tags can be added, replaced and removed; more than 50 and reserved keys are an error."""
     imagebuilder = client("imagebuilder")

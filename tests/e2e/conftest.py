@@ -50,9 +50,9 @@ def notifications(aws: LocalAws) -> Notifications:
 
 
 def physical_id(aws: LocalAws, resource_type: str, logical_id: str = "") -> str:
-    """Return the physical id of the stack's only resource of a type with `logical_id` in its logical id."""
+    """Return the physical id of the app's only resource of a type with `logical_id` in its logical id."""
     cloudformation = aws.client("cloudformation")
-    (stack,) = cloudformation.describe_stacks()["Stacks"]
+    (stack,) = (each for each in cloudformation.describe_stacks()["Stacks"] if each["StackName"] != "CDKToolkit")
     answer = cloudformation.describe_stack_resources(StackName=stack["StackName"])
     (found,) = (
         each["PhysicalResourceId"]

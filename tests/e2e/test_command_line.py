@@ -152,7 +152,7 @@ def with_resource(assembly: Path, folder: Path, resource: dict[str, object]) -> 
 def test_deployments_that_change_and_fail(
     terminals: Terminals, assembly: Path, changed_assembly: Path, tmp_path: Path
 ) -> None:
-    """A deployment that fails says why and leaves the stack as it was; a good one with all options changed succeeds."""
+    """A deployment that fails says why and changes nothing; the next one succeeds, with every option changed."""
     options = "--require-approval never --no-notifications"
     odd = with_resource(assembly, tmp_path, {"Type": "AWS::Odd::Type"})
     wrong = {"FunctionName": "none", "Action": "lambda:InvokeFunction", "Principal": "sns.amazonaws.com"}

@@ -41,7 +41,7 @@ def command_line() -> Any:  # noqa: ANN401 - it has no types
 def aws_commands() -> Iterator[tuple[str, list[str]]]:
     """Yield each call of an AWS API in a document, with the document's name."""
     for document in DOCUMENTS:
-        for block in re.findall(r"```sh\n(.+?)```", document.read_text(encoding="utf-8"), re.DOTALL):
+        for block in re.findall(r"```sh[^\n]*\n(.+?)```", document.read_text(encoding="utf-8"), re.DOTALL):
             for line in block.replace("\\\n", " ").splitlines():
                 if line.startswith("aws "):
                     _, *words = shlex.split(line, comments=True)

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -35,19 +36,21 @@ def main() -> int:
     arguments = parser.parse_args()
     # No line breaks of its own: the lines can be copied.
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    try:
-        with tempfile.TemporaryDirectory(prefix="vm-image-import-") as tools, LocalAws(port=arguments.port) as aws:
-            console.print(f"An empty AWS runs here until Ctrl-C, in every Region; the commands use {aws.region}.")
-            console.print("Paste this into another terminal, in this folder:\n")
-            for line in shell_exports(aws, Path(tools)):
-                console.print(line, style="bold")
-            console.print(_RULES)
+    with ExitStack() as stack:
+        tools = stack.enter_context(tempfile.TemporaryDirectory(prefix="vm-image-import-"))
+        try:
+            aws = stack.enter_context(LocalAws(port=arguments.port))
+        except (OSError, OverflowError) as error:
+            console.print(f"Port {arguments.port} cannot be used ({error}). Use another one: make local PORT=4600")
+            return 1
+        console.print(f"An empty AWS runs here until Ctrl-C, in every Region; the commands use {aws.region}.")
+        console.print("Paste this into another terminal, in this folder:\n")
+        for line in shell_exports(aws, Path(tools)):
+            console.print(line, style="bold")
+        console.print(_RULES)
+        with suppress(KeyboardInterrupt):
             _run(aws, console, arguments.pace)
-    except KeyboardInterrupt:
-        console.print("The local AWS has ended. Its resources are deleted.")
-    except OSError as error:
-        console.print(f"Port {arguments.port} cannot be used: {error}. Choose another one: make local PORT=4600")
-        return 1
+    console.print("The local AWS has ended. Its resources are deleted.")
     return 0
 
 

@@ -1,10 +1,8 @@
 """The commands for StackSets in docs/accounts.md."""
 
-import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +16,7 @@ from moto.sns.models import sns_backends
 
 from local.aws.iam import AuthorizationRequest, allows
 from local.aws.local_aws import LocalAws
+from local.live import shell_exports
 from tests.conftest import REGION, ROOT
 
 DOCUMENT = (ROOT / "docs" / "accounts.md").read_text(encoding="utf-8")
@@ -36,7 +35,7 @@ def test_an_account_of_an_organizational_unit_gets_the_stack(aws: LocalAws, asse
     bash, *others = (shutil.which(name) for name in ("bash", "jq", "zip"))
     if not bash or not all(others):
         pytest.skip("This test needs bash, jq and zip.")
-    (commands,) = re.findall(r"## Through StackSets.+?```sh\n(.+?)```", DOCUMENT, re.DOTALL)
+    (commands,) = re.findall(r"## Through StackSets.+?```sh[^\n]*\n(.+?)```", DOCUMENT, re.DOTALL)
     organizations = aws.client("organizations")
     organizations.create_organization(FeatureSet="ALL")
     (root,) = organizations.list_roots()["Roots"]
@@ -53,15 +52,8 @@ def test_an_account_of_an_organizational_unit_gets_the_stack(aws: LocalAws, asse
     commands = commands.replace("npx cdk synth --quiet\n", "")
     # The stack's name on AWS; moto gives it the name of the stack set.
     commands = commands.replace("--stack-set-name VmImageImport", "--stack-set-name StackSet-VmImageImport-1")
-    variables = {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "AWS_ENDPOINT_URL": aws.endpoint_url,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": REGION,
-        "NO_PROXY": "127.0.0.1",
-    }
-    subprocess.run([bash, "-euo", "pipefail", "-c", commands], cwd=tmp_path, env=variables, check=True)
+    setup = "\n".join(shell_exports(aws, tmp_path))
+    subprocess.run([bash, "-euo", "pipefail", "-c", f"{setup}\n{commands}"], cwd=tmp_path, check=True)
 
     (function,) = lambda_backends[member][REGION].list_functions()
     assert function.handler == "vm_image_import.handler.handler"

@@ -61,7 +61,9 @@ def instructions(variant: Variant, stub: Stub, python: str) -> int | None:
     with tempfile.TemporaryDirectory() as folder:
         counts, wrapper = Path(folder, "counts"), Path(folder, "python")
         options = f"--tool=cachegrind --cache-sim=no --cachegrind-out-file={shlex.quote(str(counts))}"
-        wrapper.write_text(f'#!/bin/sh\nexec {valgrind} --quiet {options} {shlex.quote(python)} "$@"\n', encoding="utf-8")
+        wrapper.write_text(
+            f'#!/bin/sh\nexec {valgrind} --quiet {options} {shlex.quote(python)} "$@"\n', encoding="utf-8"
+        )
         wrapper.chmod(0o700)
         with _started(variant, stub, str(wrapper), AMI) as (environment, _):
             # It writes down what it counted when its process is asked to end.

@@ -84,6 +84,8 @@ def _run(aws: LocalAws, console: Console, pace: float) -> None:
     """Advance without end, and print every change and every run."""
     states: dict[str, str] = {}
     printed_runs = 0
+    # A sweep has the same results until somebody does something about them.
+    swept: set[str] = set()
     for step in count(1):
         time.sleep(pace)
         aws.advance()
@@ -94,8 +96,11 @@ def _run(aws: LocalAws, console: Console, pace: float) -> None:
                 console.print(f"{name}  {state}")
         runs = functions.invocations()
         for run in runs[printed_runs:]:
-            for line in _result_lines(run):
+            lines = [*_result_lines(run)]
+            is_sweep = b"results" in run.result.payload
+            for line in [line for line in lines if not (is_sweep and line in swept)]:
                 console.print(line, style="red" if run.result.error else "green")
+            swept.update(lines)
         printed_runs = len(runs)
 
 

@@ -4,6 +4,9 @@ import json
 import sys
 from pathlib import Path
 
+import infra.home  # noqa: F401 - before the CDK is imported
+
+# isort: split
 from aws_cdk import App, Environment
 
 from infra.checks import add_checks

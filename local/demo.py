@@ -105,9 +105,6 @@ def _synthesize(console: Console) -> Path | None:
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
         variables = {"CDK_OUTDIR": f"{folder}/cdk.out", "CDK_CONTEXT_JSON": json.dumps({CONTEXT_KEY: context})}
-        if not os.access(Path.home(), os.W_OK):
-            # jsii waits for ever where it cannot write there.
-            variables["HOME"] = folder
         if subprocess.run(
             [sys.executable, "app.py"], cwd=ROOT, env=os.environ | variables, check=False, start_new_session=True
         ).returncode:

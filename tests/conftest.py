@@ -33,8 +33,8 @@ ROOT = Path(__file__).resolve().parent.parent
 ACCOUNT = local_aws.ACCOUNT
 REGION = "us-east-1"
 SLOW = (
-    *("simulation", "races", "permissions", "command_line", "local_image_builder", "local_vm_import"),
-    *("local_functions", "configuration", "sweep", "pruned", "properties"),
+    *("command_line", "document_commands", "demo", "simulation", "races", "permissions", "local_image_builder"),
+    *("local_vm_import", "local_updates", "local_functions", "configuration", "sweep", "pruned", "properties"),
 )
 """The test files that take longest."""
 PARTITIONS = {REGION: "aws", "cn-north-1": "aws-cn", "us-gov-west-1": "aws-us-gov"}

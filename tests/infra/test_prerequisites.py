@@ -64,3 +64,15 @@ def test_old_pythons_can_read_it() -> None:
     """The program has no syntax that the oldest Python 3 in use does not have."""
     compile_for_36 = f"import ast; ast.parse(open({str(PROGRAM)!r}).read(), feature_version=(3, 6))"
     subprocess.run([sys.executable, "-c", compile_for_36], check=True)
+
+
+def test_the_cdk_gets_a_home_that_it_can_write_to(tmp_path: Path) -> None:
+    """Without a home folder that can be written to, the app takes the build folder; else it leaves the home folder."""
+    program = "import os, infra.home; print(os.environ['HOME'])"
+    homes = [
+        subprocess.run(
+            [sys.executable, "-c", program], cwd=ROOT, env={"HOME": home}, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for home in ("/proc/none", str(tmp_path))
+    ]
+    assert homes == [str(ROOT / ".build"), str(tmp_path)]

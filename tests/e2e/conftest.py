@@ -1,6 +1,7 @@
 """The app deployed to the local AWS, and what the tests do with it."""
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,8 @@ from tests.conftest import REGION, ROOT
 STEPS = 12
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 """The creation date of an AMI whose image an earlier deployment can have made."""
+LOCKS = shutil.ignore_patterns("*.lock")
+"""What the CDK command lines of other workers have in a cloud assembly while they read it."""
 UBUNTU = {"platform": "Linux", "os": "Ubuntu 22.04.3 LTS - 5.15.0-97-generic"}
 
 

@@ -15,6 +15,7 @@ from typing import IO, Any
 import pytest
 
 from tests.conftest import ROOT, client, synthesize
+from tests.e2e.conftest import LOCKS
 
 ARN = "arn:aws:imagebuilder:us-east-1:123456789012:image/web-server/1.4.2"
 # The resources of a stack: service, operation, and the fields with the names in its answer. KMS keys are left out:
@@ -135,7 +136,7 @@ def changed_assembly() -> Path:
 
 def with_resource(assembly: Path, folder: Path, resource: dict[str, object]) -> Path:
     """Return a copy of a cloud assembly whose stack has one more resource."""
-    copy = Path(shutil.copytree(assembly, folder / f"assembly-{len(list(folder.iterdir()))}"))
+    copy = Path(shutil.copytree(assembly, folder / f"assembly-{len(list(folder.iterdir()))}", ignore=LOCKS))
     path = copy / "VmImageImport.template.json"
     template = json.loads(path.read_text(encoding="utf-8"))
     template["Resources"]["Added"] = resource

@@ -15,6 +15,7 @@ from rich.console import Console
 from local import demo
 from local.aws.local_aws import LocalAws
 from tests.conftest import ROOT
+from tests.e2e.conftest import LOCKS
 
 COMMAND = [sys.executable, "-m", "local", "demo"]
 ARN = re.compile(r"^arn:aws:imagebuilder:us-east-1:123456789012:image/[\w./-]+/1$", re.MULTILINE)
@@ -64,7 +65,7 @@ def test_ctrl_c_ends_it_in_one_line(tmp_path: Path) -> None:
 
 def test_the_error_of_a_function_that_cannot_start_comes_first(assembly: Path, tmp_path: Path) -> None:
     """Where the function cannot start, the demo shows its own words, once and before anything else, and has failed."""
-    broken = Path(shutil.copytree(assembly, tmp_path / "broken"))
+    broken = Path(shutil.copytree(assembly, tmp_path / "broken", ignore=LOCKS))
     path = broken / "VmImageImport.template.json"
     template = json.loads(path.read_text(encoding="utf-8"))
     (function,) = (each for each in template["Resources"].values() if each["Type"] == "AWS::Lambda::Function")

@@ -13,7 +13,7 @@ import pytest
 from local.aws.local_aws import ACCOUNT, LocalAws
 from local.live import shell_exports
 from tests.conftest import ROOT
-from tests.e2e.conftest import UBUNTU, finish_imports, physical_id
+from tests.e2e.conftest import LOCKS, UBUNTU, finish_imports, physical_id
 
 # A block of commands for a real account has the words `sh real-account`, all others run here.
 BLOCK = re.compile(r"```sh\n(.+?)```", re.DOTALL)
@@ -49,7 +49,7 @@ class Shell:
         for name in ("web-server-1.4.2.ova", "list.txt"):
             (folder / name).write_text("web-1.4.2.ova\n", encoding="utf-8")
         (folder / "payload.json").write_text(json.dumps({"action": "sweep", "dryRun": True}), encoding="utf-8")
-        shutil.copytree(assembly, folder / "cdk.out")
+        shutil.copytree(assembly, folder / "cdk.out", ignore=LOCKS)
         self._setup = "\n".join((*shell_exports(aws, tools), "set -eu", ""))
         path = f"{tools}:{ROOT / 'node_modules/.bin'}:{os.environ['PATH']}"
         self._variables = {"PATH": path, "HOME": str(folder), "CDK_DISABLE_CLI_TELEMETRY": "true"}

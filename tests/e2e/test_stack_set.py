@@ -18,6 +18,7 @@ from local.aws.iam import AuthorizationRequest, allows
 from local.aws.local_aws import LocalAws
 from local.live import shell_exports
 from tests.conftest import REGION, ROOT
+from tests.e2e.conftest import LOCKS
 
 DOCUMENT = (ROOT / "docs" / "accounts.md").read_text(encoding="utf-8")
 
@@ -45,7 +46,7 @@ def test_an_account_of_an_organizational_unit_gets_the_stack(aws: LocalAws, asse
     organizations.move_account(AccountId=member, SourceParentId=root["Id"], DestinationParentId=unit)
     aws.client("s3").create_bucket(Bucket=f"code-{REGION}")
 
-    shutil.copytree(assembly, tmp_path / "cdk.out")
+    shutil.copytree(assembly, tmp_path / "cdk.out", ignore=LOCKS)
     for placeholder, value in {"BUCKET": "code", "REGION": REGION, "UNIT": unit}.items():
         commands = re.sub(rf"(?<![A-Za-z]){placeholder}(?![A-Za-z])", value, commands)
     # The assembly is synthesized already.

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, Self, cast
 
 import boto3
 from moto.core.base_backend import BackendDict
+from moto.ec2.models import ec2_backends
 from moto.events.models import events_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.sns.models import sns_backends
@@ -110,8 +111,8 @@ class LocalAws:
     def advance(self) -> None:
         """Advance every import and every image by one step, deliver the events, and run the functions."""
         for service in (vm_import, image_builder):
-            # A copy: a request may be the first one in its Region.
-            for region in [*service.backends[ACCOUNT]]:
+            # Also those where AMIs are all there is. A copy: a request may be the first one in its Region.
+            for region in sorted({*service.backends[ACCOUNT], *ec2_backends[ACCOUNT]}):
                 for event in service.advance(ACCOUNT, region):
                     if self._is_delivered(event):
                         events.deliver(event)

@@ -36,6 +36,9 @@ class Configuration:
     os_version_tag: str = "OsVersion"
     tags: Mapping[str, str] = field(default_factory=dict)
     only_tasks_tagged: Mapping[str, str] = field(default_factory=dict)
+    tag_amis: bool = False
+    ami_tag_keys: Sequence[str] = field(default_factory=list)
+    parameter_prefix: str = ""
     image_log_group: str = ""
     log_retention_days: int = 90
     notification_email: str = ""
@@ -82,6 +85,9 @@ class Configuration:
             "OS_VERSION_TAG": self.os_version_tag,
             "TAGS": json.dumps(dict(self.tags)),
             "ONLY_TASKS_TAGGED": json.dumps(dict(self.only_tasks_tagged)),
+            "TAG_AMIS": json.dumps(self.tag_amis),
+            "AMI_TAG_KEYS": json.dumps([*self.ami_tag_keys]),
+            "PARAMETER_PREFIX": self.parameter_prefix,
             "IMAGE_LOG_GROUP": self.image_log_group,
             "OBSERVE": json.dumps(self.observe),
         }
@@ -154,6 +160,8 @@ def _problems(stated: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for number, key in enumerate(keys):
         if key in keys[:number]:
             yield _TAG_KEYS[number], f"{key!r} is also the key of {_TAG_KEYS[keys.index(key)]}: write another key."
+    if stated.get("amiTagKeys") and not stated.get("tagAmis"):
+        yield "amiTagKeys", "without tagAmis no AMI is tagged: write true for tagAmis, or leave this out."
     topic = stated.get("topicArn")
     if topic and stated.get("notificationEmail"):
         yield "notificationEmail", "topicArn states a topic of yours: leave this out and subscribe to that topic."

@@ -98,6 +98,12 @@ class ImportFunction(Construct):
                 "W3005": "The CDK adds the role as a dependency although the function refers to it.",
             },
         )
+        if configuration.parameter_prefix and not f"{configuration.parameter_prefix}/".startswith("/imagebuilder/"):
+            Annotations.of(self).add_warning_v2(
+                "vm-image-import:parameter-prefix",
+                "parameterPrefix is outside of /imagebuilder/: recipes whose parent image is such a parameter need a"
+                " role of yours that may read it, because Image Builder's own roles may not.",
+            )
         if not configuration.tracing:
             acknowledge(self.function, {"Serverless-LambdaTracing": _NOT_TRACED})
 

@@ -43,7 +43,7 @@ _QUERIES: Final = {
 }
 """By the names that Logs Insights shows. docs/operations.md lists the fields."""
 
-_FAILURE_METRICS: Final = ("ImportsFailed", "ImportsRejected", "ImagesFailed", "ImagesNotFound", "SweepProblems")
+_FAILURES: Final = ("ImportsFailed", "ImportsRejected", "ImagesFailed", "ImagesNotFound", "SweepProblems")
 
 _GB_SECOND: Final = {"arm64": "0.0000133334", "x86_64": "0.0000166667"}
 _COST: Final = (
@@ -188,6 +188,13 @@ class Observability(Construct):
         self, imports: ImportFunction, table: dynamodb.ITable, configuration: Configuration
     ) -> cloudwatch.Dashboard:
         function, hour, day = imports.function, Duration.hours(1), Duration.days(1)
+        done, failures = ["ImagesRegistered", "ImagesAvailable"], [*_FAILURES]
+        if configuration.tag_amis:
+            done.append("AmisTagged")
+            failures.append("AmisNotTagged")
+        if configuration.parameter_prefix:
+            done.append("ParametersWritten")
+            failures.append("ParametersNotWritten")
         cost = cloudwatch.MathExpression(
             label="USD a day",
             expression=_COST.format(gb_second=_GB_SECOND[configuration.architecture]),
@@ -219,27 +226,9 @@ class Observability(Construct):
                     ),
                 ),
             ],
+            [_graph("Registered images", *(_own(name, hour) for name in done), width=24)],
             [
-                _graph(
-                    "Registered images",
-                    *(_own(name, hour) for name in ("ImagesRegistered", "ImagesAvailable")),
-                    width=24,
-                )
-            ],
-            [
-                _graph(
-                    "Failures",
-                    *(
-                        _own(name, hour)
-                        for name in (
-                            "ImportsFailed",
-                            "ImportsRejected",
-                            "ImagesFailed",
-                            "ImagesNotFound",
-                            "SweepProblems",
-                        )
-                    ),
-                ),
+                _graph("Failures", *(_own(name, hour) for name in failures)),
                 cloudwatch.LogQueryWidget(
                     title="What failed and why",
                     log_group_names=[imports.log_group.log_group_name],

@@ -14,6 +14,11 @@ ACTIONS: Final[Mapping[str, frozenset[str]]] = {
         {"dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
     ),
     "PublishNotifications": frozenset({"sns:Publish"}),
+    # Only with `tagAmis`.
+    "ReadTags": frozenset({"ec2:DescribeTags"}),
+    "TagAmis": frozenset({"ec2:CreateTags"}),
+    # Only with `parameterPrefix`.
+    "WriteParameters": frozenset({"ssm:GetParameter", "ssm:PutParameter"}),
 }
 """By the statement of the role that allows them."""
 

@@ -1,6 +1,7 @@
 """The function's role, as narrow as AWS allows. docs/permissions.md has the reason of each statement."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from aws_cdk import Stack
 from aws_cdk import aws_dynamodb as dynamodb
@@ -13,6 +14,9 @@ from .acknowledgements import acknowledge, nag_resource
 from .configuration import Configuration
 from .notifications import Notifications
 from .operations import ACTIONS
+
+_TAGGED: Final = ("image", "snapshot")
+"""The resource types of AMIs and snapshots. Their ARNs have no account."""
 
 
 def function_role(
@@ -44,13 +48,13 @@ def function_role(
             resources=[log_group.log_group_arn],
         ),
         iam.PolicyStatement(sid="SendToDlq", actions=["sqs:SendMessage"], resources=[dead_letter_queue.queue_arn]),
-        _calls("ReadImports", "*", in_region),
+        _calls("ReadImports", "*", conditions=in_region),
         _calls("RegisterImages", version),
         iam.PolicyStatement(sid="TagImages", actions=["imagebuilder:TagResource"], resources=[build]),
         # The pattern of a version matches a build, too: its `*` does not stop at a slash.
         _calls("TrackImages", version),
         # Without an ARN, as the function calls it, no resource is known.
-        _calls("FindImages", "*", in_region),
+        _calls("FindImages", "*", conditions=in_region),
         _calls("UseIdempotencyTable", table.table_arn),
         _calls("PublishNotifications", notifications.topic.topic_arn),
         iam.PolicyStatement(
@@ -68,12 +72,17 @@ def function_role(
         ),
     ]
     if configuration.version_scheme == "increment":
-        statements.append(_calls("ListVersions", "*", in_region))
+        statements.append(_calls("ListVersions", "*", conditions=in_region))
     if configuration.tracing:
         # Without a condition: Lambda refuses the function where it finds that the role lacks the permission, and does
         # not document with which context it asks.
         traces = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
         statements.append(iam.PolicyStatement(sid="WriteTraces", actions=traces, resources=["*"]))
+    tagged = [stack.format_arn(service="ec2", account="", resource=type_, resource_name="*") for type_ in _TAGGED]
+    if configuration.tag_amis:
+        statements += [_calls("ReadTags", "*", conditions=in_region), _tag_amis(stack, configuration, tagged)]
+    if configuration.parameter_prefix:
+        statements.append(_calls("WriteParameters", _parameters(stack, configuration)))
     role = iam.Role(
         scope,
         "Role",
@@ -82,6 +91,12 @@ def function_role(
         inline_policies={"Permissions": iam.PolicyDocument(statements=statements)},
     )
     not_known = "Names and versions come from the imports, so no narrower resource is known beforehand."
+    if configuration.tag_amis:
+        owned = "The AMIs and snapshots are the imports'. The conditions name their owner and the keys of the tags."
+        acknowledge(role, {f"AwsSolutions-IAM5[Resource::{nag_resource(stack, arn)}]": owned for arn in tagged})
+    if configuration.parameter_prefix:
+        arn = nag_resource(stack, _parameters(stack, configuration))
+        acknowledge(role, {f"AwsSolutions-IAM5[Resource::{arn}]": not_known})
     if "*" in notifications.key_arn:
         finding = f"AwsSolutions-IAM5[Resource::{nag_resource(stack, notifications.key_arn)}]"
         acknowledge(role, {finding: "The key of a given topic is not known. The condition names the topic."})
@@ -96,6 +111,26 @@ def function_role(
     return role
 
 
-def _calls(sid: str, resource: str, conditions: Mapping[str, Mapping[str, str]] | None = None) -> iam.PolicyStatement:
+def _tag_amis(stack: Stack, configuration: Configuration, resources: Sequence[str]) -> iam.PolicyStatement:
+    """Return the statement to tag this account's AMIs and snapshots, with the keys of `tagAmis` only."""
+    keys = {"Name", "vm-image-import:*", *configuration.ami_tag_keys, *configuration.tags} - {"CreatedBy"}
+    conditions: Mapping[str, Mapping[str, object]] = {
+        "StringEquals": {"ec2:Owner": stack.account},
+        "ForAllValues:StringLike": {"aws:TagKeys": sorted(keys)},
+        # For a request without keys, the condition for all of them holds.
+        "Null": {"aws:TagKeys": "false"},
+    }
+    return _calls("TagAmis", *resources, conditions=conditions)
+
+
+def _parameters(stack: Stack, configuration: Configuration) -> str:
+    """Return the ARN of all parameters with the configured prefix."""
+    path = configuration.parameter_prefix.removeprefix("/")
+    return stack.format_arn(service="ssm", resource="parameter", resource_name=f"{path}/*")
+
+
+def _calls(
+    sid: str, *resources: str, conditions: Mapping[str, Mapping[str, object]] | None = None
+) -> iam.PolicyStatement:
     """Return the statement for the function's own calls; the other statements are for calls on its behalf."""
-    return iam.PolicyStatement(sid=sid, actions=sorted(ACTIONS[sid]), resources=[resource], conditions=conditions)
+    return iam.PolicyStatement(sid=sid, actions=sorted(ACTIONS[sid]), resources=[*resources], conditions=conditions)

@@ -21,6 +21,8 @@ def answer_of(outcome: Outcome) -> dict[str, object]:
         "outcome": outcome.kind.value,
         "importTaskId": outcome.import_task_id,
         "imageArn": outcome.image_arn,
+        "tagged": [*outcome.tagged] or None,
+        "parameter": outcome.parameter,
         "request": outcome.request,
         "reason": outcome.reason,
     }

@@ -1,4 +1,4 @@
-"""EC2, Image Builder and SNS: the only module that knows botocore and AWS's error codes."""
+"""EC2, Image Builder, Parameter Store and SNS: the only module that knows botocore and AWS's error codes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from types_boto3_imagebuilder import ImagebuilderClient
     from types_boto3_imagebuilder.type_defs import ImageStateTypeDef
     from types_boto3_sns import SNSClient
+    from types_boto3_ssm import SSMClient
 
 _SESSION: Final = botocore.session.get_session()
 """botocore's own: boto3 on top would make every start slower and is not needed here."""
@@ -68,6 +69,8 @@ _MAX_PAGES: Final = 10
 _MAX_REASON: Final = 4_000
 """Characters; messages of components have up to 384,000 (API reference, `ComponentFailure`)."""
 _AMI_NOT_FOUND: Final = ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable")
+_RESOURCE_NOT_FOUND: Final = (*_AMI_NOT_FOUND, "InvalidSnapshot.NotFound")
+_PARAMETER_NOT_FOUND: Final = "ParameterNotFound"
 _TASK_NOT_FOUND: Final = "InvalidConversionTaskId"
 """The beginning of the code; EC2 also answers an empty list (both observed)."""
 
@@ -126,6 +129,35 @@ class Ec2:
         # A copy can have the name, too.
         return min(map(ami, _member(answer, "Images")), key=lambda found: found.is_copy, default=None)
 
+    def find_tags(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Return the tags of AMIs and snapshots by their ids; those without tags are missing.
+
+        Raises TransientError or PermanentError.
+        """
+        by_id: Any = [{"Name": "resource-id", "Values": [*ids]}]
+        pages = self._client.get_paginator("describe_tags").paginate(Filters=by_id)
+        found: dict[str, dict[str, str]] = {}
+        with translate_errors():
+            for tag in (tag for page in pages for tag in _member(page, "Tags")):
+                found.setdefault(tag["ResourceId"], {})[tag["Key"]] = tag["Value"]
+        return found
+
+    def create_tags(self, ids: Sequence[str], tags: Mapping[str, str]) -> bool:
+        """Tag AMIs and snapshots; return False, with none of them tagged, where one does not exist.
+
+        Raises TransientError or PermanentError.
+        """
+        with translate_errors():
+            try:
+                self._client.create_tags(
+                    Resources=[*ids], Tags=[{"Key": key, "Value": value} for key, value in tags.items()]
+                )
+            except ClientError as error:
+                if _code(error) in _RESOURCE_NOT_FOUND:
+                    return False
+                raise
+        return True
+
 
 class ImageBuilder:
     """The images of EC2 Image Builder."""
@@ -144,7 +176,10 @@ class ImageBuilder:
         return str(_member(answer, "imageArn"))
 
     def find_image(self, arn: str) -> Image | None:
-        """Return the image with this build version's ARN, or None. Raises TransientError or PermanentError."""
+        """Return the image with this ARN, or None. Raises TransientError or PermanentError.
+
+        The ARN is that of a build version. With `x.x.x` as version, it finds the highest one that is AVAILABLE.
+        """
         with translate_errors():
             try:
                 answer = _member(self._client.get_image(imageBuildVersionArn=arn), "image")
@@ -153,11 +188,14 @@ class ImageBuilder:
                     return None
                 raise
         state = answer.get("state", {})
+        amis = answer.get("outputResources", {}).get("amis", [])
+        region = self._client.meta.region_name
         return Image(
-            arn,
+            answer.get("arn", arn),
             status=state.get("status", ""),
             reason=_failure_reason(state),
-            ami_id=next((ami.get("image") for ami in answer.get("outputResources", {}).get("amis", [])), None),
+            # A pipeline may distribute an image to other Regions.
+            ami_id=next((ami.get("image") for ami in amis if ami.get("region", region) == region), None),
             tagged_task_id=answer.get("tags", {}).get(f"{PREFIX}task-id"),
         )
 
@@ -225,6 +263,39 @@ class Topic:
                 Message=message,
                 MessageStructure="json",
                 MessageAttributes={"outcome": {"DataType": "String", "StringValue": outcome}},
+            )
+
+
+class ParameterStore:
+    """The parameters of AWS Systems Manager."""
+
+    def __init__(self, client: "SSMClient") -> None:
+        self._client = client
+
+    def find(self, name: str) -> str | None:
+        """Return the value of a parameter, or None. Raises TransientError or PermanentError."""
+        with translate_errors():
+            try:
+                answer = self._client.get_parameter(Name=name)
+            except ClientError as error:
+                if _code(error) == _PARAMETER_NOT_FOUND:
+                    return None
+                raise
+        return str(_member(answer, "Parameter")["Value"])
+
+    def put_ami(self, name: str, ami_id: str, description: str) -> None:
+        """Write the id of an AMI, which Systems Manager checks only after it has answered.
+
+        Raises TransientError or PermanentError.
+        """
+        with translate_errors():
+            self._client.put_parameter(
+                Name=name,
+                Value=ami_id,
+                Description=description,
+                Type="String",
+                DataType="aws:ec2:image",
+                Overwrite=True,
             )
 
 
@@ -323,4 +394,9 @@ def ami(answer: "ImageTypeDef") -> Ami:
         architecture=answer.get("Architecture"),
         boot_mode=answer.get("BootMode"),
         source_image_id=answer.get("SourceImageId"),
+        snapshot_ids=tuple(
+            mapping["Ebs"]["SnapshotId"]
+            for mapping in answer.get("BlockDeviceMappings", [])
+            if "SnapshotId" in mapping.get("Ebs", {})
+        ),
     )

@@ -3,7 +3,7 @@
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from vm_image_import.aws import Ec2, ImageBuilder, Topic, create_client
+from vm_image_import.aws import Ec2, ImageBuilder, ParameterStore, Topic, create_client
 from vm_image_import.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,6 +25,11 @@ class Clients:
     def image_builder(self) -> ImageBuilder:
         """Images."""
         return ImageBuilder(create_client("imagebuilder"))
+
+    @cached_property
+    def parameter_store(self) -> ParameterStore:
+        """Parameters."""
+        return ParameterStore(create_client("ssm"))
 
     @cached_property
     def topic(self) -> Topic:

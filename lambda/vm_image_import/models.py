@@ -151,6 +151,8 @@ class Ami:
     architecture: str | None = None
     boot_mode: str | None = None
     source_image_id: str | None = None
+    snapshot_ids: tuple[str, ...] = ()
+    """Of its disks."""
 
     @property
     def import_task_id(self) -> str | None:
@@ -226,6 +228,8 @@ class OutcomeKind(StrEnum):
     ALREADY_REGISTERED = "ALREADY_REGISTERED"
     IMAGE_AVAILABLE = "IMAGE_AVAILABLE"
     IMAGE_FAILED = "IMAGE_FAILED"
+    AMI_NOT_TAGGED = "AMI_NOT_TAGGED"
+    PARAMETER_NOT_WRITTEN = "PARAMETER_NOT_WRITTEN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +245,10 @@ class Outcome:
     reason: str | None = None
     """What happened and what to do, as text for a person."""
     ami_id: str | None = None
+    tagged: Sequence[str] = ()
+    """The ids of the AMI and of the snapshots that have the tags of `tagAmis`."""
+    parameter: str | None = None
+    """The name of the parameter that holds the AMI's id."""
     task: ImportTask | None = None
     """The import task, where it was read."""
     problem: str = ""

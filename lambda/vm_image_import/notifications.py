@@ -30,6 +30,8 @@ _TITLES: Final = {
     OutcomeKind.REJECTED: "Import not registered",
     OutcomeKind.IMAGE_NOT_FOUND: "Image not found",
     OutcomeKind.DRY_RUN: "Observed: would be registered",
+    OutcomeKind.AMI_NOT_TAGGED: "AMI not tagged",
+    OutcomeKind.PARAMETER_NOT_WRITTEN: "Parameter not written",
 }
 
 
@@ -108,6 +110,10 @@ def _actions(outcome: Outcome) -> Iterator[str]:
             yield 'Fix the cause, then invoke the function manually with "force": true.'
         case OutcomeKind.REJECTED:
             yield "Fix the import task's tags or the account. The next sweep registers the import."
+        case OutcomeKind.AMI_NOT_TAGGED:
+            yield "The image is registered. Fix the cause. The next sweep tags the AMI and its snapshots."
+        case OutcomeKind.PARAMETER_NOT_WRITTEN:
+            yield "The image is available. Fix the cause. The next sweep writes the parameter."
         case OutcomeKind.DRY_RUN:
             request = outcome.request or {}
             yield f"It would be {request.get('name')} {request.get('semanticVersion')}. Nothing was registered."
@@ -124,6 +130,8 @@ def _facts(outcome: Outcome, settings: Settings, invocation: Invocation) -> Iter
     yield "Import task", outcome.import_task_id
     yield "Image", outcome.image_arn
     yield "AMI", outcome.ami_id
+    yield "Tagged", ", ".join(outcome.tagged)
+    yield "Parameter", outcome.parameter
     yield "Account", invocation.environment.account
     yield "Region", invocation.environment.region
 
@@ -150,6 +158,8 @@ def _document(outcome: Outcome, settings: Settings, invocation: Invocation, reme
         "imageArn": outcome.image_arn,
         "name": name,
         "semanticVersion": version,
+        "tagged": [*outcome.tagged] or None,
+        "parameter": outcome.parameter,
         "reason": outcome.reason,
         "remedy": remedy.text if remedy else None,
         "remedyUrl": remedy.url if remedy else None,

@@ -26,9 +26,18 @@ _METRICS: Final = {
     OutcomeKind.IMAGE_AVAILABLE: "ImagesAvailable",
     OutcomeKind.IMAGE_FAILED: "ImagesFailed",
     OutcomeKind.IMAGE_NOT_FOUND: "ImagesNotFound",
+    OutcomeKind.AMI_NOT_TAGGED: "AmisNotTagged",
+    OutcomeKind.PARAMETER_NOT_WRITTEN: "ParametersNotWritten",
 }
 _ACTION_REQUIRED: Final = frozenset(
-    {OutcomeKind.IMPORT_FAILED, OutcomeKind.IMAGE_FAILED, OutcomeKind.IMAGE_NOT_FOUND, OutcomeKind.REJECTED}
+    {
+        OutcomeKind.IMPORT_FAILED,
+        OutcomeKind.IMAGE_FAILED,
+        OutcomeKind.IMAGE_NOT_FOUND,
+        OutcomeKind.REJECTED,
+        OutcomeKind.AMI_NOT_TAGGED,
+        OutcomeKind.PARAMETER_NOT_WRITTEN,
+    }
 )
 _MAX_EVENT_AGE: Final = 2 * 24 * 60 * 60
 """Seconds. EventBridge delivers for one day and Lambda tries for 6 hours: an older time is not that of the event."""
@@ -57,6 +66,11 @@ def log_and_count(outcome: Outcome, *, dry_run: bool) -> None:
     log("Done", extra=answer_of(outcome))
     if outcome.kind in _METRICS and outcome.is_new and not dry_run:
         metrics.add_metric(_METRICS[outcome.kind], MetricUnit.Count, 1)
+
+
+def count(metric: str) -> None:
+    """Count something that was done beside an outcome."""
+    metrics.add_metric(metric, MetricUnit.Count, 1)
 
 
 def record_event_age(seconds: float) -> None:

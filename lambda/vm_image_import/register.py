@@ -37,6 +37,7 @@ from vm_image_import.models import (
 from vm_image_import.notifications import notify_once, publish
 from vm_image_import.observability import log_context, logger
 from vm_image_import.readiness import unusable, without_ami
+from vm_image_import.tag import AmiTagger
 from vm_image_import.version_claims import VersionClaims
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ class Registrar:
         # The request is derived only now: what becomes of the tags of a registered import does not matter.
         name, version = identify(task, ami, overrides, self.clients.settings)
         if earlier := self._find_earlier_build(task, ami, id_):
-            return self._complete(claim, task, Registration(earlier.arn, ami.id))
+            return self._complete(claim, task, ami, Registration(earlier.arn, ami.id))
 
         claimed = None
         if version is None:
@@ -243,18 +244,22 @@ class Registrar:
                 ami_id=ami.id,
                 problem=error.code,
             )
-        return self._complete(claim, task, Registration(arn, ami.id, request_id=self.invocation.request_id), parameters)
+        registration = Registration(arn, ami.id, request_id=self.invocation.request_id)
+        return self._complete(claim, task, ami, registration, parameters)
 
     def _complete(
         self,
         claim: "Claim",
         task: ImportTask,
+        ami: Ami,
         registration: Registration,
         parameters: Mapping[str, object] | None = None,
     ) -> Outcome:
-        """Send the notification of a registered image, and complete the claim with the record of both."""
-        outcome = replace(_registered(task, registration), request=parameters)
-        claim.complete(registration._replace(notified=self._try_publish(outcome)).to_json())
+        """Tag the AMI of a registered image, send the notification, and complete the claim with the record of both."""
+        tagged = AmiTagger(self.clients, self.invocation).try_tag(task, ami, registration.arn)
+        outcome = replace(_registered(task, registration), request=parameters, tagged=tagged)
+        notified = self._try_publish(outcome)
+        claim.complete(registration._replace(tagged=bool(tagged), notified=notified).to_json())
         return outcome
 
     def _try_publish(self, outcome: Outcome) -> bool:

@@ -1,7 +1,7 @@
 """What the deployment configures, as the function finds it in its environment."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self, get_args
 
@@ -31,6 +31,12 @@ class Settings:
     """The topic of the notifications."""
     observe: bool = False
     """Whether events and sweeps only report what they would register."""
+    tag_amis: bool = False
+    """Whether the AMIs of registered imports and their snapshots are tagged."""
+    ami_tag_keys: Sequence[str] = field(default_factory=list)
+    """The keys of those tags of a task that its AMI and snapshots get."""
+    parameter_prefix: str = ""
+    """The path of the parameters that hold the newest AMI of each name; empty for none."""
     image_log_group: str = ""
     """Where Image Builder writes its logs of an import; empty for its own default."""
 
@@ -44,7 +50,7 @@ class Settings:
         given = {name: environment[name.upper()] for name in cls.__dataclass_fields__ if name.upper() in environment}
         if problems := list(_problems(given)):
             raise InvalidSettingsError(problems)
-        parsed = (*_MAPS, "observe")
+        parsed = (*_MAPS, *_FLAGS, *_LISTS)
         values: dict[str, Any] = {name: json.loads(text) if name in parsed else text for name, text in given.items()}
         return cls(**values)
 
@@ -55,6 +61,8 @@ class Settings:
 
 
 _MAPS: Final = ("tags", "only_tasks_tagged")
+_FLAGS: Final = ("observe", "tag_amis")
+_LISTS: Final = ("ami_tag_keys",)
 _NOT_EMPTY: Final = {
     "name_tag": "the key of a tag",
     "version_tag": "the key of a tag",
@@ -74,15 +82,20 @@ def _problems(given: Mapping[str, str]) -> Iterator[str]:
             yield f"{name.upper()} is {quote(text)}: write one of {', '.join(get_args(VersionScheme))}."
         if name in _NOT_EMPTY and not text:
             yield f"{name.upper()} is empty: write {_NOT_EMPTY[name]}."
-        if name == "observe" and text not in {"true", "false"}:
+        if name in _FLAGS and text not in {"true", "false"}:
             yield f"{name.upper()} is {quote(text)}: write true or false."
-        if name in _MAPS and not _is_map(text):
+        if name in _MAPS and not _is_json(text, dict):
             yield f'{name.upper()} is {quote(text)}: write JSON like {{"Team": "web"}}.'
+        if name in _LISTS and not _is_json(text, list):
+            yield f'{name.upper()} is {quote(text)}: write JSON like ["Team"].'
 
 
-def _is_map(text: str) -> bool:
+def _is_json(text: str, kind: type[dict[str, str]] | type[list[str]]) -> bool:
+    """Whether a text is JSON of an object or an array that has nothing but texts."""
     try:
         value = json.loads(text)
     except ValueError:
         return False
-    return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+    if not isinstance(value, kind):
+        return False
+    return all(isinstance(item, str) for item in (value.values() if isinstance(value, dict) else value))

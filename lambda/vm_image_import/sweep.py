@@ -10,13 +10,17 @@ from vm_image_import.errors import SweepError
 from vm_image_import.idempotency.records import IdempotencyKey, Registration, RegistrationId
 from vm_image_import.models import ImportTask, Invocation, Outcome, OutcomeKind, SweepResult
 from vm_image_import.observability import log_and_count, log_and_count_sweep, log_context, logger
+from vm_image_import.parameter import NewestAmiParameter, name_parameter, parameter_key
 from vm_image_import.register import Registrar
 from vm_image_import.remedies import cancelled_by_user, find_remedy
+from vm_image_import.settings import Settings
+from vm_image_import.tag import AmiTagger
 from vm_image_import.track import ImageTracker
 
 _MARGIN_MS: Final = 30_000
 """No task is begun later than this before the function's timeout. It is longer than the calls for one task take, unless
 AWS hardly answers; then Lambda ends the invocation, and the next sweep continues."""
+_AVAILABLE: Final = OutcomeKind.IMAGE_AVAILABLE.value
 _OUT_OF_TIME: Final = "Out of time. The next sweep continues."
 
 
@@ -34,13 +38,29 @@ class NotifyRegistered(NamedTuple):
     registration: Registration
 
 
+class TagAmi(NamedTuple):
+    """Tag the AMI of a registered image, which failed when the image was made, or was not configured then."""
+
+    task: ImportTask
+    id: RegistrationId
+    registration: Registration
+
+
 class CheckImage(NamedTuple):
     """Check whether a registered image has reached a terminal state."""
 
     arn: str
 
 
-Action = RegisterTask | NotifyRegistered | CheckImage
+class CheckParameter(NamedTuple):
+    """Check whether the parameter holds the newest AMI of the name of an available image, and write it if not."""
+
+    task: ImportTask
+    arn: str
+    parameter: str
+
+
+Action = RegisterTask | NotifyRegistered | TagAmi | CheckImage | CheckParameter
 
 
 class PendingTask(NamedTuple):
@@ -133,15 +153,16 @@ class Sweeper:
         for task_id, error in registrations.unreadable.items():
             logger.error("Failed", importTaskId=task_id, reason=str(error))
             listing.problems.append(f"{task_id}: {error}")
+        settings = self.clients.settings
         actions = {
-            task.id: _actions(task, registrations.by_task[task.id], dry_run=dry_run)
+            task.id: _actions(task, registrations.by_task[task.id], settings, dry_run=dry_run)
             for task in page
             if task.id not in registrations.unreadable
         }
         keys = {_completed_by(action) for each in actions.values() for action in each}
         done = {} if dry_run else store.get_completed(keys)
         for import_task_id, listed in actions.items():
-            if left := [action for action in listed if _completed_by(action) not in done]:
+            if left := [action for action in listed if _is_due(action, done)]:
                 listing.pending.append(PendingTask(import_task_id, left))
 
     def _perform(self, action: Action, registrar: Registrar, *, dry_run: bool) -> Outcome | None:
@@ -152,11 +173,17 @@ class Sweeper:
             case NotifyRegistered(task, id_, registration):
                 registrar.send_pending_notification(task, id_, registration)
                 return None
+            case TagAmi(task, id_, registration):
+                return AmiTagger(self.clients, self.invocation).tag_registered(task, id_, registration)
             case CheckImage(arn):
                 return ImageTracker(self.clients, self.invocation).check(arn)
+            case CheckParameter(task, arn, _):
+                return NewestAmiParameter(self.clients, self.invocation).check(task, arn)
 
 
-def _actions(task: ImportTask, registrations: Mapping[int, Registration], *, dry_run: bool) -> list[Action]:
+def _actions(
+    task: ImportTask, registrations: Mapping[int, Registration], settings: Settings, *, dry_run: bool
+) -> list[Action]:
     """Return what has to be done for a task in the course of time, whether or not it is done yet."""
     actions: list[Action] = []
     if (task.ended_without_ami and not cancelled_by_user(task.status_message)) or not (
@@ -169,8 +196,19 @@ def _actions(task: ImportTask, registrations: Mapping[int, Registration], *, dry
     for number, registration in registrations.items():
         if not registration.notified:
             actions.append(NotifyRegistered(task, RegistrationId(task.id, number), registration))
+        if settings.tag_amis and not settings.observe and not registration.tagged:
+            actions.append(TagAmi(task, RegistrationId(task.id, number), registration))
         actions.append(CheckImage(registration.arn))
+        if (parameter := name_parameter(registration.arn, settings)) and not settings.observe:
+            actions.append(CheckParameter(task, registration.arn, parameter))
     return actions
+
+
+def _is_due(action: Action, done: Mapping[IdempotencyKey, str]) -> bool:
+    """Return whether an action is left to do, by the results of what is done."""
+    if isinstance(action, CheckParameter) and done.get(IdempotencyKey("terminal", action.arn)) != _AVAILABLE:
+        return False
+    return _completed_by(action) not in done
 
 
 def _completed_by(action: Action) -> IdempotencyKey:
@@ -182,12 +220,16 @@ def _completed_by(action: Action) -> IdempotencyKey:
             return IdempotencyKey("registered", task.id)
         case NotifyRegistered(_, id_, _):
             return IdempotencyKey("notified", str(id_))
+        case TagAmi(_, id_, _):
+            return IdempotencyKey("tagged", str(id_))
         case CheckImage(arn):
             return IdempotencyKey("terminal", arn)
+        case CheckParameter(_, arn, parameter):
+            return parameter_key(arn, parameter)
 
 
 def _log_keys(action: Action) -> dict[str, str]:
-    return {"imageArn": action.arn} if isinstance(action, CheckImage) else {}
+    return {"imageArn": action.arn} if isinstance(action, CheckImage | CheckParameter) else {}
 
 
 def _with_remedy(outcome: Outcome, task: ImportTask) -> Outcome:

@@ -1,12 +1,14 @@
 """Tracks a registered image to its terminal state: AVAILABLE or FAILED."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from vm_image_import.clients import Clients
+from vm_image_import.errors import InProgressError
 from vm_image_import.idempotency.records import IdempotencyKey
 from vm_image_import.models import Image, Invocation, Outcome, OutcomeKind
-from vm_image_import.notifications import notify_once
+from vm_image_import.notifications import publish
+from vm_image_import.parameter import NewestAmiParameter
 
 _TERMINAL: Final = {
     "AVAILABLE": OutcomeKind.IMAGE_AVAILABLE,
@@ -66,7 +68,23 @@ class ImageTracker:
             return Outcome(OutcomeKind.IN_PROGRESS, task_id, image_arn=arn, reason=reason)
         reported = None if image.status == "AVAILABLE" else image.reason or _REASONS.get(image.status)
         outcome = Outcome(_TERMINAL[image.status], task_id, image_arn=arn, reason=reported, ami_id=image.ami_id)
-        return notify_once(key, outcome, self.clients, self.invocation)
+        return self._report(key, outcome, image)
+
+    def _report(self, key: IdempotencyKey, outcome: Outcome, image: Image) -> Outcome:
+        """Write the parameter where the image is available, and send the notification: both once."""
+        try:
+            with self.clients.idempotency_store.claim(key, self.invocation) as claim:
+                if claim.completed is not None:
+                    return replace(outcome, is_new=False)
+                if outcome.kind is OutcomeKind.IMAGE_AVAILABLE:
+                    parameter = NewestAmiParameter(self.clients, self.invocation).try_write(image)
+                    outcome = replace(outcome, parameter=parameter)
+                publish(outcome, self.clients, self.invocation)
+                claim.complete(outcome.kind.value)
+                return outcome
+        except InProgressError:
+            # The other invocation reports it.
+            return replace(outcome, is_new=False)
 
 
 def _not_visible(arn: str) -> Outcome:

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from moto.core.responses import BaseResponse
+from moto.ec2.models import ec2_backends
 from moto.iam.models import iam_backends
 from moto.sns.models import sns_backends
 from werkzeug.exceptions import HTTPException
@@ -24,10 +25,16 @@ _DENIED: Final = {
     "dynamodb": ("AccessDeniedException", 400),
     "ec2": ("UnauthorizedOperation", 403),
     "kms": ("KMSAccessDenied", 400),
+    "ssm": ("AccessDeniedException", 400),
     "sns": ("AuthorizationError", 403),
 }
 """Error code and HTTP status of a denied request, by service (API references, "Common errors")."""
 _IMAGE_BUILDER: Final = "imagebuilder.amazonaws.com"
+_OPERATORS: Final = ("StringEquals", "StringLike", "ArnEquals", "ArnLike", "Bool", "Null")
+_AMI_TYPE: Final = "aws:ec2:image"
+_WITHOUT_RESOURCE: Final = frozenset(
+    {"DescribeImages", "DescribeImportImageTasks", "DescribeTags", "ListImageBuildVersions", "ListImages"}
+)
 _DENIED_ELSEWHERE: Final = ("AccessDeniedException", 403)
 
 
@@ -37,7 +44,8 @@ class AuthorizationRequest:
 
     action: str
     resource: str
-    context: Mapping[str, str] = field(default_factory=dict)
+    context: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    """A key has one value, or a list of them."""
 
 
 @dataclass(frozen=True)
@@ -76,20 +84,32 @@ def _matches(statement: Statement, request: AuthorizationRequest, service: str |
     )
 
 
-def _conditions_hold(conditions: Mapping[str, Mapping[str, Any]], context: Mapping[str, str]) -> bool:
-    """Return whether every condition holds, each for one of its values; it fails for a key without a value."""
+def _conditions_hold(conditions: Mapping[str, Mapping[str, Any]], context: Mapping[str, str | Sequence[str]]) -> bool:
+    """Return whether every condition holds for the values of its key."""
     # Condition keys are not case-sensitive.
-    values = {key.lower(): value for key, value in context.items()}
-    for operator, keys in conditions.items():
-        if operator not in {"StringEquals", "StringLike", "ArnEquals", "ArnLike", "Bool"}:
-            message = f"The condition operator {operator} is not implemented."
-            raise NotImplementedError(message)
-        equal = str.__eq__ if operator in {"StringEquals", "Bool"} else _like
-        for key, allowed in keys.items():
-            value = values.get(key.lower())
-            if value is None or not any(equal(value, each) for each in _list(allowed)):
-                return False
-    return True
+    values = {key.lower(): _list(value) for key, value in context.items()}
+    return all(
+        _holds(operator, _list(allowed), values.get(key.lower()))
+        for operator, keys in conditions.items()
+        for key, allowed in keys.items()
+    )
+
+
+def _holds(operator: str, allowed: Sequence[str], values: Sequence[str] | None) -> bool:
+    """Return whether a condition holds for the values of its key; None for a key that the request does not have.
+
+    Without a value it fails, except with `Null`, and with `ForAllValues`, which then has nothing to compare.
+    """
+    for_all, _, comparison = operator.rpartition(":")
+    if for_all not in {"", "ForAllValues"} or comparison not in _OPERATORS:
+        message = f"The condition operator {operator} is not implemented."
+        raise NotImplementedError(message)
+    if comparison == "Null":
+        return str(values is None).lower() in allowed
+    if not for_all and len(values or ()) != 1:
+        return False
+    equal = str.__eq__ if comparison in {"StringEquals", "Bool"} else _like
+    return all(any(equal(value, each) for each in allowed) for value in values or ())
 
 
 def _like(value: str, pattern: str) -> bool:
@@ -181,14 +201,20 @@ def _authorization_requests(response: BaseResponse, role: str) -> Iterator[Autho
     params = response._get_params()  # noqa: SLF001 - as above
     prefix = f"arn:{partition}:{service}:{region}:{account}"
 
-    def request(resource: str, action: str = f"{service}:{operation}", **context: str) -> AuthorizationRequest:
+    def request(
+        resource: str, action: str = f"{service}:{operation}", **context: str | Sequence[str]
+    ) -> AuthorizationRequest:
         return AuthorizationRequest(action, resource, {"aws:RequestedRegion": region, **context})
 
     match service, operation:
-        case "ec2", "DescribeImages" | "DescribeImportImageTasks":
+        case _ if operation in _WITHOUT_RESOURCE:
             yield request("*")
-        case "imagebuilder", "ListImages" | "ListImageBuildVersions":
-            yield request("*")
+        case "ec2", "CreateTags":
+            yield from (request(arn, **context) for arn, context in _tagged(role, region, params))
+        case "ssm", "GetParameter" | "PutParameter":
+            yield request(f"{prefix}:parameter/{params['Name'].removeprefix('/')}")
+            # Systems Manager checks the value on the caller's behalf.
+            yield from (request("*", "ec2:DescribeImages") for type_ in [params.get("DataType")] if type_ == _AMI_TYPE)
         case "imagebuilder", "ImportVmImage":
             version = f"{prefix}:image/{arn_name(params['name'])}/{params['semanticVersion']}"
             linked = f"role/aws-service-role/{_IMAGE_BUILDER}/AWSServiceRoleForImageBuilder"
@@ -201,10 +227,9 @@ def _authorization_requests(response: BaseResponse, role: str) -> Iterator[Autho
             yield request(f"arn:{partition}:iam::{account}:{linked}", "iam:CreateServiceLinkedRole", **on_behalf)
         case "imagebuilder", "GetImage":
             yield request(params["imageBuildVersionArn"])
-        case "dynamodb", "BatchGetItem":
-            yield from (request(f"{prefix}:table/{table}") for table in params["RequestItems"])
-        case "dynamodb", "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem":
-            yield request(f"{prefix}:table/{params['TableName']}")
+        case "dynamodb", "BatchGetItem" | "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem":
+            tables = params.get("RequestItems") or [params["TableName"]]
+            yield from (request(f"{prefix}:table/{table}") for table in tables)
         case "sns", "Publish":
             topic = params["TopicArn"]
             yield request(topic)
@@ -214,3 +239,18 @@ def _authorization_requests(response: BaseResponse, role: str) -> Iterator[Autho
         case _:
             message = f"The permissions for {service}:{operation} are not implemented."
             raise NotImplementedError(message)
+
+
+def _tagged(role: str, region: str, params: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the ARN of each AMI and snapshot of a CreateTags request, and the condition keys of the request for it.
+
+    The ARN has no account. The owner of what does not exist is the caller.
+    """
+    _, partition, _, _, account, _ = role.split(":")
+    tags = {tag["Key"]: tag["Value"] for tag in params["Tags"]}
+    context = {"aws:TagKeys": [*tags], **{f"aws:RequestTag/{key}": value for key, value in tags.items()}}
+    ec2 = ec2_backends[account][region]
+    for id_ in params["Resources"]:
+        type_, existing = ("image", ec2.amis) if id_.startswith("ami-") else ("snapshot", ec2.snapshots)
+        owner = existing[id_].owner_id if id_ in existing else account
+        yield f"arn:{partition}:ec2:{region}::{type_}/{id_}", {**context, "ec2:Owner": owner}

@@ -117,6 +117,8 @@ class LocalAws:
                     if self._is_delivered(event):
                         events.deliver(event)
             functions.run_queued()
+        for region in [*ec2_backends[ACCOUNT]]:
+            supplements.check_parameters(ACCOUNT, region)
 
     def fire_schedules(self, minute: int = 0) -> None:
         """Fire every schedule, or those that are due so many minutes after a start, and run the functions."""

@@ -1,18 +1,38 @@
-"""What moto lacks of CloudWatch Logs and SNS: filter patterns for JSON, and topics whose key is disabled."""
+"""What moto lacks of CloudWatch Logs, SNS and Systems Manager.
+
+Filter patterns for JSON, topics whose key is disabled, and the check of parameters that hold AMIs.
+"""
 
 import functools
 import json
 import re
 from typing import Any, Final
 
+from moto.ec2.models import ec2_backends
 from moto.kms.models import kms_backends
 from moto.logs.utils import EventMessageFilter, FilterPattern, UnsupportedFilterPattern
 from moto.sns.models import SNSBackend
+from moto.ssm.models import ssm_backends
 
 from local.aws.common import ServiceError
 
 _EQUAL: Final = re.compile(r'\{ *\$\.([\w.]+) *= *"([^"]*)" *\}')
 _KEY_DISABLED: Final = "KMSDisabled"
+
+
+def check_parameters(account_id: str, region: str) -> None:
+    """Remove the new values of parameters of the data type `aws:ec2:image` that are no available AMI of the account.
+
+    Systems Manager checks a value after it has answered PutParameter (API reference).
+    """
+    ec2 = ec2_backends[account_id][region]
+    parameters = ssm_backends[account_id][region]._parameters  # noqa: SLF001 - there is no other way
+    usable = {ami.id for ami in [*ec2.amis.values()] if ami.state == "available" and ami.owner_id == account_id}
+    for name, versions in [*parameters.items()]:
+        while versions and versions[-1].data_type == "aws:ec2:image" and versions[-1].value not in usable:
+            versions.pop()
+        if not versions:
+            del parameters[name]
 
 
 class JsonFilterPattern(FilterPattern):

@@ -67,6 +67,7 @@ _COPIED_PARAMETERS: Final = (
 )
 _METADATA_PREFIX: Final = "x-amz-meta-"
 _lock: Final = RLock()
+_moto_mappings: Final = vars(Ami)["block_device_mappings"].fget
 _moto_copy_image: Final = EC2Backend.copy_image
 _moto_get_prefix: Final = ec2_utils.get_prefix
 
@@ -154,9 +155,11 @@ class Task:
             virtualization_type="hvm",
         )
         root, details = ami.ebs_snapshot, self.answer["SnapshotDetails"]
-        others = (ec2.copy_snapshot(root.id, ec2.region_name, root.description, None) for _ in details[1:])
-        snapshots = zip(details, (root, *others), strict=True)
-        return {"ImageId": ami.id, "SnapshotDetails": [{**detail, "SnapshotId": disk.id} for detail, disk in snapshots]}
+        others = [ec2.copy_snapshot(root.id, ec2.region_name, root.description, None).id for _ in details[1:]]
+        devices = [detail["DeviceName"] for detail in details[1:]]
+        vars(ami).update(other_snapshots=dict(zip(devices, others, strict=True)))
+        snapshots = zip(details, (root.id, *others), strict=True)
+        return {"ImageId": ami.id, "SnapshotDetails": [{**detail, "SnapshotId": id_} for detail, id_ in snapshots]}
 
 
 def _deletion(message: str, steps: int, **changes: object) -> Iterator[dict[str, Any]]:
@@ -257,6 +260,7 @@ def install() -> None:
     for operation in (import_image, describe_import_image_tasks, cancel_import_task):
         setattr(EC2Response, operation.__name__, operation)
     setattr(EC2Backend, copy_image.__name__, copy_image)
+    setattr(Ami, block_device_mappings.__name__, property(block_device_mappings))
     # CreateTags and DescribeTags read a resource's type from its id; moto expects one dash in an id.
     EC2_RESOURCE_TO_PREFIX["import-image-task"] = _PREFIX
     EC2_PREFIX_TO_RESOURCE[_PREFIX] = "import-image-task"
@@ -355,6 +359,14 @@ def copy_image(
     ami = _moto_copy_image(self, source_image_id, source_region, name, description)
     vars(ami).update(source_image_id=source_image_id, source_image_region=source_region)
     return ami
+
+
+def block_device_mappings(self: Ami) -> list[dict[str, Any]]:
+    """Return the disks of an AMI as moto does, which knows the first one only, and the others of an import."""
+    mappings: list[dict[str, Any]] = _moto_mappings(self)
+    for name, snapshot_id in vars(self).get("other_snapshots", {}).items():
+        mappings.append({"DeviceName": name, "Ebs": {**mappings[0]["Ebs"], "SnapshotId": snapshot_id}})
+    return mappings
 
 
 def get_prefix(resource_id: str) -> str:

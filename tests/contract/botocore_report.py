@@ -36,11 +36,23 @@ IMAGES = f"""<DescribeImagesResponse><imagesSet><item><imageId>ami-1</imageId><i
 TASKS = f"""<DescribeImportImageTasksResponse><importImageTaskSet><item><importTaskId>import-ami-1</importTaskId>
 <snapshotDetailSet><item><diskImageSize>1.5</diskImageSize><userBucket><s3Bucket>b</s3Bucket><s3Key>k</s3Key>
 </userBucket></item></snapshotDetailSet>{TAG}</item></importImageTaskSet></DescribeImportImageTasksResponse>"""
+TAGS = """<DescribeTagsResponse><tagSet><item><resourceId>ami-1</resourceId><key>Name</key><value>web</value></item>
+</tagSet><nextToken>t</nextToken></DescribeTagsResponse>"""
 ITEM = '{"id":{"S":"x"},"expiration":{"N":"1"},"data":{"S":"{}"}}'
 KEY = {"id": {"S": "x"}}
 EXAMPLES: Final[Mapping[tuple[str, str], tuple[Json, str]]] = {
     ("ec2", "DescribeImages"): ({"ImageIds": ["ami-1"], "Filters": [{"Name": "name", "Values": ["n"]}]}, IMAGES),
     ("ec2", "DescribeImportImageTasks"): ({"ImportTaskIds": ["import-ami-1"]}, TASKS),
+    ("ec2", "DescribeTags"): ({"Filters": [{"Name": "resource-id", "Values": ["ami-1"]}]}, TAGS),
+    ("ec2", "CreateTags"): (
+        {"Resources": ["ami-1", "snap-1"], "Tags": [{"Key": "Name", "Value": "web"}]},
+        "<CreateTagsResponse><return>true</return></CreateTagsResponse>",
+    ),
+    ("ssm", "GetParameter"): ({"Name": "/a/b"}, '{"Parameter":{"Name":"/a/b","Type":"String","Value":"ami-1"}}'),
+    ("ssm", "PutParameter"): (
+        {"Name": "/a/b", "Value": "ami-1", "Type": "String", "DataType": "aws:ec2:image", "Overwrite": True},
+        '{"Version":1,"Tier":"Standard"}',
+    ),
     ("imagebuilder", "GetImage"): (
         {"imageBuildVersionArn": "arn:aws:imagebuilder:us-east-1:123456789012:image/n/1.0.0/1"},
         '{"image":{"version":"1.0.0/1","state":{"status":"AVAILABLE"},"outputResources":{"amis":[{"image":"ami-1"}]}}}',

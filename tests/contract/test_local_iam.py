@@ -7,7 +7,9 @@ from local.aws.iam import AuthorizationRequest
 
 READ = {"Effect": "Allow", "Action": "s3:Get*", "Resource": "arn:aws:s3:::bucket/*"}
 REQUEST = AuthorizationRequest(
-    "s3:GetObject", "arn:aws:s3:::bucket/a/b.txt", {"aws:SourceAccount": "1", "aws:SecureTransport": "true"}
+    "s3:GetObject",
+    "arn:aws:s3:::bucket/a/b.txt",
+    {"aws:SourceAccount": "1", "aws:SecureTransport": "true", "aws:TagKeys": ["Name", "Team"]},
 )
 
 
@@ -26,6 +28,12 @@ REQUEST = AuthorizationRequest(
         ({"Condition": {"StringLike": {"aws:SourceAccount": "?"}}}, True),
         ({"Condition": {"StringEquals": {"aws:SourceAccount": "1", "aws:SourceArn": "x"}}}, False),
         ({"Condition": {"Bool": {"aws:SecureTransport": "false"}}}, False),
+        ({"Condition": {"ForAllValues:StringLike": {"aws:TagKeys": ["Name", "T*"]}}}, True),
+        ({"Condition": {"ForAllValues:StringEquals": {"aws:TagKeys": ["Name"]}}}, False),
+        ({"Condition": {"ForAllValues:StringEquals": {"aws:RequestTag/Name": "x"}}}, True),
+        ({"Condition": {"StringEquals": {"aws:TagKeys": ["Name", "Team"]}}}, False),
+        ({"Condition": {"Null": {"aws:TagKeys": "false", "aws:RequestTag/Name": "true"}}}, True),
+        ({"Condition": {"Null": {"aws:TagKeys": "true"}}}, False),
         ({"Effect": "Deny"}, False),
     ],
 )

@@ -35,6 +35,9 @@ EVERYTHING = {
     "osVersionTag": "vm:os",
     "tags": {"Team": "web"},
     "onlyTasksTagged": {"Images": "yes"},
+    "tagAmis": True,
+    "amiTagKeys": ["Cost center"],
+    "parameterPrefix": "/imagebuilder/base",
     "imageLogGroup": "/aws/imagebuilder/imports",
     "logRetentionDays": 365,
     "notificationEmail": "ops@example.com",
@@ -93,6 +96,9 @@ def test_every_value_reaches_the_function() -> None:
         tags={"Team": "web"},
         only_tasks_tagged={"Images": "yes"},
         observe=True,
+        tag_amis=True,
+        ami_tag_keys=["Cost center"],
+        parameter_prefix="/imagebuilder/base",
         image_log_group="/aws/imagebuilder/imports",
     )
     (group,) = (each for each in resources.values() if each["Type"] == "AWS::Logs::LogGroup")

@@ -1,13 +1,13 @@
 """AWS in memory, for the tests of the use cases. It contains only what a test puts there, and fails on demand."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from vm_image_import.aws import Ec2, ImageBuilder, TaskPage, Topic
+from vm_image_import.aws import Ec2, ImageBuilder, ParameterStore, TaskPage, Topic
 from vm_image_import.clients import Clients
 from vm_image_import.errors import InProgressError, InvalidRecordError
 from vm_image_import.events import AmiAvailable, ManualImport
@@ -84,6 +84,13 @@ class InMemoryAws:
     """Those that Image Builder accepted."""
     published: list[Published] = field(default_factory=list)
     records: dict[IdempotencyKey, str] = field(default_factory=dict)
+    tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Of AMIs and snapshots that exist beside the AMI and its snapshots, too."""
+    gone: set[str] = field(default_factory=set)
+    """Ids of AMIs and snapshots to which no tag can be added."""
+    parameters: dict[str, str] = field(default_factory=dict)
+    newest: Image | None = None
+    """What Image Builder returns for `x.x.x`."""
     calls_in_time: int = 10_000
     """The function has time for so many calls of EC2 and Image Builder in a sweep."""
 
@@ -130,6 +137,7 @@ class InMemoryAws:
         clients = Clients(self.settings)
         clients.ec2 = InMemoryEc2(self)
         clients.image_builder = InMemoryImageBuilder(self)
+        clients.parameter_store = InMemoryParameterStore(self)
         clients.topic = InMemoryTopic(self)
         clients.idempotency_store = InMemoryStore(self)
         return clients
@@ -186,6 +194,34 @@ class InMemoryEc2(Ec2):
         self._aws.called("find_ami_named", name)
         return self._aws.ami if self._aws.ami and self._aws.ami.name == name else None
 
+    def find_tags(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        self._aws.called("find_tags", " ".join(ids))
+        return {id_: {**self._aws.tags[id_]} for id_ in ids if id_ in self._aws.tags}
+
+    def create_tags(self, ids: Sequence[str], tags: Mapping[str, str]) -> bool:
+        self._aws.called("create_tags", " ".join(ids))
+        if self._aws.gone & {*ids}:
+            return False
+        for id_ in ids:
+            self._aws.tags[id_] = {**self._aws.tags.get(id_, {}), **tags}
+        return True
+
+
+class InMemoryParameterStore(ParameterStore):
+    """Parameter Store."""
+
+    def __init__(self, aws: InMemoryAws) -> None:
+        self._aws = aws
+
+    def find(self, name: str) -> str | None:
+        self._aws.called("find_parameter", name)
+        return self._aws.parameters.get(name)
+
+    def put_ami(self, name: str, ami_id: str, description: str) -> None:
+        self._aws.called("put_parameter", name)
+        assert description
+        self._aws.parameters[name] = ami_id
+
 
 class InMemoryImageBuilder(ImageBuilder):
     """Image Builder, with at most one image."""
@@ -210,7 +246,7 @@ class InMemoryImageBuilder(ImageBuilder):
 
     def find_image(self, arn: str) -> Image | None:
         self._aws.called("find_image", arn)
-        return self._aws.image
+        return self._aws.newest if arn.endswith("/x.x.x") else self._aws.image
 
 
 class InMemoryTopic(Topic):

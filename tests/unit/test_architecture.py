@@ -12,6 +12,7 @@ LAYERS = [
     {"handler"},
     {"sweep"},
     {"register", "track"},
+    {"parameter", "tag"},
     {"notifications", "readiness", "version_claims"},
     {"clients"},
     {"idempotency.store"},

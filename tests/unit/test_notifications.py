@@ -18,6 +18,7 @@ ARN = "arn:aws:imagebuilder:us-east-1:123456789012:image/web-server/1.4.2/1"
 NOTIFIED = (
     *(OutcomeKind.REGISTERED, OutcomeKind.IMAGE_AVAILABLE, OutcomeKind.IMAGE_FAILED),
     *(OutcomeKind.IMAGE_NOT_FOUND, OutcomeKind.IMPORT_FAILED, OutcomeKind.REJECTED, OutcomeKind.DRY_RUN),
+    *(OutcomeKind.AMI_NOT_TAGGED, OutcomeKind.PARAMETER_NOT_WRITTEN),
 )
 SCHEMA = json.loads((ROOT / "docs" / "notifications.schema.json").read_text(encoding="utf-8"))
 FAILED = Outcome(OutcomeKind.IMPORT_FAILED, TASK_ID, reason="ClientError: Unsupported kernel version 4.15", task=TASK)
@@ -99,6 +100,8 @@ def test_an_unknown_failure_has_the_page_of_the_guide() -> None:
         (OutcomeKind.REGISTERED, "Image registered: web-server/1.4.2/1", "AVAILABLE"),
         (OutcomeKind.IMAGE_FAILED, "Image failed: web-server/1.4.2/1", '"force": true'),
         (OutcomeKind.REJECTED, "Import not registered: web-server/1.4.2/1", "next sweep"),
+        (OutcomeKind.AMI_NOT_TAGGED, "AMI not tagged: web-server/1.4.2/1", "next sweep"),
+        (OutcomeKind.PARAMETER_NOT_WRITTEN, "Parameter not written: web-server/1.4.2/1", "next sweep"),
     ],
 )
 def test_a_notification_says_what_happened_and_what_to_do(kind: OutcomeKind, subject: str, word: str) -> None:

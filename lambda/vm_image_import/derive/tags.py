@@ -1,4 +1,4 @@
-"""The tags of an image."""
+"""The tags of an image, and of the AMI that it was made from."""
 
 import re
 from collections.abc import Mapping
@@ -10,6 +10,12 @@ from vm_image_import.settings import Settings
 PREFIX: Final = "vm-image-import:"
 """Of the tags that tell where an image came from."""
 
+_NAME: Final = "Name"
+"""The key of the tag that EC2's console shows as name."""
+_CREATED_BY: Final = "CreatedBy"
+"""With the value `EC2 Image Builder`, lifecycle policies of Image Builder delete AMI and snapshots (user guide)."""
+_MAX_AMI_KEY: Final = 127
+"""The limit of a tag's key in EC2 (API reference, `Tag`)."""
 _MAX_TAGS: Final = 50
 _MAX_VALUE: Final = 256
 _KEY: Final = re.compile(r"(?!aws:)[a-zA-Z0-9 _.:/=+\-@]{1,128}", re.ASCII)
@@ -36,6 +42,20 @@ def merge(task: ImportTask, ami: Ami, payload: Mapping[str, str], settings: Sett
         merged |= {key: source[key] for key in sorted(source) if key not in merged and not key.startswith(PREFIX)}
     accepted = [key for key, value in merged.items() if _KEY.fullmatch(key) and len(value) <= _MAX_VALUE][:_MAX_TAGS]
     return Merged({key: merged[key] for key in accepted}, tuple(key for key in merged if key not in accepted))
+
+
+def of_ami(task: ImportTask, ami: Ami, image_arn: str, settings: Settings) -> dict[str, str]:
+    """Return the tags of the AMI of an image, and of the AMI's snapshots, the most important ones first.
+
+    `image_arn` is that of the build version. Of the task's tags there are those that `amiTagKeys` names: in accounts
+    that authorise by tags, any other could grant access to the AMI.
+    """
+    name, version, _ = image_arn.rpartition("image/")[2].split("/")
+    tags = {_NAME: f"{name} {version}", **_provenance(task, ami), f"{PREFIX}image": image_arn}
+    listed = {key: task.tags[key] for key in settings.ami_tag_keys if key in task.tags}
+    for source in (listed, settings.tags):
+        tags |= {key: value for key, value in source.items() if key not in {*tags, _CREATED_BY}}
+    return {key: value for key, value in tags.items() if len(key) <= _MAX_AMI_KEY and len(value) <= _MAX_VALUE}
 
 
 def _provenance(task: ImportTask, ami: Ami) -> dict[str, str]:

@@ -11,6 +11,7 @@ _NODES: Final = 3
 
 _DATE: Final = re.compile(r"v?(\d{4})([-_.]?)(\d{2})\2(\d{2})", re.ASCII | re.IGNORECASE)
 _NUMBERS: Final = re.compile(r"v(\d{1,10}(?:\.\d{1,10}){0,2})|(\d{1,10}(?:\.\d{1,10}){1,2})", re.ASCII | re.IGNORECASE)
+_BUILD: Final = re.compile(r"/(\d+)\.(\d+)\.(\d+)/(\d+)$", re.ASCII)
 
 FORMS: Final = "1.4.2, 1.4, v2, 2026-11-23 or 20261123, with no number above 1073741823"
 """What `parse` takes, for a person."""
@@ -69,3 +70,9 @@ def _parse_day(text: str) -> str | None:
     except ValueError:
         return None
     return f"{year}.{month}.{day}"
+
+
+def of_arn(arn: str) -> tuple[int, ...]:
+    """Return version and build in the ARN of an image's build version, to compare them; nothing for another ARN."""
+    match = _BUILD.search(arn)
+    return tuple(map(int, match.groups())) if match else ()

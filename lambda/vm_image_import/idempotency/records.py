@@ -13,7 +13,19 @@ MAX_REGISTRATIONS: Final = 50
 class IdempotencyKey(NamedTuple):
     """What is done once: the kind of operation, and the id of what it is done for."""
 
-    kind: Literal["version", "registered", "notified", "rejected", "observed", "image-not-found", "terminal"]
+    kind: Literal[
+        "version",
+        "registered",
+        "notified",
+        "rejected",
+        "observed",
+        "image-not-found",
+        "tagged",
+        "not-tagged",
+        "terminal",
+        "parameter",
+        "parameter-not-written",
+    ]
     subject: str
 
     @property
@@ -46,6 +58,8 @@ class Registration(NamedTuple):
     ami_id: str
     notified: bool = True
     """Whether SNS accepted the notification. The image exists either way."""
+    tagged: bool = False
+    """Whether the AMI and its snapshots were tagged at once."""
     request_id: str = ""
     """Lambda's request id of the forced invocation that made it; empty for the first registration of a task."""
 

@@ -198,7 +198,8 @@ def _authorization_requests(response: BaseResponse, role: str) -> Iterator[Autho
     """
     _, partition, _, _, account, _ = role.split(":")
     region, service, operation = response.region, response.service_name, response._get_action()  # noqa: SLF001 - as above
-    params = response._get_params()  # noqa: SLF001 - as above
+    # moto parses the parameters of some services only; those of Systems Manager are the body.
+    params = json.loads(response.body) if service == "ssm" else response._get_params()  # noqa: SLF001 - as above
     prefix = f"arn:{partition}:{service}:{region}:{account}"
 
     def request(

@@ -2,14 +2,14 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from local.aws import functions, image_builder, vm_import
+from local.aws import functions, iam, image_builder, vm_import
 from local.aws.functions import Invocation
 from local.aws.local_aws import ACCOUNT, LocalAws
 from tests.conftest import REGION, ROOT
@@ -46,6 +46,19 @@ def aws(assembly: Path) -> Iterator[LocalAws]:
         yield aws
 
 
+@pytest.fixture(scope="module")
+def role(aws: LocalAws) -> str:
+    """Give the ARN of the function's role."""
+    name = physical_id(aws, "AWS::IAM::Role")
+    return str(aws.client("iam").get_role(RoleName=name)["Role"]["Arn"])
+
+
+@pytest.fixture(scope="module")
+def policy(role: str) -> list[dict[str, Any]]:
+    """Give the statements of the deployed role."""
+    return [dict(statement) for statement in iam.role_statements(role)]
+
+
 @pytest.fixture
 def notifications(aws: LocalAws) -> Notifications:
     """Give the notifications since the test began."""
@@ -63,6 +76,14 @@ def physical_id(aws: LocalAws, resource_type: str, logical_id: str = "") -> str:
         if each["ResourceType"] == resource_type and logical_id in each["LogicalResourceId"]
     )
     return str(found)
+
+
+def replace_policy(aws: LocalAws, role: str, statements: Sequence[Mapping[str, Any]]) -> None:
+    """Replace the statements of the role's policy."""
+    client, name = aws.client("iam"), role.rpartition("/")[2]
+    (policy,) = client.list_role_policies(RoleName=name)["PolicyNames"]
+    document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    client.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=document)
 
 
 def start_import(aws: LocalAws, key: str, disk: Mapping[str, str] = UBUNTU, **tags: str) -> str:

@@ -12,7 +12,7 @@ from moto.kms.models import kms_backends
 from local.aws import events, functions, iam, image_builder, vm_import
 from local.aws.iam import AuthorizationRequest
 from local.aws.local_aws import ACCOUNT, LocalAws
-from tests.conftest import REGION
+from tests.conftest import PARAMETERS, REGION
 from tests.e2e.conftest import (
     LONG_AGO,
     finish_imports,
@@ -21,6 +21,7 @@ from tests.e2e.conftest import (
     invoke,
     physical_id,
     queue_messages,
+    replace_policy,
     start_import,
 )
 
@@ -77,6 +78,10 @@ ACTIONS = [
     ("WriteLogs", "logs:PutLogEvents"),
     ("SendToDlq", "sqs:SendMessage"),
     ("ReadImports", "ec2:DescribeImages"),
+    ("ReadTags", "ec2:DescribeTags"),
+    ("TagAmis", "ec2:CreateTags"),
+    ("WriteParameters", "ssm:GetParameter"),
+    ("WriteParameters", "ssm:PutParameter"),
     ("ReadImports", "ec2:DescribeImportImageTasks"),
     ("RegisterImages", "imagebuilder:ImportVmImage"),
     ("TagImages", "imagebuilder:TagResource"),
@@ -104,19 +109,6 @@ def aws(configured_assembly: Path) -> Iterator[LocalAws]:
     with LocalAws() as aws:
         aws.deploy(configured_assembly, f"VmImageImport-{REGION}")
         yield aws
-
-
-@pytest.fixture(scope="module")
-def role(aws: LocalAws) -> str:
-    """Give the ARN of the function's role."""
-    name = physical_id(aws, "AWS::IAM::Role")
-    return str(aws.client("iam").get_role(RoleName=name)["Role"]["Arn"])
-
-
-@pytest.fixture(scope="module")
-def policy(role: str) -> list[dict[str, Any]]:
-    """Give the statements of the deployed role."""
-    return [dict(statement) for statement in iam.role_statements(role)]
 
 
 @pytest.fixture(scope="module")
@@ -202,14 +194,6 @@ def test_a_missing_action_is_denied_and_logged(
     assert {run.traced for run in functions.invocations()[runs:]} == {sid != "WriteTraces"}
 
 
-def replace_policy(aws: LocalAws, role: str, statements: Sequence[Mapping[str, Any]]) -> None:
-    """Replace the statements of the role's policy."""
-    client, name = aws.client("iam"), role.rpartition("/")[2]
-    (policy,) = client.list_role_policies(RoleName=name)["PolicyNames"]
-    document = json.dumps({"Version": "2012-10-17", "Statement": statements})
-    client.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=document)
-
-
 def dlq_message_count(aws: LocalAws) -> str:
     """Return the number of messages in the function's DLQ."""
     url, count = physical_id(aws, "AWS::SQS::Queue", "FunctionDlq"), "ApproximateNumberOfMessages"
@@ -241,10 +225,13 @@ def test_everything_else_is_denied(
 
 def with_other_resources(request: AuthorizationRequest) -> Iterator[AuthorizationRequest]:
     """Yield the request with resources that are not of this deployment."""
-    for mine, other in ((ACCOUNT, ELSEWHERE), (REGION, "eu-west-1"), ("arn:aws:", "arn:aws-cn:")):
+    for mine, other in (
+        *((ACCOUNT, ELSEWHERE), (REGION, "eu-west-1"), ("arn:aws:", "arn:aws-cn:")),
+        *(("::image/", "::instance/"), ("::snapshot/", "::volume/"), (f"{PARAMETERS}/", "/imagebuilder/other/")),
+    ):
         if mine in request.resource:
             yield replace(request, resource=request.resource.replace(mine, other))
-    if not request.action.startswith("imagebuilder:") and request.resource != "*":
+    if not request.action.startswith(("ec2:", "imagebuilder:", "ssm:")) and request.resource != "*":
         # The name of a log group is followed by that of a stream.
         name, separator, rest = request.resource.partition(":log-stream:")
         yield replace(request, resource=f"{name}-other{separator}{rest}")

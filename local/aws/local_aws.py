@@ -117,14 +117,14 @@ class LocalAws:
                     if self._is_delivered(event):
                         events.deliver(event)
             functions.run_queued()
-        for region in [*ec2_backends[ACCOUNT]]:
-            supplements.check_parameters(ACCOUNT, region)
+        self._check_parameters()
 
     def fire_schedules(self, minute: int = 0) -> None:
         """Fire every schedule, or those that are due so many minutes after a start, and run the functions."""
         for region in [*events_backends[ACCOUNT]]:
             events.fire_schedules(ACCOUNT, region, minute)
         functions.run_queued()
+        self._check_parameters()
 
     def import_vm(self, bucket: str, keys: Sequence[str], metadata: Mapping[str, str], tags: Mapping[str, str]) -> str:
         """Upload disks with the metadata that `vm_import` reads, and start their import; return the task's id."""
@@ -167,6 +167,10 @@ class LocalAws:
             for _, message, subject, attributes, _ in topic.sent_notifications
             if (given := attributes or {})
         ]
+
+    def _check_parameters(self) -> None:
+        for region in [*ec2_backends[ACCOUNT]]:
+            supplements.check_parameters(ACCOUNT, region)
 
     def _is_delivered(self, event: Event) -> bool:
         amis = vm_import.backends[ACCOUNT][self.region].ec2.amis.values()

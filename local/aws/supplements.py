@@ -12,7 +12,7 @@ from moto.ec2.models import ec2_backends
 from moto.kms.models import kms_backends
 from moto.logs.utils import EventMessageFilter, FilterPattern, UnsupportedFilterPattern
 from moto.sns.models import SNSBackend
-from moto.ssm.models import ssm_backends
+from moto.ssm.models import Parameter, SimpleSystemManagerBackend, ssm_backends
 
 from local.aws.common import ServiceError
 
@@ -20,19 +20,23 @@ _EQUAL: Final = re.compile(r'\{ *\$\.([\w.]+) *= *"([^"]*)" *\}')
 _KEY_DISABLED: Final = "KMSDisabled"
 
 
+def unchecked_parameters(account_id: str, region: str) -> list[Parameter]:
+    """Return the values of parameters of the data type `aws:ec2:image` that Systems Manager has not checked yet."""
+    unchecked: list[Parameter] = vars(ssm_backends[account_id][region]).setdefault("unchecked", [])
+    return unchecked
+
+
 def check_parameters(account_id: str, region: str) -> None:
-    """Remove the new values of parameters of the data type `aws:ec2:image` that are no available AMI of the account.
+    """Let the parameters have their new values, if these are available AMIs of the account; drop the others.
 
     Systems Manager checks a value after it has answered PutParameter (API reference).
     """
-    ec2 = ec2_backends[account_id][region]
-    parameters = ssm_backends[account_id][region]._parameters  # noqa: SLF001 - there is no other way
+    unchecked, ec2 = unchecked_parameters(account_id, region), ec2_backends[account_id][region]
     usable = {ami.id for ami in [*ec2.amis.values()] if ami.state == "available" and ami.owner_id == account_id}
-    for name, versions in [*parameters.items()]:
-        while versions and versions[-1].data_type == "aws:ec2:image" and versions[-1].value not in usable:
-            versions.pop()
-        if not versions:
-            del parameters[name]
+    for parameter in unchecked:
+        if parameter.value in usable:
+            ssm_backends[account_id][region]._parameters[parameter.name].append(parameter)  # noqa: SLF001 - there is no other way
+    unchecked.clear()
 
 
 class JsonFilterPattern(FilterPattern):
@@ -63,7 +67,7 @@ class JsonFilterPattern(FilterPattern):
 @functools.cache
 def install() -> None:
     """Add these to moto. A second call changes nothing."""
-    read, publish = EventMessageFilter.__init__, SNSBackend.publish
+    read, publish, put = EventMessageFilter.__init__, SNSBackend.publish, SimpleSystemManagerBackend.put_parameter
 
     @functools.wraps(read)
     def read_pattern(self: EventMessageFilter, pattern: str) -> None:
@@ -80,5 +84,15 @@ def install() -> None:
             raise ServiceError(_KEY_DISABLED, f"{key.arn} is disabled.")
         return publish(self, message, arn, *arguments, **options)
 
+    @functools.wraps(put)
+    def put_unchecked(self: SimpleSystemManagerBackend, name: str, *arguments: Any, **options: Any) -> Parameter:  # noqa: ANN401 - moto's
+        parameter = put(self, name, *arguments, **options)
+        if parameter.data_type == "aws:ec2:image":
+            unchecked_parameters(self.account_id, self.region_name).append(self._parameters[name].pop())
+            if not self._parameters[name]:
+                del self._parameters[name]
+        return parameter
+
     EventMessageFilter.__init__ = read_pattern  # type: ignore[method-assign]
     SNSBackend.publish = publish_encrypted  # type: ignore[method-assign, assignment]
+    SimpleSystemManagerBackend.put_parameter = put_unchecked  # type: ignore[method-assign]

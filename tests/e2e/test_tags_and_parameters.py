@@ -235,8 +235,9 @@ def test_what_tags_and_parameters_cost(aws: LocalAws) -> None:
     Reading the parameter back takes four.
     """
     # What other imports have left to do.
-    for _ in range(2):
-        invoke(aws, SWEEP)
+    finish_imports_without_events(aws)
+    for _ in range(4):
+        aws.fire_schedules()
     task = start_import(aws, "exports/counted-1.0.ova")
     finish_imports_without_events(aws)
     ami = imported(aws, task)[0]

@@ -31,6 +31,8 @@ class Feature(Enum):
     """Each error has another text, and an invalid tag is replaced by another invalid one."""
     SWEEP_PROBLEMS = auto()
     """A sweep is an error only where the tasks could not be listed, and answers a problem of one task."""
+    TAGS_AND_PARAMETERS = auto()
+    """Half of the deployments set tagAmis and parameterPrefix. Operators tag AMIs and snapshots of imports."""
     RECOVERED_IMAGES = auto()
     """The image of an invocation that was ended before it could record it is found and reported."""
 

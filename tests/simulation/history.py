@@ -25,7 +25,7 @@ from moto.core.utils import method_names_from_class
 from moto.dynamodb.models import dynamodb_backends
 from moto.moto_api._internal import mock_random
 
-from local.aws import image_builder, vm_import
+from local.aws import image_builder, supplements, vm_import
 from local.aws.image_builder import Image, ImageBuilderBackend
 from local.aws.local_aws import ACCOUNT
 from local.aws.vm_import import Task, VmImportBackend
@@ -65,6 +65,12 @@ class History:
     """The status of each import task in the end."""
     amis: dict[str, str | None]
     """The AMI that each import task names in the end."""
+    snapshots: dict[str, str]
+    """The snapshot of each AMI that exists in the end."""
+    tags: dict[str, dict[str, str]]
+    """The tags of each AMI and snapshot in the end."""
+    parameters: dict[str, str]
+    """The value of each parameter in the end."""
 
     def __init__(self, seed: int, features: frozenset[Feature] = ON) -> None:
         self._seed = seed
@@ -87,6 +93,7 @@ class History:
                 redirect_stdout(io.StringIO()) as metrics_log,
             ):
                 image_builder.install()
+                supplements.install()
                 # The ids that AWS gives.
                 mock_random.seed(self._seed)
                 # The order in which a sweep processes the tasks.
@@ -121,6 +128,9 @@ class History:
         tasks = {each.task: state.vm_import.tasks[each.task].answer for each in state.imports}
         self.statuses = {task: answer["Status"] for task, answer in tasks.items()}
         self.amis = {task: answer.get("ImageId") for task, answer in tasks.items()}
+        self.snapshots = {ami.id: ami.ebs_snapshot.id for ami in state.ec2.amis.values()}
+        self.tags = {id_: {**tags} for id_, tags in state.ec2.tags.items()}
+        self.parameters = {name: versions[-1].value for name, versions in state.parameters.items() if versions}
 
     @contextmanager
     def _faulty_network(self) -> Iterator[None]:
@@ -141,6 +151,7 @@ class History:
         state.unnamed_amis = state.has(Feature.FOREIGN_AMIS) and state.random.random() < 0.2
         vars(state.vm_import).update(describe=self._describe_task)
         state.filtered = state.has(Feature.TASK_FILTER) and state.random.random() < 0.2
+        state.follow_up = state.has(Feature.TAGS_AND_PARAMETERS) and state.random.random() < 0.5
         if state.has(Feature.SLOW_DELETION):
             state.vm_import.deleting_steps = state.random.randint(1, 6)
         loses_table = state.has(Feature.TABLE_LOSS) and state.random.random() < 0.3
@@ -159,9 +170,10 @@ class History:
         state = self.state
         state.faulty = True
         state.topic_refuses = state.random.random() < 0.1
+        state.follow_up_refused = state.follow_up and state.random.random() < 0.2
         state.slow = state.random.random() < 0.1
         self._pass(3 * _SWEEP_MINUTES)
-        state.faulty = False
+        state.faulty = state.follow_up_refused = False
 
     def _recover(self) -> None:
         """Let two sweeps run without faults, after SNS accepts notifications again."""
@@ -172,6 +184,9 @@ class History:
         self._operators.fix_late = True
         # One more sweep, and then time for the events of what it registered.
         self._pass(2 * _SWEEP_MINUTES - 1)
+        if self.state.follow_up:
+            # While Image Builder is late to show a version, the parameter may hold the one before it.
+            self._pass(_SWEEP_MINUTES)
 
     def _describe_task(self, task: Task) -> dict[str, Any]:
         answer = VmImportBackend.describe(self.state.vm_import, task)
@@ -199,12 +214,21 @@ class History:
                 for event in service.advance(ACCOUNT, REGION):
                     self._events.emit(event)
             self._operators.break_amis()
+            self._check_parameters()
             self._forget_tokens()
             if self._table_loss_minute is not None and self._minute >= self._table_loss_minute:
                 self._lose_table()
             if minute % _SWEEP_MINUTES == 0:
                 self._lambda.enqueue({"action": "sweep"})
             self._lambda.run_due()
+
+    def _check_parameters(self) -> None:
+        """Let Systems Manager check the new values of parameters, and drop some of them while there are faults."""
+        unchecked = supplements.unchecked_parameters(ACCOUNT, REGION)
+        if unchecked and self.state.faulty and self.state.random.random() < 0.1:
+            self.state.counts["values of parameters dropped"] += len(unchecked)
+            unchecked.clear()
+        supplements.check_parameters(ACCOUNT, REGION)
 
     def _forget_tokens(self) -> None:
         """Let Image Builder forget client tokens, but not while there are faults: no later attempt could be safe."""

@@ -6,6 +6,7 @@ from typing import Final
 
 from local.aws.image_builder import Image
 from tests.simulation.features import ON, Feature
+from tests.simulation.follow_up import NOT_DONE, check_follow_up
 from tests.simulation.history import History
 from tests.simulation.imports import FILTER_TAG, STATUS_MESSAGE, WITH_INVALID_TAG
 from tests.simulation.state import Import, Notification, State
@@ -59,7 +60,20 @@ def check(history: History) -> Iterator[str]:
         if times > 1 + state.repeatable[sent.text]:
             yield f"doubled: {sent.outcome} was sent {times} times: {sent.text}"
     yield from _check_rejections(state)
+    yield from check_follow_up(history, [*_known_images(history)])
     yield from state.violations
+
+
+def _known_images(history: History) -> Iterator[Image]:
+    """Yield the images that were reported as registered, whose records a sweep reads until the end."""
+    for each in history.state.imports:
+        for image in _images(history, each):
+            registered = any(
+                of.outcome == "REGISTERED" and of.deployment == history.state.deployment and image.arn in of.text
+                for of in history.state.notifications
+            )
+            if registered and not _is_excused(history.state, each, image):
+                yield image
 
 
 def _check_images(history: History, each: Import) -> Iterator[str]:
@@ -120,7 +134,7 @@ def _check_notifications(history: History, each: Import) -> Iterator[str]:
         if notification.outcome == "IMAGE_NOT_FOUND" and each.task not in state.deregistered:
             yield f"wrong: {each} has an image: {notification}"
     for image in images:
-        of_image = {of for of in sent if f"Image: {image.arn}" in of.text.splitlines()}
+        of_image = {of for of in sent if f"Image: {image.arn}" in of.text.splitlines() and of.outcome not in NOT_DONE}
         yield from _check_notifications_of_image(state, each, image, of_image)
 
 

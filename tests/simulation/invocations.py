@@ -35,6 +35,8 @@ ENVIRONMENT: Final = {
     # The only scheme that asks AWS.
     "VERSION_SCHEME": "increment",
 }
+PARAMETERS: Final = "/imagebuilder/base"
+FOLLOW_UP: Final = {"TAG_AMIS": "true", "AMI_TAG_KEYS": '["Team"]', "PARAMETER_PREFIX": PARAMETERS}
 CONCURRENT: Final = 0.05
 """How likely another invocation begins during a call."""
 _SWITCH: Final = 0.3
@@ -190,7 +192,9 @@ class Lambda:
         state = self.state
         try:
             answer = invoke(
-                invocation.payload, self._context(invocation), _clients(invocation.number, filtered=state.filtered)
+                invocation.payload,
+                self._context(invocation),
+                _clients(invocation.number, filtered=state.filtered, follow_up=state.follow_up),
             )
             state.counts[f"answers: {answer['outcome']}"] += 1
             if invocation.is_sweep and not state.faulty and state.has(Feature.SWEEP_PROBLEMS):
@@ -241,8 +245,8 @@ class Lambda:
 
 
 @cache
-def _clients(number: int, *, filtered: bool) -> Clients:
+def _clients(number: int, *, filtered: bool, follow_up: bool) -> Clients:
     """Return the clients of an execution environment. Each concurrent invocation has one of its own."""
     assert number >= 0
     tags = {"ONLY_TASKS_TAGGED": json.dumps(FILTER_TAG)} if filtered else {}
-    return Clients(Settings.from_environment(ENVIRONMENT | tags))
+    return Clients(Settings.from_environment(ENVIRONMENT | tags | (FOLLOW_UP if follow_up else {})))

@@ -44,16 +44,20 @@ _MOST_HARMFUL: Final = {
     # The claim is released, and another invocation claims before botocore's retry of the deletion.
     "Publish": ("denied", 0.15),
     "DeleteItem": ("read timeout", 0.5),
+    "PutParameter": ("ended after the call", 0.1),
 }
 """The fault that does the most harm to an operation, and how likely it is."""
 _MOST_HARMFUL_CONCURRENCY: Final = {"DeleteItem": 0.5}
 _STALE: Final = frozenset({"DescribeImages", "DescribeImportImageTasks", "GetImage", "ListImages"})
 """Eventually consistent reads. Those of the idempotency table are strongly consistent."""
-_WRITES: Final = frozenset({"DeleteItem", "ImportVmImage", "Publish", "PutItem", "UpdateItem"})
+_WRITES: Final = frozenset(
+    {"CreateTags", "DeleteItem", "ImportVmImage", "Publish", "PutItem", "PutParameter", "UpdateItem"}
+)
+_FOLLOW_UP: Final = ("CreateTags", "PutParameter")
 _RELEASE: Final = "#data = :data"
 """The condition of the deletion of a completed record."""
-_REJECTED: Final = "rejected#"
-"""The beginning of the id of a rejection's record."""
+_REJECTED: Final = ("rejected#", "not-tagged#", "parameter-not-written#")
+"""The beginnings of the ids of the records of what is reported again when its problem changes."""
 _NOT_NOTIFIED: Final = re.compile(r'"notified\W+false')
 """In the record of a registration."""
 _moto: Final = BotocoreStubber.__call__
@@ -130,8 +134,10 @@ class Network:
             # The next operation begins.
             self.lambda_.allow_repeat(invocation)
             invocation.claimed = json.loads(_body(request))["Item"]["id"]["S"]
-        elif operation == "DeleteItem" and _RELEASE in _body(request) and _REJECTED in _body(request):
-            invocation.released_rejections.add(json.loads(_body(request))["Key"]["id"]["S"])
+        elif operation == "DeleteItem" and _RELEASE in _body(request):
+            record = json.loads(_body(request))["Key"]["id"]["S"]
+            if record.startswith(_REJECTED):
+                invocation.released_rejections.add(record)
         elif operation == "ImportVmImage" and answer and answer.status_code == HTTPStatus.OK:
             invocation.image_arn = json.loads(answer.content)["imageArn"]
         elif operation == "ImportVmImage" and answer and b"IdempotentParameterMismatch" in answer.content:
@@ -146,6 +152,8 @@ class Network:
 
     def _choose_fault(self, operation: str, request: AWSPreparedRequest) -> str:
         if operation == "Publish" and self.state.topic_refuses:
+            return "denied"
+        if operation in _FOLLOW_UP and self.state.follow_up_refused:
             return "denied"
         if operation == "ImportVmImage" and self.state.refused:
             refusal = self.state.refused.get(json.loads(_body(request))["vmImportTaskId"])

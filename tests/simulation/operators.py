@@ -74,6 +74,8 @@ class Operators:
             self._change_image(each)
         elif sometimes and (image_id := task.answer.get("ImageId")) in state.ec2.amis:
             self._enable_and_copy(each, str(image_id))
+        elif state.follow_up and state.random.random() < 0.05:
+            self._name_ami(task.answer.get("ImageId"))
 
     def change_refusals(self) -> None:
         """Let Image Builder refuse certain imports, each with one of two errors; at last it refuses none."""
@@ -109,6 +111,13 @@ class Operators:
                 image.state = {"status": status}
                 detail: dict[str, object] = {"state": image.state}
                 self.events.emit(common.event(self.state.image_builder, IMAGE_EVENT, image.arn, detail))
+
+    def _name_ami(self, image_id: str | None) -> None:
+        """Give an AMI, or its snapshot, the tag `Name`."""
+        if ami := self.state.ec2.amis.get(image_id):
+            id_ = self.state.random.choice((ami.id, ami.ebs_snapshot.id))
+            self.state.operators_tags[id_] = "Mine"
+            _tag(id_, "Name", "Mine")
 
     def _enable_and_copy(self, each: Import, image_id: str) -> None:
         self.events.repeat_ami_event(image_id)

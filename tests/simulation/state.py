@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, cast
 
 import boto3
 import time_machine
+from moto.ssm.models import ssm_backends
 
 from local.aws import image_builder, vm_import
 from local.aws.image_builder import ImageBuilderBackend
@@ -64,6 +65,12 @@ class State:
     """Whether SNS refuses each notification."""
     filtered: bool = False
     """Whether the deployment sets onlyTasksTagged."""
+    follow_up: bool = False
+    """Whether the deployment sets tagAmis and parameterPrefix."""
+    follow_up_refused: bool = False
+    """Whether the role may neither tag AMIs nor write parameters."""
+    operators_tags: dict[str, str] = field(default_factory=dict)
+    """The tag `Name` that operators gave to AMIs and snapshots, by their ids."""
     unnamed_amis: bool = False
     """Whether EC2 leaves the AMI out of what it says about import tasks."""
     refused: dict[str, str] = field(default_factory=dict)
@@ -117,6 +124,11 @@ class State:
     def ec2(self) -> Any:  # noqa: ANN401 - moto's backend, whose dictionaries are changed here
         """The AMIs and the tags of the local AWS."""
         return self.vm_import.ec2
+
+    @property
+    def parameters(self) -> Any:  # noqa: ANN401 - moto's
+        """The versions of each parameter, by its name."""
+        return ssm_backends[ACCOUNT][REGION]._parameters  # noqa: SLF001 - there is no other way
 
     def has(self, feature: Feature) -> bool:
         """Return whether a feature is on."""

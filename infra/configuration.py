@@ -74,7 +74,7 @@ class Configuration:
 
     def as_context(self) -> dict[str, Any]:
         """Return the context value that states every key of this configuration."""
-        return {_camel_case(key): value for key, value in asdict(self).items()}
+        return {_camel_case(key): [*each] if isinstance(each, tuple) else each for key, each in asdict(self).items()}
 
     def function_environment(self) -> dict[str, str]:
         """Return the variables that the function reads as its settings."""

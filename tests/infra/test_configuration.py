@@ -4,7 +4,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -12,7 +12,7 @@ from typing import Any, get_args
 import pytest
 from aws_cdk import App, Environment
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk.assertions import Template
+from aws_cdk.assertions import Annotations, Match, Template
 
 from infra.configuration import (
     CONTEXT_KEY,
@@ -170,6 +170,24 @@ def test_only_increment_may_list_images(scheme: str) -> None:
         ({"nameTag": "X", "osVersionTag": "X"}, "osVersionTag: 'X' is also the key of nameTag"),
         ({"regions": ["us-east-1", "cn-north-1"]}, "they are of the partitions aws and aws-cn: write Regions of one"),
         ({"architecture": "arm"}, "vm-image-import.architecture: 'arm' is not one of"),
+        (
+            {"amiTagKeys": ["Team"]},
+            "vm-image-import.amiTagKeys: without tagAmis no AMI is tagged: write true for tagAmis",
+        ),
+        ({"tagAmis": True, "amiTagKeys": ["CreatedBy"]}, "amiTagKeys[0]: 'CreatedBy' cannot be used: write keys"),
+        ({"tagAmis": True, "amiTagKeys": ["Name"]}, "amiTagKeys[0]: 'Name' cannot be used: write keys"),
+        ({"tagAmis": True, "amiTagKeys": ["aws:x"]}, "amiTagKeys[0]: 'aws:x' cannot be used: write keys"),
+        ({"tagAmis": True, "amiTagKeys": ["T*"]}, "amiTagKeys[0]: 'T*' cannot be used: write keys"),
+        ({"tagAmis": True, "amiTagKeys": ["A", "A"]}, "amiTagKeys: ['A', 'A'] has non-unique elements: write keys"),
+        ({"tagAmis": True, "amiTagKeys": ["A\n"]}, "amiTagKeys: it has a line break"),
+        ({"tagAmis": "yes"}, "vm-image-import.tagAmis: 'yes' is not of type 'boolean'"),
+        ({"parameterPrefix": "imagebuilder"}, "parameterPrefix: 'imagebuilder' cannot be used: write a path like"),
+        ({"parameterPrefix": "/a/"}, "parameterPrefix: '/a/' cannot be used: write a path like"),
+        ({"parameterPrefix": "/"}, "parameterPrefix: '/' cannot be used: write a path like"),
+        ({"parameterPrefix": "/aws/base"}, "parameterPrefix: '/aws/base' cannot be used: write a path like"),
+        ({"parameterPrefix": "/SSM-base"}, "parameterPrefix: '/SSM-base' cannot be used: write a path like"),
+        ({"parameterPrefix": "/a b"}, "parameterPrefix: '/a b' cannot be used: write a path like"),
+        ({"parameterPrefix": "/a" * 15}, "cannot be used: write a path like"),
         ({"alarms": 1}, "vm-image-import.alarms: 1 is not of type 'boolean': write true or false."),
         ({"tags": {f"key-{n}": "v" * 256 for n in range(20)}}, "bytes: write at most 3200"),
         ([], "vm-image-import is no object: write it like"),
@@ -249,6 +267,35 @@ def test_what_a_landing_zone_demands_reaches_the_template(tmp_path: Path) -> Non
     manifest = json.loads((tmp_path / "manifest.json").read_text("utf-8"))["artifacts"]["Stack"]["properties"]
     assert "/cdk-platform-deploy-role-" in manifest["assumeRoleArn"]
     assert "/cdk-platform-cfn-exec-role-" in manifest["cloudFormationExecutionRoleArn"]
+
+
+def test_tags_and_parameters_are_off_by_default() -> None:
+    """By default nothing may be tagged or written to Parameter Store, and no metric of either is shown."""
+    text = json.dumps(synthesised({}))
+    assert [
+        word for word in ("ec2:CreateTags", "ec2:DescribeTags", "ssm:", "AmisTagged", "Parameters") if word in text
+    ] == []
+    on = {"tagAmis": True, "parameterPrefix": "/imagebuilder/base"}
+    changed = {name for name, each in synthesised(on).items() if each != synthesised({})[name]}
+    assert {name for name in changed if not re.search("Role|Function|Dashboard", name)} == set()
+
+
+@pytest.mark.parametrize(
+    ("prefix", "warned"),
+    [("", False), ("/imagebuilder", False), ("/imagebuilder/base", False), ("/golden", True), ("/imagebuilder2", True)],
+)
+def test_a_prefix_that_image_builder_cannot_read_is_a_warning(prefix: str, *, warned: bool) -> None:
+    """A prefix outside of /imagebuilder/ is allowed, with a warning at synthesis."""
+    stack = VmImageImportStack(App(), "S", configuration=Configuration(parameter_prefix=prefix), code=INLINE)
+    found = Annotations.from_stack(stack).find_warning("*", Match.string_like_regexp("outside of /imagebuilder/"))
+    assert bool(found) is warned
+
+
+@pytest.mark.parametrize("keys", [["Team"], ("Team",)])
+def test_any_sequence_is_a_list(keys: Sequence[str]) -> None:
+    """Another CDK app can state a list as a tuple, too."""
+    configuration = Configuration(tag_amis=True, ami_tag_keys=keys, regions=("eu-west-1",))
+    assert configuration.as_context()["amiTagKeys"] == ["Team"]
 
 
 @pytest.mark.parametrize("architecture", ["arm64", "x86_64"])

@@ -13,7 +13,8 @@ DOCUMENT = (ROOT / "docs" / "newest-image.md").read_text(encoding="utf-8")
 
 def block(language: str) -> str:
     """Return the first block in a language."""
-    return re.findall(rf"```{language}\n(.+?)```", DOCUMENT, re.DOTALL)[0]
+    found: list[str] = re.findall(rf"```{language}\n(.+?)```", DOCUMENT, re.DOTALL)
+    return found[0]
 
 
 def test_the_configuration_is_accepted() -> None:

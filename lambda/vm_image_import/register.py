@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +22,7 @@ from vm_image_import.idempotency.records import (
     IdempotencyKey,
     Registration,
     RegistrationId,
+    invalid_record,
     parse_registration,
 )
 from vm_image_import.models import (
@@ -54,6 +55,8 @@ _VISIBLE_AFTER: Final = timedelta(minutes=1)
 """EC2's reads are eventually consistent for moments. Lambda's first retry comes after a minute."""
 _FRESH: Final = timedelta(minutes=15)
 """An import this young has no image of an earlier deployment. Image Builder's lists are up to two minutes old."""
+_LISTED_AFTER: Final = timedelta(minutes=5)
+"""After this time, Image Builder's lists show every image. They are up to two minutes old (user guide)."""
 _NEXT_VERSION: Final = "highest existing version"
 _NO_OVERRIDES: Final = Overrides()
 
@@ -301,11 +304,24 @@ class Registrar:
         return next((build for build in found if build.arn not in recorded), None)
 
     def _image_not_found(self, task: ImportTask, ami: Ami, id_: RegistrationId) -> Outcome:
-        if self._is_fresh(ami):
+        """Return the outcome for an image that exists and is not found. Raises InvalidRecordError."""
+        if self.invocation.time - self._searched_since(id_) < _LISTED_AFTER:
             reason = "Image Builder has an image of this import, but does not list it yet. The next sweep looks again."
             return Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=reason, ami_id=ami.id)
         reason = _IMAGE_NOT_FOUND.format(self._client_token(id_))
         return Outcome(OutcomeKind.IMAGE_NOT_FOUND, task.id, reason=reason, ami_id=ami.id)
+
+    def _searched_since(self, id_: RegistrationId) -> datetime:
+        """Return when the image of a registration was first searched for: however old the import is, it may be new."""
+        key = IdempotencyKey("searched", str(id_))
+        with self.clients.idempotency_store.claim(key, self.invocation) as claim:
+            if claim.completed is None:
+                claim.complete(self.invocation.time.isoformat())
+                return self.invocation.time
+        try:
+            return datetime.fromisoformat(claim.completed).astimezone(UTC)
+        except ValueError as error:
+            raise invalid_record(key, error) from error
 
     def _client_token(self, id_: RegistrationId) -> str:
         return make_client_token(self.invocation.environment, str(id_))

@@ -408,6 +408,8 @@ def test_a_reused_client_token_finds_the_image_of_its_own_registration() -> None
 def test_an_image_that_is_not_found_asks_for_action() -> None:
     """Where no image has the tag of an import that Image Builder knows, this is one notification, without "force"."""
     aws = InMemoryAws(TASK, AMI, import_error=ClientTokenReusedError("mismatch"), age=timedelta(hours=1))
+    assert aws.by_sweep().kind is OutcomeKind.IN_PROGRESS
+    aws.age += timedelta(minutes=6)
     outcomes = [aws.by_sweep(), aws.by_sweep(), aws.manually()]
     assert [outcome.kind for outcome in outcomes] == [OutcomeKind.IMAGE_NOT_FOUND] * 3
     assert [outcome.is_new for outcome in outcomes] == [True, False, False]
@@ -418,12 +420,26 @@ def test_an_image_that_is_not_found_asks_for_action() -> None:
     assert aws.by_sweep().image_arn == ARN
 
 
-def test_an_image_that_is_not_listed_yet_is_in_progress() -> None:
-    """Image Builder's lists are up to two minutes old: within 15 minutes a missing image is looked for again."""
-    aws = InMemoryAws(TASK, AMI, import_error=ClientTokenReusedError("mismatch"))
-    assert aws.on_event().kind is OutcomeKind.IN_PROGRESS
+@pytest.mark.parametrize("age", [timedelta(0), timedelta(hours=1), timedelta(days=6)])
+def test_an_image_that_is_not_listed_yet_is_in_progress(age: timedelta) -> None:
+    """Image Builder's lists are up to two minutes old, and the image may be new however old the import is."""
+    aws = InMemoryAws(TASK, AMI, import_error=ClientTokenReusedError("mismatch"), age=age)
+    assert aws.by_sweep().kind is OutcomeKind.IN_PROGRESS
+    aws.age += timedelta(minutes=2)
+    assert aws.manually().kind is OutcomeKind.IN_PROGRESS
     assert not aws.published
-    assert not aws.records
+    assert REGISTERED not in aws.records
+    aws.builds = BUILDS
+    assert aws.by_sweep().image_arn == ARN
+
+
+def test_an_unreadable_time_of_a_search_is_rejected() -> None:
+    """A record that was changed manually is REJECTED, and the reason says which item to delete."""
+    aws = InMemoryAws(TASK, AMI, import_error=ClientTokenReusedError("mismatch"))
+    aws.records[IdempotencyKey("searched", TASK_ID)] = "yesterday"
+    outcome = aws.by_sweep()
+    assert outcome.kind is OutcomeKind.REJECTED
+    assert "delete the item" in (outcome.reason or "")
 
 
 @pytest.mark.parametrize("trigger", ["event", "sweep", "manual"])

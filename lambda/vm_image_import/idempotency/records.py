@@ -19,6 +19,7 @@ class IdempotencyKey(NamedTuple):
         "notified",
         "rejected",
         "observed",
+        "searched",
         "image-not-found",
         "tagged",
         "not-tagged",

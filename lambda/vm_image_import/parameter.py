@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from vm_image_import.clients import Clients
 from vm_image_import.derive import versions
-from vm_image_import.errors import InProgressError, PermanentError, TransientError
+from vm_image_import.errors import InProgressError, PermanentError
 from vm_image_import.idempotency.records import IdempotencyKey
 from vm_image_import.models import Image, ImportTask, Invocation, Outcome, OutcomeKind
 from vm_image_import.notifications import notify_once
@@ -49,7 +49,7 @@ class NewestAmiParameter:
             return None
         try:
             parameter = self._write(image.arn, image)
-        except (TransientError, PermanentError):
+        except Exception:  # noqa: BLE001 - whatever it is, the image is available; the next sweep reports it
             logger.exception("Available, but the parameter could not be written")
             return None
         return parameter.name if parameter.ami_id == image.ami_id else None

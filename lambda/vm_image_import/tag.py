@@ -6,7 +6,7 @@ from typing import Final
 
 from vm_image_import.clients import Clients
 from vm_image_import.derive import tags
-from vm_image_import.errors import InProgressError, PermanentError, TransientError
+from vm_image_import.errors import InProgressError, PermanentError
 from vm_image_import.idempotency.records import IdempotencyKey, Registration, RegistrationId
 from vm_image_import.models import Ami, ImportTask, Invocation, Outcome, OutcomeKind
 from vm_image_import.notifications import notify_once
@@ -36,7 +36,7 @@ class AmiTagger:
             return ()
         try:
             tagged = self._tag(task, ami, image_arn)
-        except (TransientError, PermanentError):
+        except Exception:  # noqa: BLE001 - whatever it is, the image is registered; the next sweep reports it
             logger.exception("Registered, but the AMI could not be tagged")
             return ()
         # EC2 may not show an AMI to every operation yet.
@@ -85,7 +85,8 @@ class AmiTagger:
         for keys, group in groups.items():
             if keys:
                 gone += self._create(group, {key: wanted[key] for key in keys})
-        count("AmisTagged")
+        if any(groups):
+            count("AmisTagged")
         return tuple(id_ for id_ in ids if id_ not in gone)
 
     def _create(self, ids: Sequence[str], missing: Mapping[str, str]) -> Sequence[str]:

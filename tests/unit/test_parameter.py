@@ -101,7 +101,9 @@ def test_only_the_image_that_the_parameter_holds_is_reported_with_it() -> None:
     assert aws.parameters == {NAME: "ami-higher"}
 
 
-@pytest.mark.parametrize("error", [PermanentError("denied", "AccessDeniedException"), TransientError("slow down")])
+@pytest.mark.parametrize(
+    "error", [PermanentError("denied", "AccessDeniedException"), TransientError("slow down"), KeyError("unforeseen")]
+)
 def test_a_failure_does_not_stop_the_notification(error: Exception) -> None:
     """Where the parameter cannot be written, the image is reported as available without it."""
     aws = aws_with(errors={NAME: error})

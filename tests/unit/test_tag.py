@@ -1,10 +1,12 @@
 """Tagging the AMI of an import and its snapshots."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from tests.unit.fakes import AMI, ARN, REGISTERED, TASK, TASK_ID, InMemoryAws
+from vm_image_import import observability
 from vm_image_import.derive import tags
 from vm_image_import.errors import PermanentError, TransientError
 from vm_image_import.idempotency.records import IdempotencyKey, Registration, RegistrationId, parse_registration
@@ -17,6 +19,14 @@ ALL = (AMI.id, *SNAPSHOTS)
 SETTINGS = Settings(tag_amis=True)
 RECORD = Registration(ARN, AMI.id).to_json()
 TAGGED = IdempotencyKey("tagged", TASK_ID)
+
+
+@pytest.fixture(autouse=True)
+def _no_metrics_left() -> Iterator[None]:
+    """Begin and end without metrics that nothing flushes."""
+    observability.metrics.clear_metrics()
+    yield
+    observability.metrics.clear_metrics()
 
 
 def aws_with(**changes: object) -> InMemoryAws:
@@ -88,7 +98,9 @@ def test_a_registration_tags_the_ami_and_its_snapshots() -> None:
     assert aws.calls == []
 
 
-@pytest.mark.parametrize("error", [PermanentError("denied", "UnauthorizedOperation"), TransientError("slow down")])
+@pytest.mark.parametrize(
+    "error", [PermanentError("denied", "UnauthorizedOperation"), TransientError("slow down"), KeyError("unforeseen")]
+)
 @pytest.mark.parametrize("call", [" ".join(ALL)])
 def test_a_failure_does_not_stop_the_registration(error: Exception, call: str) -> None:
     """Where the AMI cannot be tagged, the image is registered, reported and recorded as not tagged."""
@@ -208,5 +220,13 @@ def test_a_forced_registration_leaves_the_tags_of_the_first() -> None:
     aws = aws_with(image=Image(ARN, status="PENDING"))
     aws.on_event()
     before = {id_: {**each} for id_, each in aws.tags.items()}
-    assert aws.manually(force=True).kind is OutcomeKind.REGISTERED
+    assert aws.manually(None, "request-2", force=True).kind is OutcomeKind.REGISTERED
     assert aws.tags == before
+
+
+def test_only_what_is_tagged_is_counted() -> None:
+    """The metric counts AMIs to which a tag was added, and not those that had all of them."""
+    aws = aws_with()
+    for request_id, force in (("a", False), ("b", True), ("c", True)):
+        assert aws.manually(None, request_id, force=force).kind is OutcomeKind.REGISTERED
+    assert observability.metrics.metric_set["AmisTagged"]["Value"] == [1.0]

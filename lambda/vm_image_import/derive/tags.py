@@ -50,7 +50,7 @@ def of_ami(task: ImportTask, ami: Ami, image_arn: str, settings: Settings) -> di
     `image_arn` is that of the build version. Of the task's tags there are those that `amiTagKeys` names: in accounts
     that authorise by tags, any other could grant access to the AMI.
     """
-    name, version, _ = image_arn.rpartition("image/")[2].split("/")
+    name, version = image_arn.rpartition("image/")[2].split("/")[:2]
     tags = {_NAME: f"{name} {version}", **_provenance(task, ami), f"{PREFIX}image": image_arn}
     listed = {key: task.tags[key] for key in settings.ami_tag_keys if key in task.tags}
     for source in (listed, settings.tags):

@@ -57,7 +57,8 @@ def check(history: History) -> Iterator[str]:
     for sent, times in Counter(state.notifications).items():
         if not any(task in sent.text for task in tasks):
             yield f"wrong: {sent.outcome} is about no import: {sent.text}"
-        if times > 1 + state.repeatable[sent.text]:
+        # What could not be done is reported again where another problem was reported meanwhile.
+        if sent.outcome not in NOT_DONE and times > 1 + state.repeatable[sent.text]:
             yield f"doubled: {sent.outcome} was sent {times} times: {sent.text}"
     yield from _check_rejections(state)
     yield from check_follow_up(history, [*_known_images(history)])

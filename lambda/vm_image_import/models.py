@@ -99,7 +99,7 @@ class ImportTask:
 
     @property
     def boot_disk(self) -> Disk:
-        """The disk that gives the import its name: EC2 promises no order of disks, so it is told by its device."""
+        """The disk that gives the import its name, by its device: EC2 promises no order of disks."""
         boot_disks = [disk for device in _BOOT_DEVICES for disk in self.disks if disk.device_name == device]
         return [*boot_disks, *self.disks, Disk()][0]
 

@@ -33,7 +33,7 @@ _COLUMNS: Final = (
     *("variant", "ms, median", "ms, least", "median of ms / naive", "zip MB"),
     *("calls, no import", "calls, registration"),
 )
-_SWEEP_COLUMNS: Final = ("sweep", "registered", "images told available", "seconds", "AWS calls")
+_SWEEP_COLUMNS: Final = ("sweep", "registered", "images reported available", "seconds", "AWS calls")
 
 
 def main() -> int:

@@ -225,7 +225,7 @@ class History:
     def _check_parameters(self) -> None:
         """Let Systems Manager check the new values of parameters, and drop some of them while there are faults."""
         unchecked = supplements.unchecked_parameters(ACCOUNT, REGION)
-        if unchecked and self.state.faulty and self.state.random.random() < 0.1:
+        if unchecked and self.state.faulty and self.state.random.random() < 0.3:
             self.state.counts["values of parameters dropped"] += len(unchecked)
             unchecked.clear()
         supplements.check_parameters(ACCOUNT, REGION)

@@ -220,7 +220,8 @@ def _authorization_requests(response: BaseResponse, role: str) -> Iterator[Autho
             version = f"{prefix}:image/{arn_name(params['name'])}/{params['semanticVersion']}"
             linked = f"role/aws-service-role/{_IMAGE_BUILDER}/AWSServiceRoleForImageBuilder"
             yield request(version)
-            yield request(f"{version}/1", "imagebuilder:TagResource")
+            # AWS does not document on which of the two it authorizes the tags: a role needs both here.
+            yield from (request(arn, "imagebuilder:TagResource") for arn in (version, f"{version}/1"))
             # On behalf of the caller, Image Builder reads the import and creates its service-linked role.
             yield request("*", "ec2:DescribeImages")
             yield request("*", "ec2:DescribeImportImageTasks")

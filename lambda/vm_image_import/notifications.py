@@ -1,7 +1,7 @@
 """The notifications: what they say, in which form for which subscriber, and that each is sent once."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import Final
@@ -13,7 +13,7 @@ from vm_image_import.idempotency.records import IdempotencyKey
 from vm_image_import.models import ImportTask, Invocation, Outcome, OutcomeKind
 from vm_image_import.remedies import Remedy, find_remedy
 from vm_image_import.settings import Settings
-from vm_image_import.text import one_line
+from vm_image_import.text import chat_code, one_line
 
 _MAX_SUBJECT: Final = 99
 """Characters of a subject, which has to be ASCII (API reference, SNS `Publish`: less than 100)."""
@@ -21,6 +21,8 @@ _MAX_LINE: Final = 2_000
 """Characters of a line. What EC2, Image Builder and tags say is untrusted, and SNS takes 256 KB in all."""
 _MAX_CHAT: Final = 8_000
 """Characters of `description` (user guide of Amazon Q Developer in chat applications, custom notifications)."""
+_MAX_CHAT_VALUE: Final = 800
+"""Characters of a value in chat: a remedy and what is known of an import fit into one description."""
 
 _TITLES: Final = {
     OutcomeKind.REGISTERED: "Image registered",
@@ -41,6 +43,9 @@ class Notification:
 
     subject: str
     text: str
+    chat: Mapping[str, str]
+    """Title and description. Amazon Q Developer renders both as the chat's markdown (user guide, custom notifications),
+    so others' text is code in them."""
     document: Mapping[str, object]
     """The same for machines, docs/notifications.schema.json."""
     outcome: str
@@ -51,7 +56,7 @@ class Notification:
         chat = {
             "version": "1.0",
             "source": "custom",
-            "content": {"textType": "client-markdown", "title": self.subject, "description": self.text[:_MAX_CHAT]},
+            "content": {"textType": "client-markdown", **self.chat},
         }
         forms = {
             **dict.fromkeys(("default", "email"), self.text),
@@ -63,21 +68,32 @@ class Notification:
 
 def notification_of(outcome: Outcome, settings: Settings, invocation: Invocation) -> Notification:
     """Return the notification of an outcome."""
-    title = _TITLES[outcome.kind]
-    label = _label(outcome, settings)
+    title, label, remedy = _TITLES[outcome.kind], _label(outcome, settings), _remedy(outcome)
     subject = "".join(character if " " <= character <= "~" else "?" for character in f"{title}: {label}")
-    remedy = _remedy(outcome)
-    lines = [
-        f"{title}.",
-        outcome.reason,
-        *_actions(outcome),
-        *([remedy.text, f"See {remedy.url}"] if remedy else []),
-        "",
-        *(f"{name}: {value}" for name, value in _facts(outcome, settings, invocation) if value),
-    ]
-    text = "\n".join(one_line(line, _MAX_LINE) for line in lines if line is not None)
+    facts = [(name, value) for name, value in _facts(outcome, settings, invocation) if value]
+
+    def lines(shown: Callable[[str], str]) -> str:
+        """Return the text, with what others wrote as `shown` shows it."""
+        return "\n".join(
+            [
+                f"{title}.",
+                *([shown(outcome.reason)] if outcome.reason else []),
+                *_actions(outcome, shown),
+                *([remedy.text, f"See {remedy.url}"] if remedy else []),
+                "",
+                *(f"{name}: {shown(value)}" for name, value in facts),
+            ]
+        )
+
     return Notification(
-        subject[:_MAX_SUBJECT], text, _document(outcome, settings, invocation, remedy), outcome.kind.value
+        subject[:_MAX_SUBJECT],
+        lines(lambda text: one_line(text, _MAX_LINE)),
+        {
+            "title": f"{title}: {chat_code(label, _MAX_SUBJECT)}",
+            "description": lines(lambda text: chat_code(text, _MAX_CHAT_VALUE))[:_MAX_CHAT],
+        },
+        _document(outcome, settings, invocation, remedy),
+        outcome.kind.value,
     )
 
 
@@ -100,12 +116,13 @@ def _remedy(outcome: Outcome) -> Remedy | None:
     return find_remedy(outcome.reason, outcome.task.platform if outcome.task else None)
 
 
-def _actions(outcome: Outcome) -> Iterator[str]:
+def _actions(outcome: Outcome, shown: Callable[[str], str]) -> Iterator[str]:
     match outcome.kind:
         case OutcomeKind.IMAGE_AVAILABLE if not outcome.reason:
             arn = outcome.image_arn or ""
-            yield f"Use it in a recipe as parentImage: {arn}"
-            yield f"The highest version of its name: {arn.rsplit('/', 2)[0]}/x.x.x"
+            yield f"Use it in a recipe as parentImage: {shown(arn)}"
+            highest = f"{arn.rsplit('/', 2)[0]}/x.x.x"
+            yield f"The highest version of its name: {shown(highest)}"
         case OutcomeKind.IMAGE_FAILED:
             yield 'Fix the cause, then invoke the function manually with "force": true.'
         case OutcomeKind.REJECTED:
@@ -116,7 +133,8 @@ def _actions(outcome: Outcome) -> Iterator[str]:
             yield "The image is available. Fix the cause. The next sweep writes the parameter."
         case OutcomeKind.DRY_RUN:
             request = outcome.request or {}
-            yield f"It would be {request.get('name')} {request.get('semanticVersion')}. Nothing was registered."
+            identity = f"{request.get('name')} {request.get('semanticVersion')}"
+            yield f"It would be {shown(identity)}. Nothing was registered."
             yield 'To register it, set "observe" to false, or invoke the function manually.'
         case OutcomeKind.REGISTERED:
             yield "Image Builder makes it AVAILABLE. Another notification follows."

@@ -113,7 +113,8 @@ def _vm_name(task: ImportTask, settings: Settings) -> str | None:
 def _remedy(outcome: Outcome) -> Remedy | None:
     if outcome.kind is not OutcomeKind.IMPORT_FAILED:
         return None
-    return find_remedy(outcome.reason, outcome.task.platform if outcome.task else None)
+    task = outcome.task
+    return find_remedy(outcome.reason, task.platform, task.disk_files) if task else find_remedy(outcome.reason)
 
 
 def _actions(outcome: Outcome, shown: Callable[[str], str]) -> Iterator[str]:

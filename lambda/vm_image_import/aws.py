@@ -1,5 +1,6 @@
 """EC2, Image Builder, Parameter Store and SNS: the only module that knows botocore and AWS's error codes."""
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -9,6 +10,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NetworkError
+from botocore.httpsession import URLLib3Session
 from botocore.parsers import ResponseParserError
 
 from vm_image_import.derive import names
@@ -18,6 +20,8 @@ from vm_image_import.models import Ami, Disk, Image, ImageRequest, ImportBuild, 
 from vm_image_import.text import one_line
 
 if TYPE_CHECKING:
+    import ssl
+
     from types_boto3_ec2 import EC2Client
     from types_boto3_ec2.type_defs import DescribeImportImageTasksRequestTypeDef, ImageTypeDef, ImportImageTaskTypeDef
     from types_boto3_imagebuilder import ImagebuilderClient
@@ -297,6 +301,30 @@ class ParameterStore:
                 DataType="aws:ec2:image",
                 Overwrite=True,
             )
+
+
+def _share_ssl_contexts(session: Any) -> None:  # noqa: ANN401 - botocore's class, whose types have no private members
+    """Let clients that trust the same CAs share one TLS context, which loads these CAs once.
+
+    botocore makes a context for each client, and urllib3 loads the bundle of CAs into it for each new connection, a
+    quarter of all instructions of a cold start. What is trusted and how it is verified stays as botocore sets it.
+    """
+    make = session._get_ssl_context  # noqa: SLF001 - there is no other hook
+    contexts: dict[object, ssl.SSLContext] = {}
+
+    @functools.wraps(make)
+    def get_ssl_context(self: Any) -> "ssl.SSLContext":  # noqa: ANN401 - as above
+        # Whether to verify, or the bundle that AWS_CA_BUNDLE or REQUESTS_CA_BUNDLE names.
+        trusted = self._verify
+        if trusted not in contexts:
+            contexts[trusted] = context = make(self)
+            context.load_verify_locations = functools.cache(context.load_verify_locations)
+        return contexts[trusted]
+
+    session._get_ssl_context = get_ssl_context  # noqa: SLF001 - as above
+
+
+_share_ssl_contexts(URLLib3Session)
 
 
 def create_client(service: str) -> Any:  # noqa: ANN401 - the type depends on the name of the service

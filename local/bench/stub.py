@@ -139,7 +139,7 @@ class Stub(ThreadingTCPServer):
 
 
 def tls_stub(bundle: Path) -> Stub:
-    """Return a server that speaks TLS. Its authority is its own, and is in the file `bundle` beside botocore's roots."""
+    """Return a server that speaks TLS. Its own authority is in the file `bundle`, beside the roots of botocore."""
     authority = Authority()
     bundle.write_text(f"{ROOTS}\n{authority.pem}", encoding="utf-8")
     return Stub(context=authority.server_context(), ca_bundle=bundle)

@@ -35,7 +35,7 @@ def test_there_are_many_families() -> None:
 PRODUCTS: Final[list[dict[str, Any]]] = json.loads(
     Path(__file__).with_name("families_2.json").read_text(encoding="utf-8")
 )
-"""Releases of public products as they were published, in their order, with their `source`; also those that change form."""
+"""Releases of public products in their order, with their `source`; also of those that change the form."""
 VERSIONS_AND_DATES: Final = {"PMM server"}
 """Its first release has a day and the next one a version, which `make derive` marks."""
 SAME: Final = {"dated in front", "Ubuntu images of osism (added after the answers were seen)"}

@@ -116,6 +116,8 @@ PATHS = [
     ("ubuntu/22.04/web.ova", "web", None),
     ("ubuntu/22.04/ubuntu-base.img", "ubuntu-base", "22.04.0"),
     ("esxi/8.0.2/dc01.ova", "dc01", None),
+    ("esxi/web-1.4.2/web.ova", "web", "1.4.2"),
+    ("web/system-disk.vmdk", "web-system-disk", None),
     ("esxi/2026-01-05/dc01.ova", "dc01", "2026.01.05"),
     ("esxi-8.0.2/dc01.ova", "dc01", None),
     ("api/v2/web.ova", "web", None),

@@ -20,7 +20,7 @@ LAYERS = [
     {"observability"},
     {"answers", "events"},
     {"derive"},
-    {"derive.disks", "derive.tags"},
+    {"derive.disks", "derive.formats", "derive.tags"},
     {"derive.filenames"},
     {"derive.names", "derive.versions", "derive.words"},
     {"idempotency.records", "models", "settings"},

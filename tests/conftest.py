@@ -38,6 +38,8 @@ Switch = Callable[..., None]
 """The function of the fixture `switch`."""
 PARAMETERS = "/imagebuilder/base"
 """The parameterPrefix of the configured assembly."""
+EMAIL = "ops@example.com"
+"""The notificationEmail of the configured assembly."""
 SLOW = (
     *("command_line", "document_commands", "demo", "simulation", "races", "permissions", "local_image_builder"),
     *("local_vm_import", "local_updates", "local_functions", "configuration", "sweep", "pruned", "properties"),
@@ -123,9 +125,10 @@ def assembly() -> Path:
 
 @pytest.fixture(scope="session")
 def configured_assembly() -> Path:
-    """Give the cloud assembly with every statement that the role can have, in two Regions."""
+    """Give the cloud assembly with every statement that the role can have and an e-mail address, in two Regions."""
     follow_up = {"tagAmis": True, "amiTagKeys": ["Team"], "parameterPrefix": PARAMETERS}
-    return synthesize({"versionScheme": "increment", "tracing": True, "regions": [REGION, "eu-west-1"], **follow_up})
+    others = {"tracing": True, "regions": [REGION, "eu-west-1"], "notificationEmail": EMAIL}
+    return synthesize({"versionScheme": "increment", **others, **follow_up})
 
 
 def synthesize(configuration: Mapping[str, Any]) -> Path:

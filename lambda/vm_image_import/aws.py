@@ -113,7 +113,9 @@ class Ec2:
             request["NextToken"] = next_token
         with translate_errors():
             answer = self._client.describe_import_image_tasks(**request)
-        return TaskPage([import_task(task) for task in _member(answer, "ImportImageTasks")], answer.get("NextToken"))
+        tasks = [import_task(task) for task in _member(answer, "ImportImageTasks")]
+        # Other lists of EC2 ended with an empty token (observed).
+        return TaskPage(tasks, answer.get("NextToken") or None)
 
     def find_ami(self, image_id: str) -> Ami | None:
         """Return the AMI, or None where EC2 does not show it. Raises TransientError or PermanentError."""

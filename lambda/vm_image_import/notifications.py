@@ -25,7 +25,6 @@ _MAX_CHAT_VALUE: Final = 800
 """Characters of a value in chat: a remedy and what is known of an import fit into one description."""
 
 _TITLES: Final = {
-    OutcomeKind.REGISTERED: "Image registered",
     OutcomeKind.IMAGE_AVAILABLE: "Image available",
     OutcomeKind.IMAGE_FAILED: "Image failed",
     OutcomeKind.IMPORT_FAILED: "Import failed",
@@ -137,8 +136,6 @@ def _actions(outcome: Outcome, shown: Callable[[str], str]) -> Iterator[str]:
             identity = f"{request.get('name')} {request.get('semanticVersion')}"
             yield f"It would be {shown(identity)}. Nothing was registered."
             yield 'To register it, set "observe" to false, or invoke the function manually.'
-        case OutcomeKind.REGISTERED:
-            yield "Image Builder makes it AVAILABLE. Another notification follows."
 
 
 def _facts(outcome: Outcome, settings: Settings, invocation: Invocation) -> Iterator[tuple[str, str | None]]:

@@ -35,7 +35,7 @@ from vm_image_import.models import (
     OutcomeKind,
     Overrides,
 )
-from vm_image_import.notifications import notify_once, publish
+from vm_image_import.notifications import notify_once
 from vm_image_import.observability import log_context, logger
 from vm_image_import.readiness import unusable, without_ami
 from vm_image_import.tag import AmiTagger
@@ -113,11 +113,6 @@ class Registrar:
         outcome = self._register(task, ami, trigger.overrides, dry_run=trigger.dry_run, force=trigger.force)
         return outcome if trigger.dry_run else self._notify_failure(outcome, task)
 
-    def send_pending_notification(self, task: ImportTask, id_: RegistrationId, registration: Registration) -> None:
-        """Send the notification of a registration with this id, where SNS refused it when the image was made."""
-        if not registration.notified:
-            self._notify_once(IdempotencyKey("notified", str(id_)), _registered(task, registration), task)
-
     def _register_automatically(self, task: ImportTask, ami: Ami | None, *, dry_run: bool = False) -> Outcome:
         """Register a task that the configuration does not exclude, and send a notification when that fails."""
         if excluded := self._excluded_by_filter(task):
@@ -183,7 +178,6 @@ class Registrar:
             return Outcome(OutcomeKind.REJECTED, task.id, reason=str(error), ami_id=ami.id, problem=error.kind)
         except InvalidRecordError as error:
             return Outcome(OutcomeKind.REJECTED, task.id, reason=str(error), ami_id=ami.id, problem="record")
-        self.send_pending_notification(task, id_, registration)
         return _already_registered(task, registration)
 
     def _next_registration(self, task: ImportTask) -> RegistrationId:
@@ -258,21 +252,10 @@ class Registrar:
         registration: Registration,
         parameters: Mapping[str, object] | None = None,
     ) -> Outcome:
-        """Tag the AMI of a registered image, send the notification, and complete the claim with the record of both."""
+        """Tag the AMI of a registered image, and complete the claim with the record of both."""
         tagged = AmiTagger(self.clients, self.invocation).try_tag(task, ami, registration.arn)
-        outcome = replace(_registered(task, registration), request=parameters, tagged=tagged)
-        notified = self._try_publish(outcome)
-        claim.complete(registration._replace(tagged=bool(tagged), notified=notified).to_json())
-        return outcome
-
-    def _try_publish(self, outcome: Outcome) -> bool:
-        """Return whether SNS accepts the notification. The image exists either way: the next sweep sends it."""
-        try:
-            publish(outcome, self.clients, self.invocation)
-        except (TransientError, PermanentError):
-            logger.exception("Registered, but the notification could not be sent")
-            return False
-        return True
+        claim.complete(registration._replace(tagged=bool(tagged)).to_json())
+        return replace(_registered(task, registration), request=parameters, tagged=tagged)
 
     def _find_earlier_build(self, task: ImportTask, ami: Ami, id_: RegistrationId) -> ImportBuild | None:
         """Return the image of an import that an earlier deployment, or an invocation that was ended, has made."""

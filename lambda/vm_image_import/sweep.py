@@ -30,14 +30,6 @@ class RegisterTask(NamedTuple):
     task: ImportTask
 
 
-class NotifyRegistered(NamedTuple):
-    """Send the notification that SNS refused when the image was made."""
-
-    task: ImportTask
-    id: RegistrationId
-    registration: Registration
-
-
 class TagAmi(NamedTuple):
     """Tag the AMI of a registered image, which failed when the image was made, or was not configured then."""
 
@@ -60,7 +52,7 @@ class CheckParameter(NamedTuple):
     parameter: str
 
 
-Action = RegisterTask | NotifyRegistered | TagAmi | CheckImage | CheckParameter
+Action = RegisterTask | TagAmi | CheckImage | CheckParameter
 
 
 class PendingTask(NamedTuple):
@@ -170,9 +162,6 @@ class Sweeper:
             case RegisterTask(task):
                 outcome = registrar.register_ended(task, dry_run=dry_run)
                 return _with_remedy(outcome, task) if dry_run else outcome
-            case NotifyRegistered(task, id_, registration):
-                registrar.send_pending_notification(task, id_, registration)
-                return None
             case TagAmi(task, id_, registration):
                 return AmiTagger(self.clients, self.invocation).tag_registered(task, id_, registration)
             case CheckImage(arn):
@@ -194,8 +183,6 @@ def _actions(
         return actions
     # Also where the task failed after its image was registered: the image fails with it.
     for number, registration in registrations.items():
-        if not registration.notified:
-            actions.append(NotifyRegistered(task, RegistrationId(task.id, number), registration))
         if settings.tag_amis and not settings.observe and not registration.tagged:
             actions.append(TagAmi(task, RegistrationId(task.id, number), registration))
         actions.append(CheckImage(registration.arn))
@@ -218,8 +205,6 @@ def _completed_by(action: Action) -> IdempotencyKey:
             return IdempotencyKey("terminal", task.id)
         case RegisterTask(task):
             return IdempotencyKey("registered", task.id)
-        case NotifyRegistered(_, id_, _):
-            return IdempotencyKey("notified", str(id_))
         case TagAmi(_, id_, _):
             return IdempotencyKey("tagged", str(id_))
         case CheckImage(arn):

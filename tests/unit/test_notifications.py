@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from moto.sns.utils import FilterPolicyMatcher
 
 from tests.conftest import ROOT
 from tests.unit.fakes import ENVIRONMENT, NOW, TASK, TASK_ID
@@ -18,8 +17,8 @@ from vm_image_import.settings import Settings
 
 ARN = "arn:aws:imagebuilder:us-east-1:123456789012:image/web-server/1.4.2/1"
 NOTIFIED = (
-    *(OutcomeKind.REGISTERED, OutcomeKind.IMAGE_AVAILABLE, OutcomeKind.IMAGE_FAILED),
-    *(OutcomeKind.IMAGE_NOT_FOUND, OutcomeKind.IMPORT_FAILED, OutcomeKind.REJECTED, OutcomeKind.DRY_RUN),
+    *(OutcomeKind.IMAGE_AVAILABLE, OutcomeKind.IMAGE_FAILED, OutcomeKind.IMAGE_NOT_FOUND),
+    *(OutcomeKind.IMPORT_FAILED, OutcomeKind.REJECTED, OutcomeKind.DRY_RUN),
     *(OutcomeKind.AMI_NOT_TAGGED, OutcomeKind.PARAMETER_NOT_WRITTEN),
 )
 SCHEMA = json.loads((ROOT / "docs" / "notifications.schema.json").read_text(encoding="utf-8"))
@@ -99,7 +98,6 @@ def test_an_unknown_failure_has_the_page_of_the_guide() -> None:
 @pytest.mark.parametrize(
     ("kind", "subject", "word"),
     [
-        (OutcomeKind.REGISTERED, "Image registered: web-server/1.4.2/1", "AVAILABLE"),
         (OutcomeKind.IMAGE_FAILED, "Image failed: web-server/1.4.2/1", '"force": true'),
         (OutcomeKind.REJECTED, "Import not registered: web-server/1.4.2/1", "next sweep"),
         (OutcomeKind.AMI_NOT_TAGGED, "AMI not tagged: web-server/1.4.2/1", "next sweep"),
@@ -107,10 +105,11 @@ def test_an_unknown_failure_has_the_page_of_the_guide() -> None:
     ],
 )
 def test_a_notification_says_what_happened_and_what_to_do(kind: OutcomeKind, subject: str, word: str) -> None:
-    """A notification has the reason, the action, the task, the image and the AMI."""
-    found = notification(Outcome(kind, TASK_ID, ARN, reason="Why.", ami_id="ami-0abcdef1234567890"))
+    """A notification has the reason, the action, the task, the image, the AMI and what was tagged."""
+    tagged = ("ami-0abcdef1234567890", "snap-0abcdef1234567890")
+    found = notification(Outcome(kind, TASK_ID, ARN, reason="Why.", ami_id=tagged[0], tagged=tagged))
     assert found.subject == subject
-    for part in (word, "Why.", TASK_ID, ARN, "ami-0abcdef1234567890"):
+    for part in (word, "Why.", TASK_ID, ARN, f"AMI: {tagged[0]}", f"Tagged: {', '.join(tagged)}"):
         assert part in found.text
 
 
@@ -199,12 +198,3 @@ def test_untrusted_text_is_bounded_and_on_its_line(character: str) -> None:
     forged = replace(FAILED, reason="x\nImage: arn:forged", task=replace(TASK, tags={"Name": "y\nAMI: ami-forged"}))
     lines = notification(forged).text.splitlines()
     assert not {"Image: arn:forged", "AMI: ami-forged"} & {*lines}
-
-
-@pytest.mark.parametrize("kind", NOTIFIED)
-def test_e_mail_gets_every_notification_but_one(kind: OutcomeKind) -> None:
-    """The filter of the e-mail subscription passes every outcome but REGISTERED, and alarms."""
-    matcher = FilterPolicyMatcher({"outcome": [{"exists": False}, {"anything-but": ["REGISTERED"]}]}, None)
-    attributes = {"outcome": {"Type": "String", "Value": notification(Outcome(kind)).outcome}}
-    assert matcher.matches(attributes, "") is (kind is not OutcomeKind.REGISTERED)
-    assert matcher.matches({}, "")

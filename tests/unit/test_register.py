@@ -44,7 +44,6 @@ def test_an_import_is_registered_once() -> None:
         outcome = again()
         assert (outcome.kind, outcome.image_arn) == (OutcomeKind.ALREADY_REGISTERED, ARN)
     assert len(aws.requests) == 1
-    assert [notification.outcome for notification in aws.published] == ["REGISTERED"]
 
 
 def test_an_import_that_another_invocation_processes_is_in_progress() -> None:
@@ -64,16 +63,21 @@ def test_a_refused_import_is_registered_by_the_next_sweep() -> None:
 
 @pytest.mark.parametrize("refusal", [TransientError("SNS"), PermanentError("SNS")])
 def test_a_notification_that_sns_refuses_is_sent_later(refusal: Exception) -> None:
-    """Where SNS refuses a notification, later triggers fail until it is sent, and no second image is made."""
-    aws = InMemoryAws(TASK, AMI, publish_error=refusal)
-    assert aws.on_event().kind is OutcomeKind.REGISTERED
-    for attempt in (aws.on_event, aws.by_sweep, aws.manually):
+    """Where SNS refuses a notification, later triggers fail until it is sent."""
+    aws = InMemoryAws(FAILED, publish_error=refusal)
+    for attempt in (aws.by_sweep, aws.manually):
         with pytest.raises(type(refusal)):
             attempt()
     aws.publish_error = None
-    assert [aws.by_sweep().kind, aws.manually().kind] == [OutcomeKind.ALREADY_REGISTERED] * 2
-    assert len(aws.requests) == 1
-    assert [notification.outcome for notification in aws.published] == ["REGISTERED"]
+    assert [aws.by_sweep().is_new, aws.manually().is_new] == [True, False]
+    assert aws.outcomes_published() == ["IMPORT_FAILED"]
+
+
+def test_a_registration_is_not_published() -> None:
+    """A registration sends no notification, so that it succeeds where SNS refuses all."""
+    aws = InMemoryAws(TASK, AMI, publish_error=PermanentError("SNS"))
+    assert aws.on_event().kind is OutcomeKind.REGISTERED
+    assert aws.manually(request_id="request-2", force=True).kind is OutcomeKind.REGISTERED
 
 
 def test_a_forced_import_is_registered_for_the_sweep_too() -> None:
@@ -123,7 +127,7 @@ def test_an_invalid_tag_does_not_matter_after_the_registration() -> None:
     aws.task = replace(TASK, tags={"Version": "latest"})
     for again in (aws.on_event, aws.manually, aws.by_sweep):
         assert (again().kind, again().image_arn) == (OutcomeKind.ALREADY_REGISTERED, ARN)
-    assert [notification.outcome for notification in aws.published] == ["REGISTERED"]
+    assert len(aws.requests) == 1
 
 
 def test_a_rejection_is_reported_once_and_can_be_fixed() -> None:
@@ -392,7 +396,6 @@ def test_a_reused_client_token_finds_the_image() -> None:
     outcome = aws.on_event()
     assert (outcome.kind, outcome.image_arn) == (OutcomeKind.REGISTERED, ARN)
     assert aws.by_sweep().kind is OutcomeKind.ALREADY_REGISTERED
-    assert aws.outcomes_published() == ["REGISTERED"]
 
 
 def test_a_reused_client_token_finds_the_image_of_its_own_registration() -> None:

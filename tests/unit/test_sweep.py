@@ -81,30 +81,27 @@ def test_a_registered_image_is_checked_until_it_is_terminal() -> None:
     assert aws.sweep().outcomes == []
 
 
-def test_a_refused_notification_is_sent_before_the_image_is_checked() -> None:
-    """A notification that SNS refused when the image was made is sent by the next sweep, once."""
-    aws = InMemoryAws(TASK, image=AVAILABLE)
-    aws.records[registered(TASK_ID)] = Registration(ARN, AMI.id, notified=False).to_json()
-    aws.sweep()
-    assert aws.outcomes_published() == ["REGISTERED", "IMAGE_AVAILABLE"]
-    aws.sweep()
-    assert aws.outcomes_published() == ["REGISTERED", "IMAGE_AVAILABLE"]
+def test_a_refused_notification_is_sent_by_the_next_sweep() -> None:
+    """A notification that SNS refuses is one problem of its task, and is sent by the next sweep, once."""
+    aws = InMemoryAws(TASK, records={registered(TASK_ID): RECORD}, image=AVAILABLE, publish_error=PermanentError("SNS"))
+    assert aws.sweep().problems == [f"{TASK_ID}: SNS"]
+    aws.publish_error = None
+    for _ in range(2):
+        assert aws.sweep().problems == []
+    assert aws.outcomes_published() == ["IMAGE_AVAILABLE"]
 
 
 def test_forced_registrations_are_handled_like_the_first() -> None:
-    """Every registration of a task is tracked, and its notification is sent."""
+    """Every registration of a task is tracked until its image is terminal."""
     aws = InMemoryAws(TASK)
     aws.records = {
         registered(TASK_ID): RECORD,
         IdempotencyKey("terminal", ARN): "IMAGE_FAILED",
         registered(TASK_ID, 1): Registration("arn/2", AMI.id, request_id="a").to_json(),
-        registered(TASK_ID, 2): Registration("arn/3", AMI.id, notified=False, request_id="b").to_json(),
+        registered(TASK_ID, 2): Registration("arn/3", AMI.id, request_id="b").to_json(),
     }
     aws.sweep()
     assert aws.calls == ["find_image arn/2", "find_image arn/3"]
-    ((_, message, outcome),) = aws.published
-    assert outcome == "REGISTERED"
-    assert "arn/3" in message
 
 
 def test_an_image_is_checked_although_its_import_failed_afterwards() -> None:
@@ -160,8 +157,8 @@ def test_an_unreadable_record_is_one_problem(record: str) -> None:
     assert tasks_asked_for(aws) == [good.id]
 
 
-def test_a_record_of_a_later_version_is_read() -> None:
-    """A key that a later version of the function adds to a record is ignored."""
+def test_a_record_of_another_version_is_read() -> None:
+    """A key that an earlier or later version of the function adds to a record is ignored."""
     record = json.dumps({**Registration(ARN, AMI.id)._asdict(), "later": 1})
     assert parse_registration(RegistrationId(TASK_ID), record) == Registration(ARN, AMI.id)
 

@@ -16,7 +16,6 @@ class IdempotencyKey(NamedTuple):
     kind: Literal[
         "version",
         "registered",
-        "notified",
         "rejected",
         "observed",
         "searched",
@@ -57,8 +56,6 @@ class Registration(NamedTuple):
     arn: str
     """Of the image build version."""
     ami_id: str
-    notified: bool = True
-    """Whether SNS accepted the notification. The image exists either way."""
     tagged: bool = False
     """Whether the AMI and its snapshots were tagged at once."""
     request_id: str = ""

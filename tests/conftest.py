@@ -17,6 +17,8 @@ from typing import Any
 os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
 # Read when the function's module is imported: without it, every run that emits a metric fails.
 os.environ["POWERTOOLS_METRICS_NAMESPACE"] = "VmImageImport"
+# Read when the CDK synthesizes: its own check of a template takes 7 s. tests/infra/test_checks.py switches it on.
+os.environ["CDK_VALIDATION"] = "false"
 
 import pytest
 from moto import mock_aws
@@ -165,6 +167,7 @@ def _run_synth(folder: Path, context: str) -> Path:
             "PATH": str(folder / "bin"),
             "HOME": str(folder / "home"),
             "TMPDIR": str(folder),
+            "CDK_VALIDATION": os.environ["CDK_VALIDATION"],
             # Where jsii has the CDK unpacked; to unpack it again takes half of the time.
             "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(Path.home() / ".cache/aws/jsii/package-cache"),
         },

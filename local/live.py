@@ -69,7 +69,7 @@ def shell_exports(aws: LocalAws, tools: Path) -> Iterator[str]:
         "AWS_ENDPOINT_URL": aws.endpoint_url,
         # The CDK gives CloudFormation a URL of the template, and moto reads only those of AWS from its own S3.
         "AWS_ENDPOINT_URL_S3_FOR_CLOUDFORMATION": f"https://s3.{aws.region}.amazonaws.com",
-        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_ACCESS_KEY_ID": aws.access_key,
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_REGION": aws.region,
         "AWS_DEFAULT_REGION": aws.region,

@@ -52,7 +52,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def client(service: str, region: str = REGION) -> Any:  # noqa: ANN401 tests make requests that a typed client refuses
     """Return a boto3 client for the local AWS of the running test."""
-    return local_aws.cached_client(service, region, os.environ.get("AWS_ENDPOINT_URL"))
+    variables = os.environ
+    return local_aws.cached_client(service, region, variables.get("AWS_ENDPOINT_URL"), variables["AWS_ACCESS_KEY_ID"])
 
 
 @pytest.fixture(autouse=True)
@@ -76,9 +77,17 @@ def _local_aws() -> Iterator[LocalAws]:
 
 
 @pytest.fixture
+def empty_aws(_local_aws: LocalAws) -> Iterator[LocalAws]:
+    """Give an empty local AWS."""
+    yield _local_aws
+    BackendDict.reset()
+
+
+@pytest.fixture
 def endpoint_url(_local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Give the URL of an empty local AWS, which boto3 and the AWS command line use by default in the test."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", _local_aws.endpoint_url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", _local_aws.access_key)
     yield _local_aws.endpoint_url
     BackendDict.reset()
 

@@ -307,6 +307,7 @@ def test_the_aws_command_line_invokes_the_function(
     task = start_import(aws, "exports/command-line-1.0.ova")
     finish_imports_without_events(aws)
     monkeypatch.setenv("AWS_ENDPOINT_URL", aws.endpoint_url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", aws.access_key)
     name = physical_id(aws, "AWS::Lambda::Function")
     payload = json.dumps({"importTaskId": task, "dryRun": True})
     command = ["-m", "awscli", "lambda", "invoke", "--function-name", name, "--payload", payload, "answer.json"]

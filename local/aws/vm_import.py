@@ -375,12 +375,17 @@ def get_prefix(resource_id: str) -> str:
 
 
 def _location(disk: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the bucket and the key of a disk; both are empty for a URL outside of S3."""
+    """Return the bucket and the key of a disk; both are empty for a URL outside of S3.
+
+    An `https` URL can be a presigned one, with parameters.
+    """
     if "UserBucket" in disk:
         return disk["UserBucket"]["S3Bucket"], disk["UserBucket"]["S3Key"]
-    match = _S3_URL.fullmatch(disk["Url"])
+    url: str = disk["Url"]
+    is_key = url.startswith("s3:")
+    match = _S3_URL.fullmatch(url if is_key else url.partition("?")[0])
     bucket, key = filter(None, match.groups()) if match else ("", "")
-    return bucket, key if disk["Url"].startswith("s3:") else unquote(key)
+    return bucket, key if is_key else unquote(key)
 
 
 def _raise_for(problems: Sequence[str]) -> None:

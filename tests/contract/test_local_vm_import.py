@@ -199,11 +199,12 @@ def test_several_disks_make_several_snapshots() -> None:
         (f"s3://{BUCKET}/my%20disk.ova", "my%20disk.ova"),
         (f"https://{BUCKET}.s3.us-east-1.amazonaws.com/my%20disk.ova", "my disk.ova"),
         (f"https://s3.us-east-1.amazonaws.com/{BUCKET}/my%20disk.ova", "my disk.ova"),
+        (f"https://{BUCKET}.s3.amazonaws.com/my%20disk.ova?X-Amz-Signature=0", "my disk.ova"),
     ],
 )
 @pytest.mark.usefixtures("local_aws_mode")
 def test_disks_by_url(url: str, key: str) -> None:
-    """A disk can have any form of S3 URL, `https` ones percent-encoded, and the task has the same URL."""
+    """A disk can have any form of S3 URL, `https` ones percent-encoded or presigned, and the task has the same URL."""
     upload(UBUNTU, key)
     task_id = start({"Url": url})
     advance(8)

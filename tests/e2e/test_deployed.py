@@ -43,6 +43,24 @@ def test_a_completed_import_becomes_an_image(aws: LocalAws) -> None:
     assert image["tags"]["Team"] == "web"
 
 
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("s3://exports/exports/plain-url-2.5.ova", "plain-url"),
+        ("https://exports.s3.us-east-1.amazonaws.com/exports/by%2Durl-2.5.ova?versionId=1", "by-url"),
+    ],
+)
+def test_a_disk_by_url_becomes_an_image(aws: LocalAws, url: str, name: str) -> None:
+    """An import by the URL of a disk has name and version of its key, and the source without parameters in a tag."""
+    start_import(aws, f"exports/{name}-2.5.ova")
+    task = aws.client("ec2").import_image(DiskContainers=[{"Format": "ova", "Url": url}])["ImportTaskId"]
+    finish_imports(aws)
+    (image,) = (each for each in builds(aws, name) if each["tags"]["vm-image-import:task-id"] == task)
+    assert image["version"].startswith("2.5.0/")
+    assert image["state"]["status"] == "AVAILABLE"
+    assert image["tags"]["vm-image-import:source"] == url.partition("?")[0]
+
+
 def test_log_entries_have_the_task_id(aws: LocalAws) -> None:
     """Every log entry of a run has the task's id, the last one the outcome, and the metrics are in EMF."""
     task = start_import(aws, "exports/logged-1.0.ova")

@@ -8,7 +8,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from infra.configuration import CONTEXT_KEY, Configuration
 from local.assembly import digest
 from local.aws import image_builder, local_aws
 from local.aws.local_aws import LocalAws
+from local.aws.switches import Switches, use
 
 # Without the last garbage collection over a million objects, a worker ends seconds sooner.
 atexit.register(gc.freeze)
@@ -32,6 +34,8 @@ atexit.register(gc.freeze)
 ROOT = Path(__file__).resolve().parent.parent
 ACCOUNT = local_aws.ACCOUNT
 REGION = "us-east-1"
+Switch = Callable[..., None]
+"""The function of the fixture `switch`."""
 PARAMETERS = "/imagebuilder/base"
 """The parameterPrefix of the configured assembly."""
 SLOW = (
@@ -90,6 +94,13 @@ def endpoint_url(_local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> Itera
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", _local_aws.access_key)
     yield _local_aws.endpoint_url
     BackendDict.reset()
+
+
+@pytest.fixture
+def switch() -> Iterator[Switch]:
+    """Give a function that turns on the named switches of the local AWS, and no others, until the test ends."""
+    with ExitStack() as stack:
+        yield lambda **names: stack.enter_context(use(Switches(**names)))
 
 
 @pytest.fixture(params=["mock_aws", "server"])

@@ -9,6 +9,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, cast
@@ -22,8 +23,9 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from moto.sns.models import sns_backends
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from local.aws import access, cloudformation, common, events, functions, image_builder, supplements, vm_import
+from local.aws import access, cloudformation, common, events, functions, image_builder, supplements, switches, vm_import
 from local.aws.common import Event
+from local.aws.switches import Switches
 
 ACCOUNT: Final = "123456789012"
 """moto's default account."""
@@ -41,14 +43,16 @@ class PublishedMessage(NamedTuple):
 class LocalAws:
     """One account. Entering starts it, empty; leaving ends its processes and removes its resources.
 
-    It has every Region; what this object does itself, it does in `region`. Entering raises OSError if the port is in
-    use.
+    It has every Region; what this object does itself, it does in `region`. `switched` is where it answers other than by
+    default. Entering raises OSError if the port is in use.
 
     Time does not pass in it: imports and images change with `advance`, schedules fire with `fire_schedules`.
     """
 
-    def __init__(self, region: str = "us-east-1", port: int = 0) -> None:
+    def __init__(self, region: str = "us-east-1", port: int = 0, switched: Switches | None = None) -> None:
         self.region = region
+        self._switches = switched or Switches()
+        self._opened = ExitStack()
         self.access_key = access.new_access_key()
         """Without it, or one that IAM or STS issued, requests are refused."""
         self.amis_without_events: set[str] = set()
@@ -72,12 +76,14 @@ class LocalAws:
         common.install()
         supplements.install()
         image_builder.install()
+        self._opened.enter_context(switches.use(self._switches))
         functions.install(self.endpoint_url, self.access_key)
         cloudformation.install()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         functions.shutdown()
+        self._opened.close()
         self._server.shutdown()
         self._server.server_close()
         BackendDict.reset()

@@ -66,7 +66,11 @@ _TOO_MANY_REQUESTS: Final = 429
 _SERVER_ERROR: Final = 500
 
 _CLIENT_TOKEN_REUSED: Final = "IdempotentParameterMismatchException"  # noqa: S105 - an error code, no secret
-_IMAGE_NOT_FOUND: Final = "ResourceNotFoundException"
+_IMAGE_NOT_FOUND: Final = ("ResourceNotFoundException", "InvalidParameterValueException")
+"""The codes of GetImage for an ARN that names no image. Which one it is for `x.x.x` is not documented.
+
+The ARN is the only parameter, and its form is right.
+"""
 _PAGE_SIZE: Final = 25
 _MAX_PAGES: Final = 10
 """Beyond 250 versions the highest one may be missed while it is not AVAILABLE: its version then gets another build."""
@@ -75,6 +79,8 @@ _MAX_REASON: Final = 4_000
 _AMI_NOT_FOUND: Final = ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable")
 _RESOURCE_NOT_FOUND: Final = (*_AMI_NOT_FOUND, "InvalidSnapshot.NotFound")
 _PARAMETER_NOT_FOUND: Final = "ParameterNotFound"
+_ENDED: Final = frozenset({"completed", "deleted"})
+"""The states of a task that has ended, with its result (observed output)."""
 _TASK_NOT_FOUND: Final = "InvalidConversionTaskId"
 """The beginning of the code; EC2 also answers an empty list (both observed)."""
 
@@ -104,18 +110,15 @@ class Ec2:
         return next(map(import_task, _member(answer, "ImportImageTasks")), None)
 
     def list_ended_tasks(self, next_token: str | None) -> TaskPage:
-        """Return a page of the tasks that ended in the last 7 days. Raises TransientError or PermanentError."""
-        # Not the tasks that are `deleting`: their status message may not say yet whether they failed.
-        request: DescribeImportImageTasksRequestTypeDef = {
-            "Filters": [{"Name": "task-state", "Values": ["completed", "deleted"]}]
-        }
-        if next_token:
-            request["NextToken"] = next_token
+        """Return those tasks of a page that ended in the last 7 days. Raises TransientError or PermanentError."""
+        # Without the filter `task-state`, which may accept one value only. A task that is `deleting` has not ended: its
+        # status message may not say yet whether it failed.
+        request: DescribeImportImageTasksRequestTypeDef = {"NextToken": next_token} if next_token else {}
         with translate_errors():
             answer = self._client.describe_import_image_tasks(**request)
-        tasks = [import_task(task) for task in _member(answer, "ImportImageTasks")]
-        # Other lists of EC2 ended with an empty token (observed).
-        return TaskPage(tasks, answer.get("NextToken") or None)
+        tasks = map(import_task, _member(answer, "ImportImageTasks"))
+        # Observed as an empty string in other lists of EC2.
+        return TaskPage([task for task in tasks if task.status in _ENDED], answer.get("NextToken") or None)
 
     def find_ami(self, image_id: str) -> Ami | None:
         """Return the AMI, or None where EC2 does not show it. Raises TransientError or PermanentError."""
@@ -190,7 +193,7 @@ class ImageBuilder:
             try:
                 answer = _member(self._client.get_image(imageBuildVersionArn=arn), "image")
             except ClientError as error:
-                if _code(error) == _IMAGE_NOT_FOUND:
+                if _code(error) in _IMAGE_NOT_FOUND:
                     return None
                 raise
         state = answer.get("state", {})
@@ -222,7 +225,7 @@ class ImageBuilder:
             try:
                 image = _member(self._client.get_image(imageBuildVersionArn=arn), "image")
             except ClientError as error:
-                if _code(error) != _IMAGE_NOT_FOUND:
+                if _code(error) not in _IMAGE_NOT_FOUND:
                     raise
                 return found
         # 1.4.2/1: the build is no part of the semantic version.

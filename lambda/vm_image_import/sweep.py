@@ -127,7 +127,8 @@ class Sweeper:
                 break
             try:
                 with log_context():
-                    self._add_pending(listing, page, dry_run=dry_run)
+                    if page:
+                        self._add_pending(listing, page, dry_run=dry_run)
             except Exception as error:  # noqa: BLE001 - one bad page is one problem
                 listing.problems.append(f"{page[0].id} and {len(page) - 1} more: {error}")
             if next_token is None:

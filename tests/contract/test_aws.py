@@ -282,12 +282,22 @@ def test_every_field_of_a_task_is_read(stub: StubServer) -> None:
     )
 
 
+COMPLETED_ANSWER = TASK_ANSWER.replace(b"<status>active<", b"<status>completed<")
+
+
+@pytest.mark.parametrize("status", ["active", "deleting", "converting"])
+def test_a_task_that_has_not_ended_is_not_listed(stub: StubServer, status: str) -> None:
+    """Of the tasks that EC2 lists, those that have not ended are left out."""
+    stub.body = TASK_ANSWER.replace(b"<status>active<", f"<status>{status}<".encode())
+    assert ec2(stub.url).list_ended_tasks(None).tasks == []
+
+
 @pytest.mark.parametrize(
     ("token", "next_token"), [("<nextToken>t</nextToken>", "t"), ("<nextToken/>", None), ("", None)]
 )
 def test_an_empty_token_ends_the_list_of_tasks(stub: StubServer, token: str, next_token: str | None) -> None:
     """A page of tasks whose token is empty or missing is the last one."""
-    stub.body = TASK_ANSWER.replace(b"</importImageTaskSet>", f"</importImageTaskSet>{token}".encode())
+    stub.body = COMPLETED_ANSWER.replace(b"</importImageTaskSet>", f"</importImageTaskSet>{token}".encode())
     page = ec2(stub.url).list_ended_tasks(None)
     assert [task.id for task in page.tasks] == ["import-ami-fg4d51t0"]
     assert page.next_token == next_token

@@ -1,6 +1,7 @@
 """The image builds that exist, listed once for everything that an invocation does."""
 
 from collections.abc import Collection, Iterable
+from heapq import nlargest
 from typing import Final
 
 from vm_image_import.aws.image_builder import ImageBuilder
@@ -20,7 +21,7 @@ class Builds:
     def __init__(self, builds: Iterable[Build]) -> None:
         self._imports: list[Build] = []
         self._highest: dict[str, tuple[int, ...]] = {}
-        self._newest: dict[str, Build] = {}
+        self._newest: dict[str, list[Build]] = {}
         for build in builds:
             try:
                 arn = BuildArn.parse(build.arn)
@@ -31,7 +32,7 @@ class Builds:
                 self._imports.append(build)
             self._highest[arn.name] = max(self._highest.get(arn.name, ()), arn.order)
             if build.status == _AVAILABLE:
-                self._newest[arn.name] = max(self._newest.get(arn.name, build), build, key=_order)
+                self._newest[arn.name] = nlargest(2, [build, *self._newest.get(arn.name, ())], key=_order)
 
     def find(self, task: ImportTask, ami: Ami, recorded: Collection[str]) -> Build | None:
         """Return the best build of this import that is not one of the recorded ARNs: the AMI is its only output.
@@ -75,9 +76,9 @@ class Builds:
         order = self._highest.get(name)
         return ".".join(map(str, order[:-1])) if order else None
 
-    def newest(self, name: str) -> Build | None:
-        """Return the highest build of a name that is AVAILABLE."""
-        return self._newest.get(name)
+    def newest(self, name: str, besides: str) -> Build | None:
+        """Return the highest build of a name that is AVAILABLE, besides the one with an ARN."""
+        return next((build for build in self._newest.get(name, ()) if build.arn != besides), None)
 
 
 class BuildLister:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import client
 from vm_image_import.errors import InProgressError, InvalidRecordError, PermanentError, TransientError
-from vm_image_import.idempotency.records import IdempotencyKey, Registration, RegistrationId, parse_registration
+from vm_image_import.records.registration import IdempotencyKey, Registration, RegistrationId, parse_registration
 from vm_image_import.idempotency.store import IdempotencyStore
 from vm_image_import.models import AwsEnvironment, Invocation
 

@@ -17,7 +17,7 @@ from botocore.validate import ParamValidator
 from tests.conftest import ROOT
 from tests.unit.test_notifications import NOTIFIED
 from vm_image_import import events
-from vm_image_import.models import OutcomeKind
+from vm_image_import.domain.outcomes import OutcomeKind
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vm_image_import import observability
+from vm_image_import.report import log as observability
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import pytest
 
 from vm_image_import.derive import disks, names
 from vm_image_import.derive.words import EXTENSIONS
-from vm_image_import.models import Disk
+from vm_image_import.domain.models import Disk
 
 CASES: Final[list[dict[str, Any]]] = json.loads(Path(__file__).with_name("real_names.json").read_text(encoding="utf-8"))
 """Keys and URLs from import commands, task outputs, appliances and cloud images; each with its `source`.

@@ -114,6 +114,12 @@ class Image:
     is_import: bool = True
     """Whether `ImportVmImage` made it."""
 
+    @property
+    def import_task_id(self) -> str | None:
+        """The import task that the tag names, or None where its value is no id of an import task."""
+        task_id = self.tagged_task_id
+        return task_id if task_id and IMPORT_TASK_ID.fullmatch(task_id) else None
+
 
 class Build(NamedTuple):
     """An image build version, as the list of builds shows it: what is needed of thousands."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from vm_image_import.domain.models import IMPORT_TASK_ID, Image
+from vm_image_import.domain.models import Image
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.imports import steps
 from vm_image_import.invocation import Invocation
@@ -34,8 +34,8 @@ def on_image_event(arn: str, invocation: Invocation) -> Iterator[Outcome]:
 
 def _find_record(image: Image, invocation: Invocation) -> tuple[RegistrationId, Record] | None:
     """Return the record of an image. Anybody may tag an image: what this system registered is in its records."""
-    task_id = image.tagged_task_id or _task_of_ami(image, invocation)
-    if task_id is None or not IMPORT_TASK_ID.fullmatch(task_id):
+    task_id = image.import_task_id or _task_of_ami(image, invocation)
+    if task_id is None:
         return None
     ids = [RegistrationId(task_id, number) for number in range(MAX_REGISTRATIONS)]
     records = invocation.store.read(ids)

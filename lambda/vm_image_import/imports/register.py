@@ -251,7 +251,7 @@ def register(  # noqa: PLR0911, PLR0913 - a guard for each case, from top to bot
         if not invocation.deadline.allows(_CALLS):
             return Registered(Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=_OUT_OF_TIME), id_)
         with invocation.store.claim(id_, invocation.deadline) as claim:
-            if registration := claim.record.registration:
+            if registration := claim.record.readable().registration:
                 return _already_registered(id_, claim.record, registration, overrides)
             return _request(candidate, claim, name, version)
     except InProgressError as error:
@@ -287,8 +287,8 @@ def _adopt(candidate: _Import, build: Build, *, dry_run: bool) -> Registered:
     if dry_run:
         return answer
     with invocation.store.claim(id_, invocation.deadline) as claim:
-        if claim.record.registration:
-            return _already_registered(id_, claim.record, claim.record.registration, candidate.overrides)
+        if recorded := claim.record.readable().registration:
+            return _already_registered(id_, claim.record, recorded, candidate.overrides)
         record = replace(claim.record, registration=registration)
         claim.save(record, is_open=True)
     return answer._replace(record=record)

@@ -100,7 +100,7 @@ def parse_record(id_: str, text: str | None, reported: str) -> Record:
         found = json.loads(text) if text else {}
         registration = found.get("registration")
         first_seen = {what: datetime.fromisoformat(time) for what, time in found.get("firstSeen", {}).items()}
-        return Record(registration and _parse_registration(registration), reported, first_seen)
+        return Record(None if registration is None else _parse_registration(registration), reported, first_seen)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         return Record(reported=reported, unreadable=_invalid(id_, error))
 

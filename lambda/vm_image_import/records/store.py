@@ -66,8 +66,8 @@ class Store:
         A block that saves no record leaves it as it was. The claim of an invocation that Lambda ends expires when that
         invocation would have timed out.
 
-        Raises InProgressError while another invocation has the claim, InvalidRecordError where the record cannot be
-        read, and TransientError or PermanentError where DynamoDB refuses the claim.
+        Raises InProgressError while another invocation has the claim, and TransientError or PermanentError where
+        DynamoDB refuses it.
         """
         key, owner, now = str(id_), str(uuid4()), time.time()
         item = self._update(
@@ -88,7 +88,6 @@ class Store:
         claim = Claim(self, key, owner, _record(key, item))
         is_new = "data" not in item and "reported" not in item
         try:
-            claim.record.readable()
             yield claim
         except Exception:
             if not claim.saved:
@@ -99,27 +98,29 @@ class Store:
 
     def save(self, id_: str, owner: str, record: Record, *, is_open: bool) -> None:
         """Replace a record and end its claim, as `Claim.save` does."""
-        data, reported = record.to_json(), record.reported
-        sets = ["#data = :data", "reported = :reported", "expiration = :expiration"]
+        sets = ["reported = :reported", "expiration = :expiration"]
+        removes = ["claimed_until"]
+        names = {"#owner": "owner"}
         values: dict[str, AttributeValueTypeDef] = {
             ":owner": {"S": owner},
-            ":data": {"S": data},
-            ":reported": {"S": reported},
+            ":reported": {"S": record.reported},
             ":expiration": _expiration(time.time()),
         }
-        removes = ["claimed_until"]
+        # What cannot be read is left as it is, for the operator.
+        if not record.unreadable:
+            sets.append("#data = :data")
+            names |= {"#data": "data", "#open": "open"}
+            values[":data"] = {"S": record.to_json()}
+            (sets if is_open else removes).append("#open = :open" if is_open else "#open")
         if is_open:
-            sets.append("#open = :open")
             values[":open"] = _OPEN
-        else:
-            removes.append("#open")
         try:
             self._update(
                 id_,
                 f"another invocation has claimed {id_}",
                 UpdateExpression=f"SET {', '.join(sets)} REMOVE {', '.join(removes)}",
                 ConditionExpression="#owner = :owner",
-                ExpressionAttributeNames={"#owner": "owner", "#data": "data", "#open": "open"},
+                ExpressionAttributeNames=names,
                 ExpressionAttributeValues=values,
             )
         except InProgressError as error:

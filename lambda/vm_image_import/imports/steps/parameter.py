@@ -84,15 +84,15 @@ def _parameter_name(run: Run) -> str:
 
 def _find_newest_ami(run: Run) -> str | Waiting | None:
     """Return the AMI of the highest version that is AVAILABLE; None where no version is."""
-    own, newest = run.registration.build, run.invocation.builds.builds().newest(run.registration.build.name)
-    if newest and newest.arn != own.text and BuildArn.parse(newest.arn).order > own.order:
-        return next(iter(newest.ami_ids), Waiting(f"Image Builder shows no AMI of {newest.arn} yet."))
-    # The list of builds may be late to show the image itself.
-    if run.image and run.image.status == _AVAILABLE:
-        return run.image.ami_id or Waiting("Image Builder shows no AMI of this image yet.")
-    if newest and newest.arn != own.text:
-        return next(iter(newest.ami_ids), Waiting(f"Image Builder shows no AMI of {newest.arn} yet."))
-    return None
+    own = run.registration.build
+    other = run.invocation.builds.builds().newest(own.name, besides=own.text)
+    # The image itself as Image Builder shows it now: the list of builds may be late.
+    image = run.image
+    if image and image.status == _AVAILABLE and (other is None or own.order > BuildArn.parse(other.arn).order):
+        return image.ami_id or Waiting("Image Builder shows no AMI of this image yet.")
+    if other is None:
+        return None
+    return next(iter(other.ami_ids), Waiting(f"Image Builder shows no AMI of {other.arn} yet."))
 
 
 PARAMETER: Final = Step(

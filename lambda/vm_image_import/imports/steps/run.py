@@ -1,7 +1,7 @@
 """Runs the steps of one registration."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -58,7 +58,8 @@ def run(id_: RegistrationId, record: Record, invocation: Invocation) -> Iterator
                 logger.exception("The step failed", step=step.name)
                 errors.append(error)
     if this.registration.results != this.recorded.results:
-        with _claim(this) as claim:
+        # Without the record, the next sweep looks again.
+        with suppress(InProgressError), _claim(this) as claim:
             _save(claim, this)
     if errors:
         raise errors[0]
@@ -137,7 +138,7 @@ def _report(step: Step, problem: str, reason: str, this: Run) -> Outcome:
 def _claim(this: Run) -> Iterator[Claim]:
     """Claim the record, and add what other invocations have recorded."""
     with this.invocation.store.claim(this.id, this.invocation.deadline) as claim:
-        recorded = claim.record.registration
+        recorded = claim.record.readable().registration
         if recorded is None or recorded.arn != this.registration.arn:
             message = f"The record of {this.id} was deleted or replaced."
             raise TransientError(message)

@@ -39,14 +39,16 @@ demo: setup
 	.venv/bin/python -m local demo
 
 # The same AWS, left running for the command lines: make local PORT=4599
+# As AWS may answer, too (docs/verify-on-aws.md): make local SWITCH=ami_comes_first
 PORT ?= 4599
 local: setup
-	.venv/bin/python -m local live --port $(PORT)
+	.venv/bin/python -m local live --port $(PORT) $(addprefix --switch=,$(SWITCH))
 
 # For example: make derive KEY=exports/web-server-1.4.2.ova TAGS='Name=web,Team=shop'
-# or DEVICES='/dev/sda1=web-1.4.2.vmdk,/dev/sdb=data.vmdk', or KEYS=list.txt with a key in each line.
+# or DEVICES='/dev/sda1=web-1.4.2.vmdk,/dev/sdb=data.vmdk', or KEYS=list.txt with a key in each line or as `aws s3 ls`
+# prints them; FORMATS='releases/{name}/{version}/*.vmdk' tries key formats.
 derive: setup
-	@.venv/bin/python -m local.derive --key "$$KEY" --devices "$$DEVICES" --keys "$$KEYS" --tags "$$TAGS" --description "$$DESCRIPTION"
+	@.venv/bin/python -m local.derive --key "$$KEY" --devices "$$DEVICES" --keys "$$KEYS" --formats "$$FORMATS" --tags "$$TAGS" --description "$$DESCRIPTION"
 
 # What keeps one core busy goes two by two; the tests take all cores. Those of the pure part ran for their coverage.
 test: setup

@@ -1,6 +1,7 @@
 """What a deployment can configure: the CDK context `vm-image-import`, whose defaults are in cdk.json."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ class Configuration:
     name_tag: str = "Name"
     version_tag: str = "Version"
     os_version_tag: str = "OsVersion"
+    key_formats: Sequence[str] = field(default_factory=list)
     tags: Mapping[str, str] = field(default_factory=dict)
     only_tasks_tagged: Mapping[str, str] = field(default_factory=dict)
     tag_amis: bool = False
@@ -70,7 +72,7 @@ class Configuration:
         size = sum(len(f"{name}{value}".encode()) for name, value in self.function_environment().items())
         if size > _MAX_ENVIRONMENT:
             problem = f"the function's variables have {size} bytes: write at most {_MAX_ENVIRONMENT}, with fewer or"
-            raise ConfigurationError(_message([f"{CONTEXT_KEY}: {problem} shorter tags."]))
+            raise ConfigurationError(_message([f"{CONTEXT_KEY}: {problem} shorter tags and key formats."]))
 
     def as_context(self) -> dict[str, Any]:
         """Return the context value that states every key of this configuration."""
@@ -83,6 +85,7 @@ class Configuration:
             "NAME_TAG": self.name_tag,
             "VERSION_TAG": self.version_tag,
             "OS_VERSION_TAG": self.os_version_tag,
+            "KEY_FORMATS": json.dumps([*self.key_formats]),
             "TAGS": json.dumps(dict(self.tags)),
             "ONLY_TASKS_TAGGED": json.dumps(dict(self.only_tasks_tagged)),
             "TAG_AMIS": json.dumps(self.tag_amis),
@@ -160,6 +163,8 @@ def _problems(stated: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for number, key in enumerate(keys):
         if key in keys[:number]:
             yield _TAG_KEYS[number], f"{key!r} is also the key of {_TAG_KEYS[keys.index(key)]}: write another key."
+    for text in _texts(stated.get("keyFormats")):
+        yield from (("keyFormats", f"{text!r} {problem}") for problem in _format_problems(text))
     if stated.get("amiTagKeys") and not stated.get("tagAmis"):
         yield "amiTagKeys", "without tagAmis no AMI is tagged: write true for tagAmis, or leave this out."
     topic = stated.get("topicArn")
@@ -182,6 +187,28 @@ def _region_problems(regions: Sequence[str]) -> Iterator[str]:
     partitions = sorted({str(known[name].partition) for name in regions if name in known})
     if len(partitions) > 1:
         yield f"they are of the partitions {' and '.join(partitions)}: write Regions of one partition."
+
+
+def _format_problems(text: str) -> Iterator[str]:
+    """Yield what is wrong with a key format."""
+    placeholders = re.findall(r"\{name\}|\{version\}|\*", text)
+    if "{name}" not in placeholders:
+        yield "has no {name}: write it where the name is, like releases/{name}/{version}/*.vmdk."
+    for placeholder in ("{name}", "{version}"):
+        if placeholders.count(placeholder) > 1:
+            yield f"has {placeholder} more than once: write * for the others."
+    if others := re.findall(r"[{}]", text.replace("{name}", "").replace("{version}", "")):
+        yield f"has {' and '.join(sorted({*others}))} of neither {{name}} nor {{version}}: write only these two."
+    if found := sorted(set(re.findall(r"[\\^$|?()\[\]]", text))):
+        yield f"has {' '.join(found)} of a regular expression: write * for anything within one part."
+    if "**" in text:
+        yield "has **: write *, and leave out the parts in front, as a format is matched against the end of the key."
+    elif re.search(r"(?:\{name\}|\{version\}|\*){2}", text):
+        yield "has placeholders with nothing between them: write what separates them, like {name}-{version}."
+    if "://" in text:
+        yield "has a scheme: write the end of the key only."
+    elif "" in text.split("/"):
+        yield "has a / with nothing before or behind it: write the parts of the key with one / between them."
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Alarms, a dashboard, and saved queries of the log."""
 
-from typing import Final
+from typing import Final, cast
 
 from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -42,6 +42,11 @@ _QUERIES: Final = {
     ),
 }
 """By the names that Logs Insights shows. docs/operations.md lists the fields."""
+
+_MIN_WARM_UP: Final = 30
+"""Minutes. CloudFormation may create the rule of the sweeps some minutes after the alarm."""
+_MAX_WARM_UP: Final = 2880
+"""Minutes of an alarm's warm-up (API reference, CloudWatch `WarmUpConfiguration`)."""
 
 _FAILURES: Final = ("ImportsFailed", "ImportsRejected", "ImagesFailed", "ImagesNotFound", "SweepProblems")
 
@@ -128,17 +133,7 @@ class Observability(Construct):
                 # A short burst of events is throttled and retried without an effect.
                 periods=3,
             ),
-            self._alarm(
-                "SweepsMissing",
-                _own("SweepsCompleted", self._every),
-                "No sweep processed all import tasks within three intervals: failed imports may not be reported, and"
-                " imports without an event may not be registered. Run the saved query 'What failed and why' and fix the"
-                " cause. If it shows nothing, check that the rule Sweep is enabled. After the first deployment, wait"
-                " for three intervals.",
-                comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
-                periods=3,
-                missing=cloudwatch.TreatMissingData.BREACHING,
-            ),
+            self._sweeps_missing(),
             self._alarm(
                 "SweepProblems",
                 _own("SweepProblems", self._every),
@@ -161,6 +156,25 @@ class Observability(Construct):
                 " look. Do not register the import again.",
             ),
         ]
+
+    def _sweeps_missing(self) -> cloudwatch.Alarm:
+        alarm = self._alarm(
+            "SweepsMissing",
+            _own("SweepsCompleted", self._every),
+            "No sweep processed all import tasks within three intervals: failed imports may not be reported, and"
+            " imports without an event may not be registered. Run the saved query 'What failed and why' and fix the"
+            " cause. If it shows nothing, check that the rule Sweep is enabled.",
+            comparison=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+            periods=3,
+            missing=cloudwatch.TreatMissingData.BREACHING,
+        )
+        # A new stack has no sweeps yet. The warm-up ends earlier, when there is data of all three intervals.
+        minutes = min(max(3 * int(self._every.to_minutes()), _MIN_WARM_UP), _MAX_WARM_UP)
+        resource = cast("cloudwatch.CfnAlarm", alarm.node.default_child)
+        resource.warm_up_configuration = cloudwatch.CfnAlarm.WarmUpConfigurationProperty(
+            warm_up_period_duration_in_minutes=minutes
+        )
+        return alarm
 
     def _alarm(  # noqa: PLR0913 - what an alarm is made of
         self,

@@ -31,9 +31,8 @@ def function_role(
 ) -> iam.Role:
     """Return the role. Some statements are there only where the configuration needs them."""
     stack = Stack.of(scope)
-    version, build = (
-        stack.format_arn(service="imagebuilder", resource="image", resource_name=name) for name in ("*/*", "*/*/*")
-    )
+    # A pattern of versions that matches builds, too: `*` does not stop at a slash.
+    images = stack.format_arn(service="imagebuilder", resource="image", resource_name="*/*")
     linked_role = stack.format_arn(
         service="iam",
         region="",
@@ -50,10 +49,10 @@ def function_role(
         ),
         iam.PolicyStatement(sid="SendToDlq", actions=["sqs:SendMessage"], resources=[dead_letter_queue.queue_arn]),
         _calls("ReadImports", "*", conditions=in_region),
-        _calls("RegisterImages", version),
-        iam.PolicyStatement(sid="TagImages", actions=["imagebuilder:TagResource"], resources=[build]),
-        # The pattern of a version matches a build, too: its `*` does not stop at a slash.
-        _calls("TrackImages", version),
+        _calls("RegisterImages", images),
+        # On the version or on the build: it is not documented where the tags of a new image are authorized.
+        iam.PolicyStatement(sid="TagImages", actions=["imagebuilder:TagResource"], resources=[images]),
+        _calls("TrackImages", images),
         # Without an ARN, as the function calls it, no resource is known.
         _calls("FindImages", "*", conditions=in_region),
         _calls("UseIdempotencyTable", table.table_arn),
@@ -104,7 +103,7 @@ def function_role(
         role,
         {
             "AwsSolutions-IAM5[Resource::*]": "Describe and List actions have no resource types, nor have X-Ray's.",
-            **{f"AwsSolutions-IAM5[Resource::{nag_resource(stack, arn)}]": not_known for arn in (version, build)},
+            f"AwsSolutions-IAM5[Resource::{nag_resource(stack, images)}]": not_known,
             "Serverless-LambdaStarPermissions": f"See AwsSolutions-IAM5. {not_known}",
         },
     )

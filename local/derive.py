@@ -6,9 +6,9 @@ The rules need an AMI and a task: here they are an AMI of this moment and a task
 import argparse
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -21,9 +21,18 @@ _ROOT: Final = Path(__file__).resolve().parent.parent
 # `lambda` is a keyword: the folder is a source root, never a package.
 sys.path.insert(0, str(_ROOT / "lambda"))
 
-from vm_image_import.derive import Derivation, DerivedValue, Identity, derive, identify  # noqa: E402 - as said above
-from vm_image_import.errors import RejectedError  # noqa: E402
-from vm_image_import.models import (  # noqa: E402
+from vm_image_import.derive import (  # noqa: E402 - as said above
+    Derivation,
+    DerivedValue,
+    Identity,
+    derive,
+    disks,
+    formats,
+    identify,
+    names,
+)
+from vm_image_import.domain.errors import RejectedError  # noqa: E402
+from vm_image_import.domain.models import (  # noqa: E402
     Ami,
     Disk,
     ImportTask,
@@ -32,6 +41,13 @@ from vm_image_import.models import (  # noqa: E402
 from vm_image_import.settings import Settings  # noqa: E402
 
 _TASK_ID: Final = "import-ami-0123456789abcdef0"
+_NEXT_PATCH: Final = DerivedValue("1.0.0", "next patch of the name")
+"""Of the scheme `increment`: nothing is known of existing images here."""
+_DAY: Final = re.compile(r"\d{4}\.\d\d\.\d\d", re.ASCII)
+_LISTED: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +\d+ (?P<key>.+)", re.ASCII)
+"""An object as `aws s3 ls` prints it, with or without `--recursive`."""
+_NO_OBJECT: Final = re.compile(r"\s*|\s+PRE .+/|Total Objects: +\d+|\s*Total Size: .+", re.ASCII)
+"""What else it prints."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make derive")
     parser.add_argument("--key", default="", help="an S3 key, or a URL")
     parser.add_argument("--devices", default="", help="the disks of one import: /dev/sda1=KEY,/dev/sdb=KEY")
-    parser.add_argument("--keys", default="", help="a file with one key or URL in each line: imports of one disk each")
+    parser.add_argument(
+        "--keys", default="", help="a file of keys, URLs or lines of `aws s3 ls`: imports of one disk each"
+    )
+    parser.add_argument(
+        "--formats", default="", help="key formats to try: releases/{name}/{version}/*.vmdk, {name}.ova"
+    )
     parser.add_argument("--tags", default="", help="the import task's tags: Name=web,Version=1.4.2")
     parser.add_argument("--description", default="", help="the import task's description")
     given = parser.parse_args(arguments)
@@ -50,15 +71,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(soft_wrap=True, highlight=False)
     try:
         tags = _pairs("TAGS", given.tags, "Name=web,Version=1.4.2")
+        settings = _settings([text.strip() for text in given.formats.split(",") if text.strip()])
         if given.keys:
-            for line in _lines(Path(given.keys), tags, given.description):
+            keys = [*_keys(Path(given.keys))]
+            derived = [_derive([_disk(key)], tags, given.description, settings) for key in keys]
+            for line in (*_lines(keys, derived), *_counts(keys, settings), *_mixed(derived), *_unused(derived)):
                 console.print(line, markup=False)
         else:
             devices = _pairs("DEVICES", given.devices, "/dev/sda1=web.vmdk,/dev/sdb=data.vmdk")
-            disks = [_disk(key, device) for device, key in devices.items()] or [
-                _disk(given.key) if given.key else Disk()
-            ]
-            console.print(_table(_derive(disks, tags, given.description)))
+            of_import = [_disk(key, device) for device, key in devices.items()]
+            of_import = of_import or [_disk(given.key) if given.key else Disk()]
+            console.print(_table(_derive(of_import, tags, given.description, settings)))
     except OSError as error:
         console.print(f"KEYS={given.keys} cannot be read: {error.strerror}.", markup=False)
         return 1
@@ -78,35 +101,75 @@ def _pairs(variable: str, text: str, example: str) -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
-def _lines(path: Path, tags: Mapping[str, str], description: str) -> Iterator[str]:
-    """Yield a line for each key in the file: name, version, where they come from, and the key."""
+def _keys(path: Path) -> Iterator[str]:
+    """Yield the keys and URLs of a file: one in each line, or as `aws s3 ls` prints them. Folders are left out."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        listed = _LISTED.fullmatch(line)
+        if not _NO_OBJECT.fullmatch(line) and not (listed and line.endswith("/")):
+            yield listed["key"] if listed else line
+
+
+def _lines(keys: Sequence[str], derived: Sequence[Derivation]) -> Iterator[str]:
+    """Yield a line for each key: name, version, where they come from, and the key."""
     rows = [("name", "version", "from", "key")]
-    for key in filter(None, path.read_text(encoding="utf-8").splitlines()):
-        derivation = _derive([_disk(key)], tags, description)
-        request, sources = derivation.request, derivation.sources
-        rows.append((request.name, request.semantic_version, f"{sources['name']}, {sources['semanticVersion']}", key))
+    for key, derivation in zip(keys, derived, strict=True):
+        sources = dict.fromkeys(derivation.sources[part] for part in ("name", "semanticVersion"))
+        rows.append((derivation.request.name, _version(derivation), ", ".join(sources), key))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _counts(keys: Sequence[str], settings: Settings) -> Iterator[str]:
+    """Yield how many keys each key format matches, and how many none does."""
+    if settings.key_formats:
+        matched = [formats.match(settings.key_formats, disks.segments(_disk(key))) for key in keys]
+        counts = Counter(each.format if each else "" for each in matched)
+        yield ""
+        for text in (*settings.key_formats, ""):
+            yield f"{counts[text]} of {len(keys)} keys: {text or 'no key format'}"
+
+
+def _mixed(derived: Sequence[Derivation]) -> Iterator[str]:
+    """Yield the names that get both versions and dates."""
+    kinds: dict[str, set[bool]] = {}
+    for derivation in derived:
+        of_ami = derivation.sources["semanticVersion"].endswith(" of the AMI")
+        dated = of_ami or _DAY.fullmatch(derivation.request.semantic_version) is not None
+        kinds.setdefault(names.arn_name(derivation.request.name), set()).add(dated)
+    if mixed := sorted(name for name, found in kinds.items() if len(found) > 1):
+        yield ""
+        yield f"These names get both versions and dates, and a date is higher for ever: {', '.join(mixed)}"
+
+
+def _unused(derived: Sequence[Derivation]) -> Iterator[str]:
+    """Yield the tags that state nothing, as their keys are written in another case."""
+    for key, wanted in sorted({pair for derivation in derived for pair in derivation.similar_tags.items()}):
+        yield ""
+        yield f"The tag {key} is not {wanted}: it states nothing."
 
 
 def _disk(key: str, device: str | None = None) -> Disk:
     return Disk(url=key, device_name=device) if "://" in key else Disk("BUCKET", key, device_name=device)
 
 
-@cache
-def _settings() -> Settings:
-    configured = Configuration.from_context(*folder_contexts(_ROOT)).function_environment()
+def _settings(key_formats: Sequence[str]) -> Settings:
+    """Return the configured settings, with these key formats, if any, in place of the configured ones."""
+    tried = {"keyFormats": [*key_formats]} if key_formats else None
+    configured = Configuration.from_context(*folder_contexts(_ROOT), tried).function_environment()
     return Settings.from_environment({**configured, "TABLE_NAME": "TABLE", "TOPIC_ARN": "TOPIC"})
 
 
-def _derive(disks: Sequence[Disk], tags: Mapping[str, str], description: str) -> Derivation:
-    task = ImportTask(_TASK_ID, description=description or None, disks=tuple(disks), tags=tags)
+def _derive(of_import: Sequence[Disk], tags: Mapping[str, str], description: str, settings: Settings) -> Derivation:
+    task = ImportTask(_TASK_ID, description=description or None, disks=tuple(of_import), tags=tags)
     ami = Ami("ami-0123456789abcdef0", created=datetime.now(UTC))
-    name, version = identify(task, ami, Overrides(), _settings())
-    # Nothing is known of existing images here: `increment` shows the first version.
-    identity = Identity(name, version or DerivedValue("1.0.0", "highest existing version"))
-    return derive(task, ami, Overrides(), _settings(), identity, "TOKEN")
+    name, version = identify(task, ami, Overrides(), settings)
+    return derive(task, ami, Overrides(), settings, Identity(name, version or _NEXT_PATCH), "TOKEN")
+
+
+def _version(derivation: Derivation) -> str:
+    stated = derivation.sources["semanticVersion"] != _NEXT_PATCH.source
+    return derivation.request.semantic_version if stated else "next patch"
 
 
 def _table(derivation: Derivation) -> Table:
@@ -114,13 +177,16 @@ def _table(derivation: Derivation) -> Table:
     table.columns[1].overflow = "fold"
     parameters = derivation.request.parameters()
     for part, source in derivation.sources.items():
-        # There is no AMI here that could tell.
+        # There is no AMI here that has one.
         value = "?" if source == "AMI" else str(parameters[part])  # type: ignore[literal-required]
+        value = _version(derivation) if part == "semanticVersion" else value
         table.add_row(part, value, source)
     for key, value in derivation.request.tags.items():
         table.add_row("tag", f"{key}={value}", "")
     for key in derivation.dropped_tags:
         table.add_row("tag left out", key, "the API refuses it")
+    for key, wanted in derivation.similar_tags.items():
+        table.add_row("tag not used", key, f"it is not {wanted}")
     return table
 
 

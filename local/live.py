@@ -17,6 +17,7 @@ from rich.console import Console
 from local.aws import functions, image_builder, vm_import
 from local.aws.functions import Invocation
 from local.aws.local_aws import ACCOUNT, LocalAws
+from local.aws.switches import NAMES, Switches
 
 _RULES: Final = """
 For example: npx cdk bootstrap && npx cdk deploy. What it plays, and how to provoke trouble: docs/local.md.
@@ -33,17 +34,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make local", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0 is any free port")
     parser.add_argument("--pace", type=float, default=1, help="seconds of a step, which is a minute")
+    parser.add_argument("--switch", action="append", default=[], choices=NAMES, help="see docs/verify-on-aws.md")
     arguments = parser.parse_args()
+    switched = Switches(**dict.fromkeys(arguments.switch, True))
     # No line breaks of its own: the lines can be copied.
     console = Console(soft_wrap=True, highlight=False, markup=False)
     with ExitStack() as stack:
         tools = stack.enter_context(tempfile.TemporaryDirectory(prefix="vm-image-import-"))
         try:
-            aws = stack.enter_context(LocalAws(port=arguments.port))
+            aws = stack.enter_context(LocalAws(port=arguments.port, switched=switched))
         except (OSError, OverflowError) as error:
             console.print(f"Port {arguments.port} cannot be used ({error}). Use another one: make local PORT=4600")
             return 1
         console.print(f"An empty AWS runs here until Ctrl-C, in every Region; the commands use {aws.region}.")
+        if arguments.switch:
+            console.print(f"Switched: {', '.join(arguments.switch)}.")
         console.print("Paste this into another terminal, in this folder:\n")
         for line in shell_exports(aws, Path(tools)):
             console.print(line, style="bold")
@@ -69,7 +74,7 @@ def shell_exports(aws: LocalAws, tools: Path) -> Iterator[str]:
         "AWS_ENDPOINT_URL": aws.endpoint_url,
         # The CDK gives CloudFormation a URL of the template, and moto reads only those of AWS from its own S3.
         "AWS_ENDPOINT_URL_S3_FOR_CLOUDFORMATION": f"https://s3.{aws.region}.amazonaws.com",
-        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_ACCESS_KEY_ID": aws.access_key,
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_REGION": aws.region,
         "AWS_DEFAULT_REGION": aws.region,

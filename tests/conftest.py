@@ -8,7 +8,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from infra.configuration import CONTEXT_KEY, Configuration
 from local.assembly import digest
 from local.aws import image_builder, local_aws
 from local.aws.local_aws import LocalAws
+from local.aws.switches import Switches, use
 
 # Without the last garbage collection over a million objects, a worker ends seconds sooner.
 atexit.register(gc.freeze)
@@ -32,6 +34,8 @@ atexit.register(gc.freeze)
 ROOT = Path(__file__).resolve().parent.parent
 ACCOUNT = local_aws.ACCOUNT
 REGION = "us-east-1"
+Switch = Callable[..., None]
+"""The function of the fixture `switch`."""
 PARAMETERS = "/imagebuilder/base"
 """The parameterPrefix of the configured assembly."""
 SLOW = (
@@ -52,7 +56,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def client(service: str, region: str = REGION) -> Any:  # noqa: ANN401 tests make requests that a typed client refuses
     """Return a boto3 client for the local AWS of the running test."""
-    return local_aws.cached_client(service, region, os.environ.get("AWS_ENDPOINT_URL"))
+    variables = os.environ
+    return local_aws.cached_client(service, region, variables.get("AWS_ENDPOINT_URL"), variables["AWS_ACCESS_KEY_ID"])
 
 
 @pytest.fixture(autouse=True)
@@ -76,11 +81,26 @@ def _local_aws() -> Iterator[LocalAws]:
 
 
 @pytest.fixture
+def empty_aws(_local_aws: LocalAws) -> Iterator[LocalAws]:
+    """Give an empty local AWS."""
+    yield _local_aws
+    BackendDict.reset()
+
+
+@pytest.fixture
 def endpoint_url(_local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Give the URL of an empty local AWS, which boto3 and the AWS command line use by default in the test."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", _local_aws.endpoint_url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", _local_aws.access_key)
     yield _local_aws.endpoint_url
     BackendDict.reset()
+
+
+@pytest.fixture
+def switch() -> Iterator[Switch]:
+    """Give a function that turns on the named switches of the local AWS, and no others, until the test ends."""
+    with ExitStack() as stack:
+        yield lambda **names: stack.enter_context(use(Switches(**names)))
 
 
 @pytest.fixture(params=["mock_aws", "server"])

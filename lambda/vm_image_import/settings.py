@@ -21,6 +21,8 @@ class Settings:
     version_tag: str = "Version"
     os_version_tag: str = "OsVersion"
     """The keys of the task's tags that state a part of the request."""
+    key_formats: Sequence[str] = field(default_factory=list)
+    """The formats of keys that state name and version; the first one that matches counts."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Tags of every image."""
     only_tasks_tagged: Mapping[str, str] = field(default_factory=dict)
@@ -62,7 +64,7 @@ class Settings:
 
 _MAPS: Final = ("tags", "only_tasks_tagged")
 _FLAGS: Final = ("observe", "tag_amis")
-_LISTS: Final = ("ami_tag_keys",)
+_LISTS: Final = {"ami_tag_keys": '["Team"]', "key_formats": '["{name}/{version}/*.vmdk"]'}
 _NOT_EMPTY: Final = {
     "name_tag": "the key of a tag",
     "version_tag": "the key of a tag",
@@ -87,7 +89,7 @@ def _problems(given: Mapping[str, str]) -> Iterator[str]:
         if name in _MAPS and not _is_json(text, dict):
             yield f'{name.upper()} is {quote(text)}: write JSON like {{"Team": "web"}}.'
         if name in _LISTS and not _is_json(text, list):
-            yield f'{name.upper()} is {quote(text)}: write JSON like ["Team"].'
+            yield f"{name.upper()} is {quote(text)}: write JSON like {_LISTS[name]}."
 
 
 def _is_json(text: str, kind: type[dict[str, str]] | type[list[str]]) -> bool:

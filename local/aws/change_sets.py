@@ -36,8 +36,14 @@ def install() -> None:
 
 
 def create_change_set(self: CloudFormationResponse) -> ActionResult:
-    """CreateChangeSet. A refused template leaves no stack behind."""
+    """CreateChangeSet. A refused template leaves no stack behind.
+
+    Raises NotImplementedError for a change set that takes account of drift.
+    """
     backend, params = self.cloudformation_backend, self._get_params()
+    if mode := params.get("DeploymentMode"):
+        message = f"The deployment mode {mode} is not implemented."
+        raise NotImplementedError(message)
     name, kind = params["StackName"], params.get("ChangeSetType", "UPDATE")
     stack = next((each for each in backend.stacks.values() if name in {each.name, each.stack_id}), None)
     if kind == "UPDATE":
@@ -176,9 +182,11 @@ def _apply(stack: Stack, template: str | dict[str, Any], parameters: dict[str, A
     stack._parse_template()  # noqa: SLF001 - there is no other access
     resources = stack.resource_map
     removed = resources.resources - stack.template_dict["Resources"].keys()
+    definitions = resources._resource_json_map  # noqa: SLF001 - as above
+    retained = {key for key in removed if definitions[key].get("DeletionPolicy") == "Retain"}
     # What a failed update has not made needs no removal.
-    made = {key: each for key, each in resources._resource_json_map.items() if key in resources._parsed_resources}  # noqa: SLF001 - as above
-    resources._resource_json_map = made  # noqa: SLF001 - as above
+    made = resources._parsed_resources.keys() - retained  # noqa: SLF001 - as above
+    resources._resource_json_map = {key: each for key, each in definitions.items() if key in made}  # noqa: SLF001 - as above
     try:
         resources.update(stack.template_dict, parameters)
     finally:

@@ -47,7 +47,9 @@ def install() -> None:
             return call_action(self)
         except Exception as error:
             operation = f"{self.service_name}:{self._get_action()}"
-            message = f"The local AWS cannot do {operation} like this: {type(error).__name__}: {error}"
+            message = f"The local AWS cannot do {operation}."
+            if not isinstance(error, NotImplementedError) or not str(error).endswith("has not been implemented"):
+                message = f"The local AWS cannot do {operation} like this: {type(error).__name__}: {error}"
             logging.getLogger(__name__).warning(message)
             logging.getLogger(__name__).debug("Raised by", exc_info=True)
             _, headers, body = answer(self, ServiceError(_FAILURE, message))

@@ -51,12 +51,12 @@ class Invocation:
     traced: bool
 
 
-def install(endpoint_url: str) -> None:
-    """Let moto create functions that run, with AWS at `endpoint_url`.
+def install(endpoint_url: str, access_key: str) -> None:
+    """Let moto create functions that run, with AWS at `endpoint_url`, which they use with this access key.
 
     To be called before a function is created, and before `cloudformation.install`.
     """
-    Function.endpoint_url = endpoint_url
+    Function.endpoint_url, Function.access_key = endpoint_url, access_key
     iam.install()
     models.LambdaFunction = Function  # type: ignore[misc]
 
@@ -129,6 +129,7 @@ class Function(models.LambdaFunction, CloudFormationModel):
     """
 
     endpoint_url: ClassVar[str]
+    access_key: ClassVar[str]
 
     def __init__(self, account_id: str, spec: dict[str, Any], region: str, version: str | int = 1) -> None:
         super().__init__(account_id, spec, region, version)
@@ -244,6 +245,7 @@ class Function(models.LambdaFunction, CloudFormationModel):
             arn=self.function_arn,
             region=self.region,
             endpoint_url=self.endpoint_url,
+            access_key=self.access_key,
             log_group=self.logs_group_name,
             role=self.role,
             version=str(self.version),

@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from moto.core.responses import BaseResponse
 from moto.ec2.models import ec2_backends
-from moto.iam.models import iam_backends
+from moto.iam.models import Role, iam_backends
 from moto.sns.models import sns_backends
 from werkzeug.exceptions import HTTPException
 
+from local.aws import switches
 from local.aws.common import ServiceError, answer
 from local.aws.image_builder import arn_name
 
@@ -131,9 +132,7 @@ def role_statements(role: str) -> list[Statement]:
     if found.managed_policies:
         message = f"{role} has managed policies, which are not implemented."
         raise NotImplementedError(message)
-    # CloudFormation stores objects, PutRolePolicy text.
-    policies: Iterable[Any] = found.policies.values()
-    documents = [json.loads(policy) if isinstance(policy, str) else policy for policy in policies]
+    documents = map(json.loads, found.policies.values())
     return [statement for document in documents for statement in _list(document["Statement"])]
 
 
@@ -160,7 +159,11 @@ _authorizations: Final[list[Authorization]] = []
 
 @functools.cache
 def install() -> None:
-    """Authorize every request to moto whose session token is a role's ARN, as that of a local function is."""
+    """Authorize every request to moto whose session token is a role's ARN, as that of a local function is.
+
+    It keeps every inline policy of a role as text; moto keeps CloudFormation's as objects, which GetRolePolicy prints.
+    """
+    put_policy = Role.put_policy
     authenticate = BaseResponse._authenticate_and_authorize_normal_action  # noqa: SLF001 - there is no other hook
 
     @functools.wraps(authenticate)
@@ -171,6 +174,11 @@ def install() -> None:
         elif denied := authorize(role, _authorization_requests(self, role)):
             raise _AccessDenied(self, role, denied)
 
+    @functools.wraps(put_policy)
+    def put_text(self: Role, policy_name: str, policy_json: str | Mapping[str, Any]) -> None:
+        put_policy(self, policy_name, policy_json if isinstance(policy_json, str) else json.dumps(policy_json))
+
+    Role.put_policy = put_text  # type: ignore[method-assign]
     BaseResponse._authenticate_and_authorize_normal_action = authorize_role  # type: ignore[method-assign, assignment]  # noqa: SLF001 - as above
 
 
@@ -220,7 +228,8 @@ def _authorization_requests(response: BaseResponse, role: str) -> Iterator[Autho
             version = f"{prefix}:image/{arn_name(params['name'])}/{params['semanticVersion']}"
             linked = f"role/aws-service-role/{_IMAGE_BUILDER}/AWSServiceRoleForImageBuilder"
             yield request(version)
-            yield request(f"{version}/1", "imagebuilder:TagResource")
+            tagged = version if switches.current().tags_are_authorized_on_version else f"{version}/1"
+            yield request(tagged, "imagebuilder:TagResource")
             # On behalf of the caller, Image Builder reads the import and creates its service-linked role.
             yield request("*", "ec2:DescribeImages")
             yield request("*", "ec2:DescribeImportImageTasks")
@@ -253,5 +262,6 @@ def _tagged(role: str, region: str, params: Mapping[str, Any]) -> Iterator[tuple
     ec2 = ec2_backends[account][region]
     for id_ in params["Resources"]:
         type_, existing = ("image", ec2.amis) if id_.startswith("ami-") else ("snapshot", ec2.snapshots)
-        owner = existing[id_].owner_id if id_ in existing else account
-        yield f"arn:{partition}:ec2:{region}::{type_}/{id_}", {**context, "ec2:Owner": owner}
+        owner = {"ec2:Owner": existing[id_].owner_id if id_ in existing else account}
+        known = {} if switches.current().ami_has_no_owner_key else owner
+        yield f"arn:{partition}:ec2:{region}::{type_}/{id_}", {**context, **known}

@@ -17,7 +17,7 @@ from moto.core.base_backend import BackendDict, BaseBackend
 from moto.core.responses import ActionResult, BaseResponse
 from moto.moto_api._internal import mock_random
 
-from local.aws import common, constraints, vm_import
+from local.aws import common, constraints, switches, vm_import
 from local.aws.common import Event, ServiceError
 
 _SERVICE: Final = "imagebuilder"
@@ -26,6 +26,9 @@ _FILTERS: Final = ("name", "osVersion", "platform", "type", "version")
 _PAGE_SIZE: Final = 25
 _TAGS_MAX: Final = 50
 _REASON_MAX: Final = 1024
+_TOKEN_STEPS: Final = 15
+_IN_PROGRESS: Final = ("PENDING", "importing")
+"""The enum of the model has no `importing`; the user guide has it in two sentences."""
 
 # The error code for an invalid parameter is not documented. ImportVmImage, GetImage and the list operations declare
 # ClientException for errors of the client, the tagging operations InvalidParameterException. Both have status 400.
@@ -34,6 +37,7 @@ _INVALID_IN_TAGGING: Final = "InvalidParameterException"
 _NO_SUCH_FILTER: Final = "InvalidRequestException"
 _NO_SUCH_PAGE: Final = "InvalidPaginationTokenException"
 _NOT_FOUND: Final = "ResourceNotFoundException"
+_NO_VERSION: Final = "InvalidParameterValueException"
 _MISMATCH: Final = "IdempotentParameterMismatchException"
 
 _lock: Final = RLock()
@@ -57,7 +61,9 @@ class Image:
     params: Mapping[str, Any]
     created: str
     tags: dict[str, str]
-    state: dict[str, str] = field(default_factory=lambda: {"status": "PENDING"})
+    state: dict[str, str] = field(
+        default_factory=lambda: {"status": _IN_PROGRESS[switches.current().image_is_importing]}
+    )
     amis: list[dict[str, str]] = field(default_factory=list)
     build_type: str = "IMPORT"
 
@@ -101,8 +107,8 @@ class ImageBuilderBackend(BaseBackend):
         super().__init__(region_name, account_id)
         self.images: dict[str, Image] = {}
         self.tokens: dict[str, tuple[Mapping[str, Any], dict[str, str]]] = {}
-        # Not documented: an unknown, expired or failed task is an error of ImportVmImage, or the image fails later.
-        self.unknown_task_is_error = True
+        self.token_ages: dict[str, int] = {}
+        """Each client token's age in steps."""
 
     @property
     def _url_module(self) -> SimpleNamespace:
@@ -122,12 +128,23 @@ class ImageBuilderBackend(BaseBackend):
             if task and (refused := task.machine.get("import-vm-image-error")):
                 raise ServiceError(refused, f"The disk of {task_id} asks for this error.")
             failure = self.failure(task_id)
-            if failure and self.unknown_task_is_error:
+            if failure and not switches.current().failed_task_fails_later:
                 raise ServiceError(_INVALID, failure)
+            has_image = any(image.params["vmImportTaskId"] == task_id for image in self.images.values())
+            if has_image and switches.current().second_import_is_refused:
+                raise ServiceError(_INVALID, f"VM import task {task_id} has an image.")
             image = self._add(params)
             answer = {"requestId": str(mock_random.uuid4()), "imageArn": image.arn, "clientToken": token}
-            self.tokens[token] = (params, answer)
+            self.tokens[token], self.token_ages[token] = (params, answer), 0
         return answer
+
+    def age_tokens(self) -> None:
+        """Let every client token be a step older."""
+        with _lock:
+            for token in self.token_ages:
+                self.token_ages[token] += 1
+                if switches.current().client_token_is_forgotten and self.token_ages[token] >= _TOKEN_STEPS:
+                    self.tokens.pop(token, None)
 
     def _add(self, params: Mapping[str, Any]) -> Image:
         version = f"{arn_name(params['name'])}/{params['semanticVersion']}"
@@ -189,16 +206,21 @@ class ImageBuilderBackend(BaseBackend):
         """Update a PENDING image from its import task; return whether its state changed."""
         task_id = image.params["vmImportTaskId"]
         with _lock:
-            if image.state["status"] != "PENDING":
+            if image.state["status"] not in _IN_PROGRESS:
                 return False
             task = self.task(task_id)
             if failure := self.failure(task_id) or (task and task.machine.get("image-reason")):
                 image.state = {"status": "FAILED", "reason": failure[:_REASON_MAX]}
             elif task and task.answer["Status"] == "completed":
                 ami = {"image": task.answer["ImageId"], "name": task_id}
+                is_named = bool(image.amis)
                 image.amis = [{**ami, "region": self.region_name, "accountId": self.account_id}]
+                if switches.current().pending_image_names_ami and not is_named:
+                    return False
                 image.state = {"status": "AVAILABLE"}
-            return image.state["status"] != "PENDING"
+                if switches.current().image_tags_reach_ami:
+                    vm_import.backends[self.account_id][self.region_name].ec2.create_tags([ami["image"]], image.tags)
+            return image.state["status"] not in _IN_PROGRESS
 
 
 class ImageBuilderResponse(BaseResponse):
@@ -219,8 +241,11 @@ class ImageBuilderResponse(BaseResponse):
 
     def get_image(self) -> ActionResult:
         """GetImage."""
-        backend = self.backend
-        return _result(image=backend.get(backend.resolve(self._valid_params()["imageBuildVersionArn"])).describe())
+        backend, arn = self.backend, self._valid_params()["imageBuildVersionArn"]
+        found = backend.resolve(arn)
+        if found.endswith("/x.x.x") and switches.current().no_version_is_invalid:
+            raise ServiceError(_NO_VERSION, f"No version of '{arn}' is available.")
+        return _result(image=backend.get(found).describe())
 
     def list_images(self) -> ActionResult:
         """ListImages: one entry for each version. No owner but `Self` has images."""
@@ -293,15 +318,18 @@ def install() -> None:
 def advance(account_id: str, region: str) -> list[Event]:
     """Update every PENDING image from its import task; return an event for each that changed its state."""
     backend = backends[account_id][region]
+    backend.age_tokens()
+    previous = {image.arn: image.state["status"] for image in backend.builds()}
+    changed = [image for image in backend.builds() if backend.update_state(image)]
     return [
         common.event(
             backend,
             ("aws.imagebuilder", "EC2 Image Builder Image State Change"),
             image.arn,
-            {"previous-state": {"status": "PENDING"}, "state": {"status": image.state["status"]}},
+            {"previous-state": {"status": previous[image.arn]}, "state": {"status": image.state["status"]}},
         )
-        for image in backend.builds()
-        if backend.update_state(image)
+        for image in changed
+        if not switches.current().no_image_event
     ]
 
 

@@ -46,6 +46,7 @@ class Configuration:
     endpoint_url: str
     log_group: str
     role: str
+    access_key: str = "ASIAEXECUTIONROLE"
     version: str = "$LATEST"
     runtime: str = "python3.13"
     memory: int = 128
@@ -139,7 +140,7 @@ class ExecutionEnvironment:
         configuration = self.configuration
         json_logs = {"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": configuration.log_level}
         return {
-            "AWS_ACCESS_KEY_ID": "ASIAEXECUTIONROLE",
+            "AWS_ACCESS_KEY_ID": configuration.access_key,
             "AWS_DEFAULT_REGION": configuration.region,
             "AWS_ENDPOINT_URL": configuration.endpoint_url,
             "AWS_EXECUTION_ENV": f"AWS_Lambda_{configuration.runtime}",

@@ -9,6 +9,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, cast
@@ -17,12 +18,14 @@ import boto3
 from moto.core.base_backend import BackendDict
 from moto.ec2.models import ec2_backends
 from moto.events.models import events_backends
+from moto.moto_server import werkzeug_app
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.sns.models import sns_backends
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from local.aws import cloudformation, common, events, functions, image_builder, supplements, vm_import
+from local.aws import access, cloudformation, common, events, functions, image_builder, supplements, switches, vm_import
 from local.aws.common import Event
+from local.aws.switches import Switches
 
 ACCOUNT: Final = "123456789012"
 """moto's default account."""
@@ -40,14 +43,18 @@ class PublishedMessage(NamedTuple):
 class LocalAws:
     """One account. Entering starts it, empty; leaving ends its processes and removes its resources.
 
-    It has every Region; what this object does itself, it does in `region`. Entering raises OSError if the port is in
-    use.
+    It has every Region; what this object does itself, it does in `region`. `switched` is where it answers other than by
+    default. Entering raises OSError if the port is in use.
 
     Time does not pass in it: imports and images change with `advance`, schedules fire with `fire_schedules`.
     """
 
-    def __init__(self, region: str = "us-east-1", port: int = 0) -> None:
+    def __init__(self, region: str = "us-east-1", port: int = 0, switched: Switches | None = None) -> None:
         self.region = region
+        self._switches = switched or Switches()
+        self._opened = ExitStack()
+        self.access_key = access.new_access_key()
+        """Without it, or one that IAM or STS issued, requests are refused."""
         self.amis_without_events: set[str] = set()
         """Names of AMIs whose events EventBridge does not deliver."""
         self._port = port
@@ -56,23 +63,27 @@ class LocalAws:
     def __enter__(self) -> Self:
         # moto would load thousands of public AMIs.
         os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
+        # moto would let every web page read its answers.
+        vars(werkzeug_app).update(DISABLE_GLOBAL_CORS=True)
         # moto's server logs every request.
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
         # werkzeug ends the thread where the port is in use.
         with socket.create_server(("127.0.0.1", self._port)) as listener:
-            app = DomainDispatcherApplication(create_backend_app)
+            app = access.restrict(DomainDispatcherApplication(create_backend_app), self.access_key)
             options = {"threaded": True, "request_handler": MotoRequestHandler, "fd": listener.fileno()}
             self._server = make_server("127.0.0.1", self._port, app, **options)  # type: ignore[arg-type]
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         common.install()
         supplements.install()
         image_builder.install()
-        functions.install(self.endpoint_url)
+        self._opened.enter_context(switches.use(self._switches))
+        functions.install(self.endpoint_url, self.access_key)
         cloudformation.install()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         functions.shutdown()
+        self._opened.close()
         self._server.shutdown()
         self._server.server_close()
         BackendDict.reset()
@@ -83,8 +94,8 @@ class LocalAws:
         return "http://{}:{}".format(*self._server.server_address)
 
     def client(self, service: str) -> Any:  # noqa: ANN401 - the service decides the type
-        """Return a boto3 client for a service, with made-up credentials."""
-        return cached_client(service, self.region, self.endpoint_url)
+        """Return a boto3 client for a service."""
+        return cached_client(service, self.region, self.endpoint_url, self.access_key)
 
     def deploy(self, assembly: Path, stack: str) -> None:
         """Deploy one stack of a cloud assembly (`cdk.out`): upload its assets and create it.
@@ -179,13 +190,14 @@ class LocalAws:
 
 
 @functools.cache
-def cached_client(service: str, region: str, endpoint_url: str | None) -> Any:  # noqa: ANN401 - as above
-    """Return a boto3 client with made-up credentials. To create one takes longer than most requests."""
+def cached_client(service: str, region: str, endpoint_url: str | None, access_key: str) -> Any:  # noqa: ANN401 - as above
+    """Return a boto3 client. To create one takes longer than most requests."""
     return boto3.client(
         cast("Any", service),
         region_name=region,
         endpoint_url=endpoint_url,
-        aws_access_key_id="testing",
+        aws_access_key_id=access_key,
+        # Signatures are not checked.
         aws_secret_access_key="testing",  # noqa: S106 - no secret
     )
 

@@ -14,10 +14,12 @@ from moto.logs.utils import EventMessageFilter, FilterPattern, UnsupportedFilter
 from moto.sns.models import SNSBackend
 from moto.ssm.models import Parameter, SimpleSystemManagerBackend, ssm_backends
 
+from local.aws import switches
 from local.aws.common import ServiceError
 
 _EQUAL: Final = re.compile(r'\{ *\$\.([\w.]+) *= *"([^"]*)" *\}')
 _KEY_DISABLED: Final = "KMSDisabled"
+_NOT_AN_AMI: Final = "ValidationException"
 
 
 def unchecked_parameters(account_id: str, region: str) -> list[Parameter]:
@@ -31,12 +33,17 @@ def check_parameters(account_id: str, region: str) -> None:
 
     Systems Manager checks a value after it has answered PutParameter (API reference).
     """
-    unchecked, ec2 = unchecked_parameters(account_id, region), ec2_backends[account_id][region]
-    usable = {ami.id for ami in [*ec2.amis.values()] if ami.state == "available" and ami.owner_id == account_id}
+    unchecked = unchecked_parameters(account_id, region)
     for parameter in unchecked:
-        if parameter.value in usable:
+        if _is_usable(account_id, region, parameter.value):
             ssm_backends[account_id][region]._parameters[parameter.name].append(parameter)  # noqa: SLF001 - there is no other way
     unchecked.clear()
+
+
+def _is_usable(account_id: str, region: str, image_id: str) -> bool:
+    """Return whether an id is that of an available AMI of the account."""
+    ami = ec2_backends[account_id][region].amis.get(image_id)
+    return ami is not None and ami.state == "available" and ami.owner_id == account_id
 
 
 class JsonFilterPattern(FilterPattern):
@@ -88,6 +95,11 @@ def install() -> None:
     def put_unchecked(self: SimpleSystemManagerBackend, name: str, *arguments: Any, **options: Any) -> Parameter:  # noqa: ANN401 - moto's
         parameter = put(self, name, *arguments, **options)
         if parameter.data_type == "aws:ec2:image":
+            if switches.current().parameter_is_checked_first:
+                if _is_usable(self.account_id, self.region_name, parameter.value):
+                    return parameter
+                self._parameters[name].pop()
+                raise ServiceError(_NOT_AN_AMI, f"{parameter.value} is not an available AMI of the account.")
             unchecked_parameters(self.account_id, self.region_name).append(self._parameters[name].pop())
             if not self._parameters[name]:
                 del self._parameters[name]

@@ -83,7 +83,7 @@ def _update_log_group(group: LogGroup, properties: Mapping[str, Any]) -> None:
 def _update_role(role: Role, properties: Mapping[str, Any]) -> None:
     role.assume_role_policy_document = json.dumps(properties["AssumeRolePolicyDocument"])
     role.description = properties.get("Description", "")
-    role.policies = {policy["PolicyName"]: policy["PolicyDocument"] for policy in properties.get("Policies", [])}
+    role.policies = {each["PolicyName"]: json.dumps(each["PolicyDocument"]) for each in properties.get("Policies", [])}
 
 
 def _update_table(table: Table, properties: Mapping[str, Any]) -> None:

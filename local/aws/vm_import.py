@@ -32,7 +32,7 @@ from moto.moto_api._internal import mock_random
 from moto.s3.exceptions import MissingBucket
 from moto.s3.models import s3_backends
 
-from local.aws import common, constraints
+from local.aws import common, constraints, switches
 from local.aws.common import Event
 
 _PREFIX: Final = "import-ami"
@@ -135,8 +135,8 @@ class Task:
         for message, progress in (("updating", "40"), ("booting", "55"), ("booted", "70"), ("preparing ami", "85")):
             yield {"SnapshotDetails": details, "StatusMessage": message, "Progress": progress}
         registered = self._register_ami(machine.get("os"))
-        if self._backend.ami_comes_first:
-            yield {"ImageId": registered["ImageId"]} if self._backend.active_task_names_ami else {}
+        if switches.current().ami_comes_first:
+            yield {"ImageId": registered["ImageId"]} if switches.current().active_task_names_ami else {}
         yield {"Status": "completed", "StatusMessage": None, "Progress": None, **registered}
 
     def _register_ami(self, operating_system: str | None) -> dict[str, Any]:
@@ -144,7 +144,9 @@ class Task:
         platform = self.answer.get("Platform", "").capitalize()
         # Observed output for Linux; the form for Windows is inferred from it.
         found = " - ".join(filter(None, (platform, operating_system)))
-        ami = ec2.register_image(self.id, f"AWS-VMImport service: {found}".removesuffix(": "))
+        name = f"vm-{self.id}" if switches.current().ami_has_another_name else self.id
+        ami = ec2.register_image(name, f"AWS-VMImport service: {found}".removesuffix(": "))
+        self._backend.imported_amis.add(ami.id)
         vars(ami).update(
             architecture=self.answer.get("Architecture", "x86_64"),
             boot_mode=self.answer.get("BootMode"),
@@ -190,12 +192,7 @@ class VmImportBackend(BaseBackend):
         self.tasks: dict[str, Task] = {}
         self.tokens: dict[str, Task] = {}
         self.available_amis: set[str] = set()
-        # Observed both: an id that EC2 does not list (any more) is an error, or missing from the answer.
-        self.unknown_task_is_error = True
-        # Not documented: whether the AMI is available, and its event sent, before the task is completed.
-        self.ami_comes_first = False
-        # Not documented: observed in scripts that wait for the AMI of an active task.
-        self.active_task_names_ami = True
+        self.imported_amis: set[str] = set()
         # Not documented: for how many steps a task is `deleting`, and that only the last one says why.
         self.deleting_steps = 1
 
@@ -284,6 +281,7 @@ def advance(account_id: str, region: str) -> list[Event]:
             {"RequestId": str(mock_random.uuid4()), "ImageId": ami_id, "State": "available", "ErrorMessage": ""},
         )
         for ami_id in new
+        if not (switches.current().no_ami_event and ami_id in backend.imported_amis)
     ]
 
 
@@ -315,12 +313,13 @@ def import_image(self: EC2Response) -> ActionResult:
 
 
 def describe_import_image_tasks(self: EC2Response) -> ActionResult:
-    """DescribeImportImageTasks. The only filter is `task-state` (API reference)."""
+    """DescribeImportImageTasks. The only filter is `task-state`, with "one of the following values" (API reference)."""
     backend = backends[self.current_account][self.region]
     size = self._get_param("MaxResults")
     states = set(_TASK_STATES)
     for name, values in self._filters_from_querystring().items():
-        if name != "task-state" or not set(values) <= set(_TASK_STATES):
+        too_many = len(values) > 1 and switches.current().task_state_takes_one_value
+        if name != "task-state" or not set(values) <= set(_TASK_STATES) or too_many:
             _raise_for([f"The filter '{name}' with the values {list(values)} is invalid"])
         states &= set(values)
     if size is not None and size < 1:
@@ -328,13 +327,16 @@ def describe_import_image_tasks(self: EC2Response) -> ActionResult:
     self.error_on_dryrun()
     tasks = backend.listed_tasks()
     wanted = self._get_param("ImportTaskIds") or [task.id for task in tasks]
-    if backend.unknown_task_is_error and (unknown := [each for each in wanted if backend.find(each) is None]):
+    unknown = [each for each in wanted if backend.find(each) is None]
+    if unknown and not switches.current().unknown_task_is_missing:
         raise _unknown_task(unknown[0])
     tasks = [task for task in tasks if task.id in wanted and task.answer["Status"] in states]
     try:
         page, token = common.paginate(tasks, size, self._get_param("NextToken"))
     except ValueError:
         raise EC2ClientError(_NO_SUCH_PAGE, "The pagination token is invalid") from None
+    if switches.current().next_token_is_empty:
+        token = token or ""
     return ActionResult({"ImportImageTasks": [backend.describe(task) for task in page], "NextToken": token})
 
 
@@ -375,12 +377,17 @@ def get_prefix(resource_id: str) -> str:
 
 
 def _location(disk: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the bucket and the key of a disk; both are empty for a URL outside of S3."""
+    """Return the bucket and the key of a disk; both are empty for a URL outside of S3.
+
+    An `https` URL can be a presigned one, with parameters.
+    """
     if "UserBucket" in disk:
         return disk["UserBucket"]["S3Bucket"], disk["UserBucket"]["S3Key"]
-    match = _S3_URL.fullmatch(disk["Url"])
+    url: str = disk["Url"]
+    is_key = url.startswith("s3:")
+    match = _S3_URL.fullmatch(url if is_key else url.partition("?")[0])
     bucket, key = filter(None, match.groups()) if match else ("", "")
-    return bucket, key if disk["Url"].startswith("s3:") else unquote(key)
+    return bucket, key if is_key else unquote(key)
 
 
 def _raise_for(problems: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """`make bench`: cold starts of the bundle beside other ways to ship the same, and sweeps over a backlog of imports.
 
-It writes what it measured to .build/performance.md; `make bench DOCUMENT=yes` also to docs/performance.md.
+It serves AWS over TLS and over plain HTTP, and counts instructions where valgrind is installed. It writes what it
+measured to .build/performance.md; `make bench DOCUMENT=yes` also to docs/performance.md.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +24,7 @@ from rich.progress import track
 
 from infra.interpreter import find_function_python
 from local.bench import measure, variants
-from local.bench.stub import Stub
+from local.bench.stub import ROOTS, Stub, tls_stub
 from local.bench.sweeps import IMPORTS, SECONDS_A_CALL, TIMEOUT, sweeps
 from local.bench.variants import Variant
 
@@ -30,9 +32,10 @@ _ROOT: Final = Path(__file__).resolve().parent.parent.parent
 _BEGIN: Final = "<!-- make bench writes from here -->\n"
 _END: Final = "<!-- to here -->\n"
 _COLUMNS: Final = (
-    *("variant", "ms, median", "ms, least", "median of ms / naive", "zip MB"),
-    *("calls, no import", "calls, registration"),
+    *("variant", "ms, median", "ms, least", "median of ms / naive"),
+    *("million instructions", "instructions / naive"),
 )
+_SIZE_COLUMNS: Final = ("variant", "zip MB", "calls, no import", "calls, registration")
 _SWEEP_COLUMNS: Final = ("sweep", "registered", "images reported available", "seconds", "AWS calls")
 
 
@@ -47,12 +50,13 @@ def main() -> int:
     if python is None:
         console.print("[red]This needs a Python 3.13, as the function has it.")
         return 1
-    with tempfile.TemporaryDirectory() as folder, Stub() as stub:
-        threading.Thread(target=stub.serve_forever, daemon=True).start()
+    with tempfile.TemporaryDirectory() as folder:
         built = variants.build(Path(folder), python)
-        runs = _cold_starts(built, stub, python, arguments.rounds, console)
-        rows = [*_rows(built, runs, stub, python)]
-        stub.shutdown()
+        with _serving(Stub()) as stub:
+            plain = _table(_COLUMNS, [*_rows(built, stub, python, arguments.rounds, console)])
+        with _serving(tls_stub(Path(folder, "ca.pem"))) as stub:
+            tls = _table(_COLUMNS, [*_rows(built, stub, python, arguments.rounds, console)])
+            sizes = _table(_SIZE_COLUMNS, [*_sizes(built, stub, python)])
     console.print(f"Sweeping {IMPORTS} imports, {SECONDS_A_CALL * 1000:.0f} ms a call …")
     swept = [
         (
@@ -66,7 +70,11 @@ def main() -> int:
     ]
     backlog = f"{IMPORTS} new imports, {SECONDS_A_CALL * 1000:.0f} ms a call, sweeps of at most {TIMEOUT} s:"
     conditions = _conditions(python, arguments.rounds)
-    text = f"{conditions}\n\n{_table(_COLUMNS, rows)}\n{backlog}\n\n{_table(_SWEEP_COLUMNS, swept)}"
+    text = (
+        f"{conditions}\n\n{sizes}"
+        f"\nOver TLS, with {ROOTS.count('BEGIN CERTIFICATE')} roots in the bundle of CAs:\n\n{tls}"
+        f"\nOver plain HTTP:\n\n{plain}\n{backlog}\n\n{_table(_SWEEP_COLUMNS, swept)}"
+    )
     console.print(text, soft_wrap=True, markup=False, highlight=False)
     (_ROOT / ".build/performance.md").write_text(text, encoding="utf-8")
     if arguments.document:
@@ -98,19 +106,40 @@ def _cold_starts(
 
 
 def _rows(
-    built: Sequence[Variant], runs: Mapping[Variant, list[float]], stub: Stub, python: str
+    built: Sequence[Variant], stub: Stub, python: str, rounds: int, console: Console
 ) -> Iterator[tuple[object, ...]]:
-    (naive,) = (runs[variant] for variant in built if variant.name == "naive")
+    runs = _cold_starts(built, stub, python, rounds, console)
+    counted = {
+        variant: measure.instructions(variant, stub, python)
+        for variant in track(built, "Instructions", console=console)
+    }
+    (naive,) = (variant for variant in built if variant.name == "naive")
     for variant in built:
-        pairs = [mine / other for mine, other in zip(runs[variant], naive, strict=True)]
+        pairs = [mine / other for mine, other in zip(runs[variant], runs[naive], strict=True)]
+        mine, other = counted[variant], counted[naive]
         yield (
             variant.name,
             f"{median(runs[variant]) * 1000:.0f}",
             f"{min(runs[variant]) * 1000:.0f}",
             f"{median(pairs):.2f}",
-            f"{measure.zip_bytes(variant.folder) / 1e6:.1f}",
-            *measure.calls(variant, stub, python),
+            *((f"{mine / 1e6:.0f}", f"{mine / other:.3f}") if mine and other else ("", "")),
         )
+
+
+def _sizes(built: Sequence[Variant], stub: Stub, python: str) -> Iterator[tuple[object, ...]]:
+    for variant in built:
+        size = f"{measure.zip_bytes(variant.folder) / 1e6:.1f}"
+        yield (variant.name, size, *measure.calls(variant, stub, python))
+
+
+@contextmanager
+def _serving(stub: Stub) -> Iterator[Stub]:
+    with stub:
+        threading.Thread(target=stub.serve_forever, daemon=True).start()
+        try:
+            yield stub
+        finally:
+            stub.shutdown()
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -1,6 +1,11 @@
 """Measures one cold start: a fresh process under the real runtime client, to the end of its first invocation."""
 
+import contextlib
 import json
+import os
+import re
+import shutil
+import signal
 import tempfile
 import time
 import zipfile
@@ -14,6 +19,9 @@ from local.bench.variants import Variant
 
 _TIMEOUT: Final = 60.0
 """Seconds; a busy machine takes its time."""
+_COUNTING_TIMEOUT: Final = 900.0
+"""Seconds. A process takes some fifty times as long where its instructions are counted."""
+_COUNTED: Final = re.compile(r"I +refs: +([\d,]+)")
 _ARN: Final = "arn:aws:lambda:us-east-1:123456789012:function:bench"
 _EVENT: Final = {
     "version": "0",
@@ -45,12 +53,44 @@ def run(variant: Variant, stub: Stub, python: str, ami: str = AMI) -> Run:
     stub.calls.clear()
     start = time.perf_counter()
     with ExecutionEnvironment(configuration(variant, stub), interpreter=python) as environment:
-        result = environment.invoke(event(ami), timeout=_TIMEOUT)
+        _invoke(environment, variant, ami, _TIMEOUT)
         seconds = time.perf_counter() - start
+    return Run(seconds, tuple(stub.calls))
+
+
+def _invoke(environment: ExecutionEnvironment, variant: Variant, ami: str, timeout: float) -> None:
+    result = environment.invoke(event(ami), timeout=timeout)
     if result.error:
         message = f"{variant.name} failed: {result.payload.decode()}\n{result.logs}"
         raise RuntimeError(message)
-    return Run(seconds, tuple(stub.calls))
+
+
+def instructions(variant: Variant, stub: Stub, python: str) -> int | None:
+    """Return how many instructions a cold start executes until it waits for the second event.
+
+    Valgrind counts them; None where it is not found. Raises RuntimeError where the variant fails.
+    """
+    valgrind = shutil.which("valgrind")
+    if valgrind is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        report, interpreter = Path(folder, "report"), Path(folder, "python")
+        options = f"--tool=cachegrind --cache-sim=no --cachegrind-out-file=/dev/null --log-file={report}"
+        interpreter.write_text(f'#!/bin/sh\nexec {valgrind} {options} {python} "$@"\n', encoding="utf-8")
+        interpreter.chmod(0o755)
+        with ExecutionEnvironment(
+            configuration(variant, stub), interpreter=str(interpreter), init_timeout=_COUNTING_TIMEOUT
+        ) as environment:
+            _invoke(environment, variant, AMI, _COUNTING_TIMEOUT)
+            # It reports at the end of the process, but not of one that is killed.
+            os.kill(environment.process_id, signal.SIGTERM)
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, environment.process_id, os.WEXITED | os.WNOWAIT)
+        counted = _COUNTED.search(report.read_text(encoding="utf-8"))
+    if counted is None:
+        message = f"{valgrind} counted nothing."
+        raise RuntimeError(message)
+    return int(counted[1].replace(",", ""))
 
 
 def calls(variant: Variant, stub: Stub, python: str) -> tuple[int, int]:
@@ -86,5 +126,6 @@ def configuration(variant: Variant, stub: Stub) -> Configuration:
             "POWERTOOLS_METRICS_NAMESPACE": "VmImageImport",
             "TABLE_NAME": "ledger",
             "TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:notices",
+            **({"AWS_CA_BUNDLE": str(stub.ca_bundle)} if stub.ca_bundle else {}),
         },
     )

@@ -1,15 +1,25 @@
 """AWS's answers, at next to no cost of their own: what is measured is the function."""
 
 import json
+import socket
+import ssl
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from itertools import count
+from pathlib import Path
 from socketserver import ThreadingTCPServer
 from typing import Any, Final
 from urllib.parse import parse_qs
 
+import botocore
+
+from local.bench.tls import Authority
+
+ROOTS: Final = Path(botocore.__file__).with_name("cacert.pem").read_text(encoding="utf-8")
+"""The roots that botocore trusts."""
 TASK: Final = "import-ami-0123456789abcdef0"
 AMI: Final = "ami-0abcdef1234567890"
 OTHER_AMI: Final = "ami-0fedcba9876543210"
@@ -36,23 +46,44 @@ class Stub(ThreadingTCPServer):
     """A server that plays EC2, Image Builder, DynamoDB and SNS, and notes which operations it was asked for.
 
     It has one completed import or those that it is given: ids of import tasks, whose AMIs have the same digits. Every
-    call takes it some seconds. DynamoDB keeps what it is given, under no condition.
+    call takes it some seconds. DynamoDB keeps what it is given, under no condition. With a context it speaks TLS, and
+    `ca_bundle` is the file of the CAs that verify it.
     """
 
     daemon_threads = True
 
-    def __init__(self, tasks: Sequence[str] = (TASK,), seconds: float = 0) -> None:
+    def __init__(
+        self,
+        tasks: Sequence[str] = (TASK,),
+        seconds: float = 0,
+        context: ssl.SSLContext | None = None,
+        ca_bundle: Path | None = None,
+    ) -> None:
         super().__init__(("127.0.0.1", 0), _Conversation)
         self.calls: list[str] = []
+        self.ca_bundle = ca_bundle
         self._amis = {AMI if task == TASK else task.removeprefix("import-"): task for task in tasks}
         self._seconds = seconds
+        self._context = context
         self._builds = count(1)
         self._records: dict[str, dict[str, Any]] = {}
 
     @property
     def url(self) -> str:
         """Where all services answer."""
-        return "http://{}:{}".format(*self.server_address)
+        return "{}://{}:{}".format("https" if self._context else "http", *self.server_address)
+
+    def get_request(self) -> tuple[socket.socket, object]:
+        """Return the next connection. Its own thread shakes hands, when it first reads."""
+        connection, address = super().get_request()
+        if self._context:
+            connection = self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Report an error, unless the client refused the certificate or went away."""
+        if not isinstance(sys.exception(), (ssl.SSLError, ConnectionError)):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
     def answer(self, target: str | None, path: str, body: str) -> str:
         """Return the answer to a request: DynamoDB names its operation in a header, EC2 and SNS in the body."""
@@ -105,6 +136,13 @@ class Stub(ThreadingTCPServer):
                 found = [self._records[key] for key in keys if key in self._records]
                 return {"Responses": {table: found}, "UnprocessedKeys": {}}
         return {}
+
+
+def tls_stub(bundle: Path) -> Stub:
+    """Return a server that speaks TLS. Its own authority is in the file `bundle`, beside the roots of botocore."""
+    authority = Authority()
+    bundle.write_text(f"{ROOTS}\n{authority.pem}", encoding="utf-8")
+    return Stub(context=authority.server_context(), ca_bundle=bundle)
 
 
 class _Conversation(BaseHTTPRequestHandler):

@@ -12,12 +12,12 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.retries import standard
+from vm_image_import.sweep import _MARGIN_MS
 
 from tests.conftest import REGION
 from vm_image_import.aws import CONFIG, CONNECT_TIMEOUT, READ_TIMEOUT, RETRYABLE_ERROR_CODES, Ec2, ImageBuilder
-from vm_image_import.errors import ClientTokenReusedError, PermanentError, TransientError
-from vm_image_import.models import Ami, Disk, ImageRequest, ImportTask
-from vm_image_import.sweep import _MARGIN_MS
+from vm_image_import.domain.errors import ClientTokenReusedError, PermanentError, TransientError
+from vm_image_import.domain.models import Ami, Disk, ImageRequest, ImportTask
 
 # One attempt each: the tests are about the translation of the last answer, not about botocore's retries.
 ONCE: Final = CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))

@@ -9,12 +9,13 @@ from typing import Any
 
 import boto3
 import pytest
+from vm_image_import.idempotency.store import IdempotencyStore
 
 from tests.conftest import client
-from vm_image_import.errors import InProgressError, InvalidRecordError, PermanentError, TransientError
+from vm_image_import.domain.errors import InProgressError, InvalidRecordError, PermanentError, TransientError
+from vm_image_import.domain.models import AwsEnvironment
+from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import IdempotencyKey, Registration, RegistrationId, parse_registration
-from vm_image_import.idempotency.store import IdempotencyStore
-from vm_image_import.models import AwsEnvironment, Invocation
 
 TABLE = "idempotency"
 TASK_ID = "import-ami-fg4d51t0"

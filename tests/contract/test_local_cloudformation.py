@@ -11,6 +11,15 @@ from botocore.exceptions import ClientError
 from local.aws.local_aws import LocalAws
 
 QUEUE = {"Type": "AWS::SQS::Queue"}
+TABLE = {
+    "Type": "AWS::DynamoDB::Table",
+    "Properties": {
+        "TableName": "table",
+        "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+        "BillingMode": "PAY_PER_REQUEST",
+    },
+}
 GROUP = {"Type": "AWS::Logs::LogGroup", "Properties": {"RetentionInDays": 7}}
 WRONG = {
     "Type": "AWS::Lambda::Permission",
@@ -90,11 +99,42 @@ def test_a_refused_template_leaves_no_stack(aws: LocalAws) -> None:
     assert cloudformation.describe_stacks()["Stacks"] == []
 
 
-def test_what_is_not_emulated_is_one_error(aws: LocalAws) -> None:
+@pytest.mark.parametrize(("policy", "left"), [({"DeletionPolicy": "Retain"}, ["table"]), ({}, [])])
+def test_an_update_keeps_what_is_to_be_retained(aws: LocalAws, policy: dict[str, str], left: list[str]) -> None:
+    """An update that removes a table deletes it, unless its DeletionPolicy is `Retain`."""
+    cloudformation = aws.client("cloudformation")
+    deploy(cloudformation, "first", "CREATE", template(Queue=QUEUE, Table={**TABLE, **policy}))
+    assert deploy(cloudformation, "second", "UPDATE", template(Queue=QUEUE)) == "UPDATE_COMPLETE"
+    resources = cloudformation.describe_stack_resources(StackName="stack")["StackResources"]
+    assert [each["LogicalResourceId"] for each in resources] == ["Queue"]
+    assert aws.client("dynamodb").list_tables()["TableNames"] == left
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_"),
+    [
+        ("detect_stack_drift", {}),
+        ("detect_stack_resource_drift", {"LogicalResourceId": "Queue"}),
+        ("describe_stack_resource_drifts", {}),
+    ],
+)
+def test_what_is_not_emulated_is_one_sentence(aws: LocalAws, operation: str, request_: dict[str, str]) -> None:
     """An operation that is not emulated is an error with one sentence, which clients do not repeat."""
-    with pytest.raises(ClientError, match="The local AWS cannot do cloudformation:DetectStackDrift") as raised:
-        aws.client("cloudformation").detect_stack_drift(StackName="stack")
+    cloudformation = aws.client("cloudformation")
+    name = cloudformation.meta.method_to_api_mapping[operation]
+    with pytest.raises(ClientError, match=rf"The local AWS cannot do cloudformation:{name}\.$") as raised:
+        getattr(cloudformation, operation)(StackName="stack", **request_)
     assert raised.value.response["ResponseMetadata"]["RetryAttempts"] == 0
+
+
+def test_a_change_set_that_reverts_drift_is_refused(aws: LocalAws) -> None:
+    """A change set with the deployment mode REVERT_DRIFT is refused, and is not created without it."""
+    cloudformation = aws.client("cloudformation")
+    deploy(cloudformation, "first", "CREATE", template(Queue=QUEUE))
+    request = {"StackName": "stack", "ChangeSetName": "revert", "TemplateBody": template(Queue=QUEUE, Group=GROUP)}
+    with pytest.raises(ClientError, match=r"cannot do cloudformation:CreateChangeSet like this: .* REVERT_DRIFT"):
+        cloudformation.create_change_set(**request, DeploymentMode="REVERT_DRIFT")
+    assert cloudformation.list_change_sets(StackName="stack")["Summaries"] == []
 
 
 @pytest.mark.parametrize(

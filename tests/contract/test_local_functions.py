@@ -78,7 +78,7 @@ class Aws:
     """Clients of the local AWS, and what the tests do with them."""
 
     def __init__(self, endpoint_url: str) -> None:
-        session = boto3.Session("test", "test", region_name=REGION)
+        session = boto3.Session(region_name=REGION)
         options: dict[str, Any] = {"endpoint_url": endpoint_url, "config": Config(retries={"total_max_attempts": 1})}
         self.cloudformation: CloudFormationClient = session.client("cloudformation", **options)
         self.events: EventBridgeClient = session.client("events", **options)
@@ -123,7 +123,7 @@ class Aws:
 @pytest.fixture
 def aws(endpoint_url: str) -> Iterator[Aws]:
     """Give a local AWS with nothing but the artefact."""
-    functions.install(endpoint_url)
+    functions.install(endpoint_url, os.environ["AWS_ACCESS_KEY_ID"])
     cloudformation.install()
     aws = connect(endpoint_url)
     aws.s3.create_bucket(Bucket="assets", CreateBucketConfiguration={"LocationConstraint": REGION})

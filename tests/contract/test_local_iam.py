@@ -1,9 +1,13 @@
 """The local AWS evaluates policies as IAM does."""
 
+import json
+from typing import Any
+
 import pytest
 
 from local.aws import iam
 from local.aws.iam import AuthorizationRequest
+from local.aws.local_aws import LocalAws
 
 READ = {"Effect": "Allow", "Action": "s3:Get*", "Resource": "arn:aws:s3:::bucket/*"}
 REQUEST = AuthorizationRequest(
@@ -69,3 +73,27 @@ def test_what_is_not_implemented_is_an_error(changes: dict[str, object]) -> None
     """A policy element or operator that is not implemented raises NotImplementedError."""
     with pytest.raises(NotImplementedError):
         iam.allows([{**READ, **changes}], REQUEST)
+
+
+def test_a_policy_is_answered_as_json(empty_aws: LocalAws) -> None:
+    """GetRolePolicy answers the document as JSON, whether CloudFormation or PutRolePolicy has put it."""
+    document = {"Version": "2012-10-17", "Statement": [READ]}
+    policy = {"PolicyName": "policy", "PolicyDocument": document}
+    role = {"RoleName": "role", "AssumeRolePolicyDocument": {"Statement": []}, "Policies": [policy]}
+    client, cloudformation = empty_aws.client("iam"), empty_aws.client("cloudformation")
+
+    def answered() -> Any:  # noqa: ANN401 - any JSON
+        return client.get_role_policy(RoleName="role", PolicyName="policy")["PolicyDocument"]
+
+    def deploy(properties: dict[str, Any]) -> dict[str, str]:
+        template = {"Resources": {"Role": {"Type": "AWS::IAM::Role", "Properties": properties}}}
+        return {"StackName": "stack", "TemplateBody": json.dumps(template)}
+
+    cloudformation.create_stack(**deploy(role))
+    assert answered() == document
+    document["Statement"] = [{**READ, "Effect": "Deny"}]
+    cloudformation.update_stack(**deploy(role))
+    assert answered() == document
+    document["Statement"] = [READ]
+    client.put_role_policy(RoleName="role", PolicyName="policy", PolicyDocument=json.dumps(document))
+    assert answered() == document

@@ -16,6 +16,7 @@ from moto import mock_aws
 from local.aws import common, image_builder, vm_import
 from local.aws.common import Event
 from local.aws.constraints import check, message
+from local.aws.switches import Switches, use
 from tests.conftest import ACCOUNT, REGION, client
 
 ARN = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image"
@@ -300,7 +301,7 @@ def test_client_token() -> None:
 @pytest.mark.parametrize("task", ["unknown", "failed"])
 @pytest.mark.usefixtures("local_aws_mode")
 def test_tasks_that_cannot_be_imported(task: str) -> None:
-    """An unknown or failed task is an error of ImportVmImage, or an image that fails later, as configured."""
+    """An unknown or failed task is an error of ImportVmImage, or an image that fails later, by a switch."""
     task_id = REQUEST["vmImportTaskId"]
     if task == "failed":
         task_id = start_import(**{"status-message": "ClientError: No valid partitions. Not a valid volume."})
@@ -308,8 +309,8 @@ def test_tasks_that_cannot_be_imported(task: str) -> None:
     with pytest.raises(ClientError) as error:
         register(task_id)
     assert error_of(error) == ("ClientException", 400)
-    image_builder.backends[ACCOUNT][REGION].unknown_task_is_error = False
-    arn = register(task_id)
+    with use(Switches(failed_task_fails_later=True)):
+        arn = register(task_id)
     assert get(arn)["state"]["status"] == "PENDING"
     assert len(advance()) == 1
     assert get(arn)["state"]["status"] == "FAILED"

@@ -15,6 +15,7 @@ from moto import mock_aws
 
 from local.aws import common, vm_import
 from local.aws.common import Event
+from local.aws.switches import Switches, use
 from tests.conftest import ACCOUNT, REGION, client
 
 BUCKET = "vm-exports"
@@ -199,11 +200,12 @@ def test_several_disks_make_several_snapshots() -> None:
         (f"s3://{BUCKET}/my%20disk.ova", "my%20disk.ova"),
         (f"https://{BUCKET}.s3.us-east-1.amazonaws.com/my%20disk.ova", "my disk.ova"),
         (f"https://s3.us-east-1.amazonaws.com/{BUCKET}/my%20disk.ova", "my disk.ova"),
+        (f"https://{BUCKET}.s3.amazonaws.com/my%20disk.ova?X-Amz-Signature=0", "my disk.ova"),
     ],
 )
 @pytest.mark.usefixtures("local_aws_mode")
 def test_disks_by_url(url: str, key: str) -> None:
-    """A disk can have any form of S3 URL, `https` ones percent-encoded, and the task has the same URL."""
+    """A disk can have any form of S3 URL, `https` ones percent-encoded or presigned, and the task has the same URL."""
     upload(UBUNTU, key)
     task_id = start({"Url": url})
     advance(8)
@@ -374,17 +376,16 @@ def test_pages() -> None:
 
 @pytest.mark.usefixtures("local_aws_mode")
 def test_unknown_tasks() -> None:
-    """An unknown id is an error or missing from the answer, as configured; both are observed."""
+    """An unknown id is an error or, by a switch, missing from the answer; both are observed."""
     for task_id, code in {
         "import-ami-0123456789abcdef0": "InvalidConversionTaskId",
         "ami-0123456789abcdef0": "InvalidConversionTaskId.Malformed",
     }.items():
-        vm_import.backends[ACCOUNT][REGION].unknown_task_is_error = True
         with pytest.raises(ClientError) as error:
             describe(task_id)
         assert error_code(error) == code
-        vm_import.backends[ACCOUNT][REGION].unknown_task_is_error = False
-        assert client("ec2").describe_import_image_tasks(ImportTaskIds=[task_id])["ImportImageTasks"] == []
+        with use(Switches(unknown_task_is_missing=True)):
+            assert client("ec2").describe_import_image_tasks(ImportTaskIds=[task_id])["ImportImageTasks"] == []
 
 
 @pytest.mark.usefixtures("local_aws_mode")

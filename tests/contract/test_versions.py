@@ -10,7 +10,6 @@ from local.aws import vm_import
 from tests.conftest import ACCOUNT, REGION, client
 from vm_image_import.aws import CONFIG, ImageBuilder
 from vm_image_import.derive import versions
-from vm_image_import.models import ImportBuild
 
 ARN = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image/web-server/x.x.x"
 

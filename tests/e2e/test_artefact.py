@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import threading
 from collections.abc import Mapping
@@ -11,8 +12,8 @@ from typing import Any
 import pytest
 
 from infra.interpreter import find_function_python
-from local.bench.measure import run, zip_bytes
-from local.bench.stub import AMI, OTHER_AMI, Stub
+from local.bench.measure import instructions, run, zip_bytes
+from local.bench.stub import AMI, OTHER_AMI, Stub, tls_stub
 from local.bench.sweeps import sweeps
 from local.bench.variants import Variant
 
@@ -110,9 +111,10 @@ def test_calls_of_a_sweep(artefact: Path, python: str) -> None:
     ]
 
 
-def test_calls_of_an_event(artefact: Path, python: str) -> None:
-    """The event of an AMI that is not an import costs one AWS call, a registration six."""
-    with Stub() as stub:
+@pytest.mark.parametrize("tls", [False, True], ids=["HTTP", "TLS"])
+def test_calls_of_an_event(artefact: Path, python: str, tmp_path: Path, tls: bool) -> None:  # noqa: FBT001 - a case
+    """The event of an AMI that is not an import costs one AWS call, a registration six, over TLS as well."""
+    with tls_stub(tmp_path / "ca.pem") if tls else Stub() as stub:
         thread = threading.Thread(target=stub.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         shipped = Variant("shipped", artefact, HANDLER)
@@ -123,6 +125,18 @@ def test_calls_of_an_event(artefact: Path, python: str) -> None:
     assert sorted(registration) == [
         *("DescribeImages", "DescribeImportImageTasks", "ImportVmImage", "Publish", "PutItem", "UpdateItem")
     ]
+
+
+@pytest.mark.skipif(not shutil.which("valgrind"), reason="This test needs valgrind.")
+def test_instructions_are_counted(tmp_path: Path, python: str) -> None:
+    """The instructions of a cold start are counted to its end, and a handler that does more has more of them."""
+    counted = []
+    for loops in (0, 1_000_000):
+        (tmp_path / "work.py").write_text(f"def handler(event, context):\n    for _ in range({loops}): pass\n")
+        with Stub() as stub:
+            counted.append(instructions(Variant("work", tmp_path, "work.handler"), stub, python) or 0)
+    assert counted[0] > 20_000_000
+    assert counted[1] - counted[0] > 10_000_000
 
 
 def test_the_artefact_is_pure_python(artefact: Path) -> None:

@@ -113,7 +113,8 @@ def terminals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Termi
         assert local.stdout is not None
         try:
             both = Terminals(local.stdout, tmp_path)
-            monkeypatch.setenv("AWS_ENDPOINT_URL", both.run("echo -n $AWS_ENDPOINT_URL"))
+            for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID"):
+                monkeypatch.setenv(name, both.run(f"echo -n ${name}"))
             yield both
             local.send_signal(signal.SIGINT)
             both.read_until("The local AWS has ended.")

@@ -24,7 +24,7 @@ from tests.e2e.conftest import (
     start_import,
 )
 from vm_image_import.derive import make_client_token
-from vm_image_import.models import AwsEnvironment
+from vm_image_import.domain.models import AwsEnvironment
 
 
 def test_a_completed_import_becomes_an_image(aws: LocalAws) -> None:
@@ -41,6 +41,24 @@ def test_a_completed_import_becomes_an_image(aws: LocalAws) -> None:
     assert image["tags"]["vm-image-import:task-id"] == task
     assert image["tags"]["vm-image-import:source"] == "s3://exports/exports/web-server-1.4.2.ova"
     assert image["tags"]["Team"] == "web"
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("s3://exports/exports/plain-url-2.5.ova", "plain-url"),
+        ("https://exports.s3.us-east-1.amazonaws.com/exports/by%2Durl-2.5.ova?versionId=1", "by-url"),
+    ],
+)
+def test_a_disk_by_url_becomes_an_image(aws: LocalAws, url: str, name: str) -> None:
+    """An import by the URL of a disk has name and version of its key, and the source without parameters in a tag."""
+    start_import(aws, f"exports/{name}-2.5.ova")
+    task = aws.client("ec2").import_image(DiskContainers=[{"Format": "ova", "Url": url}])["ImportTaskId"]
+    finish_imports(aws)
+    (image,) = (each for each in builds(aws, name) if each["tags"]["vm-image-import:task-id"] == task)
+    assert image["version"].startswith("2.5.0/")
+    assert image["state"]["status"] == "AVAILABLE"
+    assert image["tags"]["vm-image-import:source"] == url.partition("?")[0]
 
 
 def test_log_entries_have_the_task_id(aws: LocalAws) -> None:
@@ -307,6 +325,7 @@ def test_the_aws_command_line_invokes_the_function(
     task = start_import(aws, "exports/command-line-1.0.ova")
     finish_imports_without_events(aws)
     monkeypatch.setenv("AWS_ENDPOINT_URL", aws.endpoint_url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", aws.access_key)
     name = physical_id(aws, "AWS::Lambda::Function")
     payload = json.dumps({"importTaskId": task, "dryRun": True})
     command = ["-m", "awscli", "lambda", "invoke", "--function-name", name, "--payload", payload, "answer.json"]

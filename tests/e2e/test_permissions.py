@@ -1,6 +1,7 @@
 """The deployed policies allow what the function and AWS services do, and nothing else."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -162,6 +163,22 @@ def test_the_policy_allows_only_what_the_scenarios_need(
     assert allowed == set(ACTIONS)
     requested = {request.action for calls in recorded.values() for call in calls for request in call.requests}
     assert {action for _, action in allowed} == requested
+
+
+@pytest.mark.parametrize("authorized", [r"image/[^/]+/[0-9.]+", r"image/[^/]+/[0-9.]+/\d+"], ids=["version", "build"])
+def test_tags_are_allowed_wherever_aws_authorizes_them(
+    policy: Sequence[Mapping[str, Any]], recorded: Mapping[str, Sequence[iam.Authorization]], authorized: str
+) -> None:
+    """The role may tag a new image on its version and on its build: AWS does not document which of them it checks."""
+    requests = [
+        request
+        for calls in recorded.values()
+        for call in calls
+        for request in call.requests
+        if request.action == "imagebuilder:TagResource" and re.fullmatch(authorized, request.resource.split(":")[-1])
+    ]
+    assert requests
+    assert [request for request in requests if not iam.allows(policy, request)] == []
 
 
 @pytest.mark.parametrize(("sid", "action"), ACTIONS)

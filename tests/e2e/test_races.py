@@ -16,7 +16,7 @@ from local.aws.common import ServiceError
 from local.aws.image_builder import ImageBuilderBackend
 from local.aws.local_aws import ACCOUNT, LocalAws
 from local.aws.vm_import import VmImportBackend
-from tests.conftest import REGION
+from tests.conftest import REGION, Switch
 from tests.e2e.conftest import (
     LONG_AGO,
     STEPS,
@@ -70,10 +70,10 @@ def ami_event(tasks: VmImportBackend, image_id: str) -> dict[str, object]:
 
 
 def test_an_ami_that_an_active_task_names_is_registered_at_once(
-    aws: LocalAws, tasks: VmImportBackend, notifications: Notifications, monkeypatch: pytest.MonkeyPatch
+    aws: LocalAws, tasks: VmImportBackend, notifications: Notifications, switch: Switch
 ) -> None:
     """An AMI that its active task names is registered, and Image Builder completes the image with the task."""
-    monkeypatch.setattr(tasks, "ami_comes_first", True)
+    switch(ami_comes_first=True, active_task_names_ami=True)
     task = start_import(aws, "exports/early-1.0.ova")
     states = []
     for _ in range(STEPS):
@@ -84,12 +84,9 @@ def test_an_ami_that_an_active_task_names_is_registered_at_once(
     assert [outcome for outcome, *_ in notifications.about(task)] == ["REGISTERED", "IMAGE_AVAILABLE"]
 
 
-def test_an_ami_that_an_active_task_does_not_name_is_registered_later(
-    aws: LocalAws, tasks: VmImportBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_ami_that_an_active_task_does_not_name_is_registered_later(aws: LocalAws, switch: Switch) -> None:
     """An AMI that its active task does not name is registered by the sweep after the task has completed."""
-    monkeypatch.setattr(tasks, "ami_comes_first", True)
-    monkeypatch.setattr(tasks, "active_task_names_ami", False)
+    switch(ami_comes_first=True)
     task = start_import(aws, "exports/unnamed-1.0.ova")
     finish_imports(aws)
     assert answer_of(event_run(task))["outcome"] == "IN_PROGRESS"
@@ -184,15 +181,19 @@ def test_a_completed_task_without_an_image_id(aws: LocalAws, tasks: VmImportBack
 
 
 def test_a_task_that_ec2_lists_no_longer(
-    aws: LocalAws, tasks: VmImportBackend, notifications: Notifications, monkeypatch: pytest.MonkeyPatch
+    aws: LocalAws,
+    tasks: VmImportBackend,
+    notifications: Notifications,
+    monkeypatch: pytest.MonkeyPatch,
+    switch: Switch,
 ) -> None:
     """After 7 days, an event is IGNORED, a manual invocation NOT_FOUND, and a sweep neither registers nor notifies."""
     task = start_import(aws, "exports/forgotten-1.0.ova")
     finish_imports_without_events(aws)
     now = common.clock
     monkeypatch.setattr(common, "clock", lambda: now() + timedelta(days=8))
-    for unknown_task_is_error in (True, False):
-        monkeypatch.setattr(tasks, "unknown_task_is_error", unknown_task_is_error)
+    for unknown_task_is_missing in (False, True):
+        switch(unknown_task_is_missing=unknown_task_is_missing)
         assert run_event(ami_event(tasks, ami_of(tasks, task)))["outcome"] == "IGNORED"
         assert invoke(aws, {"importTaskId": task})["outcome"] == "NOT_FOUND"
         assert invoke(aws, {"action": "sweep"})["outcome"] == "SWEPT"

@@ -1,5 +1,6 @@
 """`make derive`."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -52,10 +53,81 @@ def test_it_shows_a_line_for_each_key_of_a_file(capsys: pytest.CaptureFixture[st
     code, text = printed(capsys, "--keys", str(keys))
     assert code == 0
     _, web, url, last = text.splitlines()
-    assert [*web.split()] == ["web", "1.4.2", "file", "name,", "file", "name", "exports/web-1.4.2.ova"]
+    assert [*web.split()] == ["web", "1.4.2", "file", "name", "exports/web-1.4.2.ova"]
     assert url.startswith("b c ")
-    assert "AMI's creation day" in last
+    assert "date of the AMI" in last
     assert last.endswith(long)
+
+
+def test_it_accepts_what_aws_s3_ls_prints(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The lines of `aws s3 ls` give their keys, which can have spaces; folders and the summary are left out."""
+    keys = tmp_path / "list.txt"
+    keys.write_text(
+        "                           PRE exports/\n"
+        "2026-01-05 10:00:00          0 releases/\n"
+        "2026-01-05 10:00:00 1234567890 releases/mail gw/1.4.2/disk 1.vmdk\n"
+        "\nTotal Objects: 2\n   Total Size: 1234567890\n",
+        encoding="utf-8",
+    )
+    _, text = printed(capsys, "--keys", str(keys))
+    _, line = text.splitlines()
+    assert re.split(" {2,}", line) == ["mail gw", "1.4.2", "folder", "releases/mail gw/1.4.2/disk 1.vmdk"]
+
+
+def test_it_tries_key_formats(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Each key shows the format that it has, and each format how many keys have it."""
+    keys = tmp_path / "list.txt"
+    keys.write_text("releases/web/1.4.2/disk.vmdk\nreleases/web/1.4.3/disk.vmdk\nmail-2.0.ova\n", encoding="utf-8")
+    formats = "releases/{name}/{version}/*.vmdk, {name}_v{version}.ova"
+    code, text = printed(capsys, "--keys", str(keys), "--formats", formats)
+    assert code == 0
+    assert text.count("key format releases/{name}/{version}/*.vmdk") == 2
+    assert text.splitlines()[-3:] == [
+        "2 of 3 keys: releases/{name}/{version}/*.vmdk",
+        "0 of 3 keys: {name}_v{version}.ova",
+        "1 of 3 keys: no key format",
+    ]
+    code, text = printed(capsys, "--keys", str(keys), "--formats", "**/{name}.ova")
+    assert code == 1
+    assert "has **: write *" in text
+
+
+def test_it_marks_names_with_versions_and_dates(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A name that gets both is marked, whether the date is stated or the AMI's; a name with one of them is not."""
+    keys = tmp_path / "list.txt"
+    keys.write_text(
+        "web-1.4.2.ova\nWeb.ova\ndb1-2.0.ova\ndb1-2026-01-05.ova\nerp.ova\nmail-1.0.ova\n", encoding="utf-8"
+    )
+    _, text = printed(capsys, "--keys", str(keys))
+    assert text.splitlines()[-1] == "These names get both versions and dates, and a date is higher for ever: db1, web"
+    keys.write_text("web-1.4.2.ova\nerp.ova\n", encoding="utf-8")
+    assert "These names" not in printed(capsys, "--keys", str(keys))[1]
+
+
+def test_it_says_which_tags_are_not_used(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A tag whose key is in another case states nothing, which is said for one import and for many."""
+    keys = tmp_path / "list.txt"
+    keys.write_text("web.ova\nmail.ova\n", encoding="utf-8")
+    _, text = printed(capsys, "--keys", str(keys), "--tags", "version=3,Team=x")
+    assert text.splitlines()[-1] == "The tag version is not Version: it states nothing."
+    _, text = printed(capsys, "--key", "web.ova", "--tags", "version=3,Team=x")
+    assert "it is not Version" in text
+    assert "it is not" not in printed(capsys, "--key", "web.ova", "--tags", "Version=3,Team=x")[1]
+
+
+def test_increment_shows_no_version(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under `increment`, what would be the next patch is said and no version is made up."""
+    monkeypatch.setattr(derive, "folder_contexts", lambda _: [{"versionScheme": "increment"}])
+    _, text = printed(capsys, "--key", "web.ova")
+    assert "next patch" in text
+    assert "1.0.0" not in text
+    keys = tmp_path / "list.txt"
+    keys.write_text("web.ova\nweb-1.4.2.ova\n", encoding="utf-8")
+    _, text = printed(capsys, "--keys", str(keys))
+    assert re.split(" {2,}", text.splitlines()[1])[:2] == ["web", "next patch"]
+    assert "These names" not in text
 
 
 @pytest.mark.parametrize(

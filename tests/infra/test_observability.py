@@ -84,6 +84,17 @@ def test_sweeps_are_missed_after_three_intervals(minutes: int) -> None:
     assert seconds <= (7 if found["Period"] >= 3600 else 1) * 24 * 3600
 
 
+@pytest.mark.parametrize(("minutes", "warm_up"), [(1, 30), (15, 45), (960, 2880), (961, 2880), (1440, 2880)])
+def test_the_first_deployment_is_quiet(minutes: int, warm_up: int) -> None:
+    """Missing sweeps are no alarm in the first three intervals, or in two days where CloudWatch waits no longer."""
+    stack = VmImageImportStack(App(), "New", configuration=Configuration(sweep_minutes=minutes), code=INLINE)
+    found = resources(Assertions.from_stack(stack).to_json(), "AWS::CloudWatch::Alarm")
+    waiting = {name: each["WarmUpConfiguration"] for name, each in found.items() if "WarmUpConfiguration" in each}
+    assert [*waiting.values()] == [{"WarmUpPeriodDurationInMinutes": warm_up}]
+    assert "SweepsMissing" in next(iter(waiting))
+    assert warm_up > minutes
+
+
 def test_each_queue_has_its_alarm(template: Template) -> None:
     """Each dead-letter queue has an alarm on its messages."""
     found = [alarm(template, name) for name in ("EventsNotDelivered", "InvocationsFailed")]

@@ -28,6 +28,7 @@ from moto.moto_api._internal import mock_random
 from local.aws import image_builder, supplements, vm_import
 from local.aws.image_builder import Image, ImageBuilderBackend
 from local.aws.local_aws import ACCOUNT
+from local.aws.switches import Switches, use
 from local.aws.vm_import import Task, VmImportBackend
 from tests.simulation.events import EventBus
 from tests.simulation.features import ON, Feature
@@ -38,7 +39,7 @@ from tests.simulation.network import Network
 from tests.simulation.operators import Operators
 from tests.simulation.stale_reads import StaleReads, created
 from tests.simulation.state import MINUTE, REGION, State, client, now
-from vm_image_import.observability import metrics
+from vm_image_import.report.log import metrics
 
 _START: Final = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 _SWEEP_MINUTES: Final = 15
@@ -118,7 +119,7 @@ class History:
         self._events = EventBus(state, self._lambda, delivers=state.random.random() > 0.3)
         self._operators = Operators(state, self._lambda, self._events)
         self._foreign = ForeignResources(state, self._events)
-        with self._faulty_network():
+        with self._faulty_network(), use(self._draw_switches()):
             self._set_up()
             self._live_through_faults()
             self._recover()
@@ -142,12 +143,15 @@ class History:
         ):
             yield
 
+    def _draw_switches(self) -> Switches:
+        names = ("failed_task_fails_later", "ami_comes_first", "unknown_task_is_missing", "active_task_names_ami")
+        drawn = Switches(**{name: self.state.random.random() < 0.5 for name in names})
+        self.ami_comes_first = drawn.ami_comes_first
+        return drawn
+
     def _set_up(self) -> None:
         state = self.state
-        vars(state.image_builder).update(failure=self._image_failure, unknown_task_is_error=state.random.random() < 0.5)
-        self.ami_comes_first = state.vm_import.ami_comes_first = state.random.random() < 0.5
-        state.vm_import.unknown_task_is_error = state.random.random() < 0.5
-        state.vm_import.active_task_names_ami = state.random.random() < 0.5
+        vars(state.image_builder).update(failure=self._image_failure)
         state.unnamed_amis = state.has(Feature.FOREIGN_AMIS) and state.random.random() < 0.2
         vars(state.vm_import).update(describe=self._describe_task)
         state.filtered = state.has(Feature.TASK_FILTER) and state.random.random() < 0.2

@@ -19,8 +19,8 @@ from tests.simulation.imports import FILTER_TAG
 from tests.simulation.stale_reads import StaleReads
 from tests.simulation.state import MINUTE, REGION, State, now
 from tests.simulation.versions import available_images, settled_images
-from vm_image_import.clients import Clients
 from vm_image_import.handler import invoke
+from vm_image_import.invocation import Clients
 from vm_image_import.settings import Settings
 
 TABLE: Final = "idempotency"

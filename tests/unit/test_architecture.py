@@ -25,7 +25,7 @@ LAYERS = [
     {"aws.session", "records.registration", "report.log"},
     {"deadline", "events", "report.answers"},
     {"derive"},
-    {"derive.disks", "derive.tags"},
+    {"derive.disks", "derive.formats", "derive.tags"},
     {"derive.filenames"},
     {"derive.names", "derive.versions", "derive.words"},
     {"domain.outcomes", "settings"},

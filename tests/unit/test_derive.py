@@ -116,7 +116,7 @@ OVERRIDES = Overrides(
         (FULL, Overrides(), "name", "mail gw"),
         (dataclasses.replace(FULL, tags={"Name": "Büro"}), Overrides(), "name", "Buro"),
         (dataclasses.replace(FULL, tags={}, disks=()), Overrides(), "name", "Mail gateway"),
-        (dataclasses.replace(FULL, tags={}, disks=(Disk(key="db-1.0.ova"),)), Overrides(), "name", "Mail gateway"),
+        (dataclasses.replace(FULL, tags={}, disks=(Disk(key="db.ova"),)), Overrides(), "name", "Mail gateway"),
         (dataclasses.replace(FULL, tags={}, disks=(), description="?"), Overrides(), "name", "import-ami-fg4d51t0"),
         (FULL, OVERRIDES, "semantic_version", "4.5.0"),
         (FULL, Overrides(), "semantic_version", "3.0.0"),
@@ -245,7 +245,7 @@ def test_what_was_stated_and_cannot_be_used_is_rejected_at_once() -> None:
     assert "write it like 1.4.2" in caught.value.problems[1]
 
 
-@pytest.mark.parametrize("version", ["latest", "1.4.2-rc1", "1.2.3.4", "7", "1073741824.0.0", ""])
+@pytest.mark.parametrize("version", ["latest", "1.4.2-rc1", "1.2.3.4", "20269999", "1073741824.0.0", ""])
 def test_a_version_tag_that_is_no_version_is_rejected(version: str) -> None:
     """It must not become a date: the highest version stays the highest for every recipe."""
     with pytest.raises(RejectedError, match="tag Version"):
@@ -268,8 +268,8 @@ def test_the_client_token_is_the_imports_own() -> None:
 @pytest.mark.parametrize(
     ("scheme", "existing", "version", "source"),
     [
-        ("date", ["3.0.0"], "2026.11.23", "AMI's creation day"),
-        ("timestamp", ["3.0.0"], "20261123.101500.0", "AMI's creation time"),
+        ("date", ["3.0.0"], "2026.11.23", "date of the AMI"),
+        ("timestamp", ["3.0.0"], "20261123.101500.0", "time of the AMI"),
         ("increment", [], "1.0.0", "highest existing version"),
         ("increment", ["1.9.0", "1.10.4", "1.2.30"], "1.10.5", "highest existing version"),
         ("increment", ["2021.01.09"], "2021.1.10", "highest existing version"),
@@ -324,9 +324,45 @@ def test_every_part_tells_its_source() -> None:
         "osVersion": "AMI description",
         "description": "import",
     }
+    folder = dataclasses.replace(TASK, disks=(Disk(bucket="b", key="web/1.4.2/web.ova"),))
+    assert derivation(folder).sources["name"] == "file name"
+    assert derivation(folder).sources["semanticVersion"] == "folder"
+    above = dataclasses.replace(TASK, disks=(Disk(url="https://h.example/web/disk-1.4.2.ova"),))
+    assert derivation(above).sources["name"] == "folder"
+    assert derivation(above).sources["semanticVersion"] == "file name"
     assert derivation(BARE, BARE_AMI).sources == {
         "name": "task id",
-        "semanticVersion": "AMI's creation day",
+        "semanticVersion": "date of the AMI",
         "platform": "AMI",
         "description": "import",
     }
+
+
+def test_a_key_format_states_name_and_version() -> None:
+    """Where a configured format matches, nothing is guessed; payload and tags go before it."""
+    settings = Settings(key_formats=["{name}/{version}/*.ova", "builds/{name}-*.ova"])
+    of = {
+        key: dataclasses.replace(TASK, disks=(Disk(bucket="b", key=key),))
+        for key in ("x/web/3/a-9.9.9.ova", "builds/db-1.4.2.ova")
+    }
+    stated, without = (derivation(task, settings=settings) for task in of.values())
+    assert (stated.request.name, stated.request.semantic_version) == ("web", "3.0.0")
+    assert stated.sources["name"] == stated.sources["semanticVersion"] == "key format {name}/{version}/*.ova"
+    # The format has no version, and none is guessed.
+    assert without.request.semantic_version == "2026.11.23"
+    tagged = dataclasses.replace(of["x/web/3/a-9.9.9.ova"], tags={"Name": "mail gw", "Version": " 2 "})
+    assert derivation(tagged, settings=settings).request.name == "mail gw"
+    assert derivation(tagged, settings=settings).request.semantic_version == "2.0.0"
+    assert derivation(tagged, AMI, OVERRIDES, settings).request.semantic_version == "4.5.0"
+
+
+def test_a_tag_in_another_case_states_nothing_and_is_said() -> None:
+    """It may belong to another tool; where the right one or a payload states the part, there is nothing to say."""
+    task = dataclasses.replace(TASK, tags={"version": "9", "NAME": "x", "osversion": "y", "team": "z"})
+    derived = derivation(task)
+    assert derived.similar_tags == {"NAME": "Name", "osversion": "OsVersion", "version": "Version"}
+    assert (derived.request.name, derived.request.tags["version"]) == ("web-server", "9")
+    assert derivation(task, AMI, OVERRIDES).similar_tags == {}
+    both = dataclasses.replace(TASK, tags={"version": "9", "Version": "2", "Name": "web"})
+    assert derivation(both).similar_tags == {}
+    assert derivation(TASK).similar_tags == {}

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import ROOT
 from vm_image_import.derive import filenames
-from vm_image_import.derive.words import EXTENSIONS, NUMBERED, SAYS_NOTHING, TRAILING
+from vm_image_import.derive.words import BEFORE_RELEASE, EXTENSIONS, NUMBERED, SAYS_NOTHING, SYSTEMS, TRAILING
 
 TODAY = date(2026, 11, 23)
 
@@ -22,7 +22,7 @@ VERSIONS = [
     ("web-1.4.2_linux", "web_linux", "1.4.2"),
     ("web-v2-amd64", "web-amd64", "2.0.0"),
     ("web-1.4-hw13", "web-hw13", "1.4.0"),
-    ("web-1.4.2_OVF10", "web_OVF10", "1.4.2"),
+    ("web-1.4.2-ovf", "web-ovf", "1.4.2"),
     ("web-1.4.2-debian-11-amd64", "web-debian-11-amd64", "1.4.2"),
     ("web-1.4.2.centos7", "web.centos7", "1.4.2"),
     ("web-1.4.2-ubuntu-22.04", "web-ubuntu-22.04", "1.4.2"),
@@ -32,7 +32,7 @@ VERSIONS = [
     ("ubuntu-22.04", "ubuntu", "22.04.0"),
     ("ubuntu-22.04-amd64", "ubuntu-amd64", "22.04.0"),
     ("nocloud_alpine-3.19.1-x86_64", "nocloud_alpine-x86_64", "3.19.1"),
-    ("my-centos-7.9.2009", "my-centos", "7.9.2009"),
+    ("centos-7.9.2009", "centos", "7.9.2009"),
     # Numbers.
     ("web-1.2.3.4", "web", "1.2.3"),
     ("web-1.2.3.4.5.6", "web", "1.2.3"),
@@ -42,12 +42,16 @@ VERSIONS = [
     ("web-1_4_2", "web", "1.4.2"),
     ("web-v1_4_2", "web", "1.4.2"),
     ("web-1_4", "web-1_4", None),
+    ("web_10_12_0006", "web", "10.12.0006"),
+    ("web_10_12_1999", "web_10_12_1999", None),
+    ("web_1_2_2020", "web_1_2_2020", None),
+    ("web_10_1200_1", "web_10_1200_1", None),
     ("web-2026_4_2", "web-2026_4_2", None),
     ("web_2_1_4_2", "web", "2.1.4"),
     ("web_3_2_1_4_2", "web_3_2_1_4_2", None),
     ("web-16_12_2020", "web-16_12_2020", None),
     ("-1.4.2", "", "1.4.2"),
-    ("1.4.2-amd64", "", "1.4.2"),
+    ("1.4.2-amd64", "amd64", "1.4.2"),
     ("web-1.4.2-.", "web", "1.4.2"),
     # A build behind three numbers; behind two only one that cannot be the third.
     ("web-3.5.1-10027070", "web", "3.5.1"),
@@ -70,15 +74,15 @@ VERSIONS = [
     ("web-1.4.2-p3-amd64", "web-amd64", "1.4.2"),
     ("web-1.4.2-amd64-r0", "web-amd64", "1.4.2"),
     ("web-1.4.2-S1", "web", "1.4.2"),
-    ("web-1.4_u3", "web", "1.4.0"),
-    ("web-6.1-R0101P02", "web", "6.1.0"),
+    ("web-1.4_u3", "web-1.4_u3", None),
+    ("web-6.1-R0101P02", "web-6.1-R0101P02", None),
     ("web-v700-build0512", "web-v700-build0512", None),
     ("web-4.0-c001795b8", "web", "4.0.0"),
     ("web-1.4.2-3-g1a2b3c4", "web", "1.4.2"),
-    ("web-24.05.20240531.63c3a29", "web", "24.05.20240531"),
+    ("web-24.05.20240531.63c3a29", "web", "2024.05.31"),
     ("web-24.05.63c3a29", "web-24.05.63c3a29", None),
     ("web-1.4.2-1a2b3c", "web-1.4.2-1a2b3c", None),
-    ("web-1.4.2-defaced", "web-1.4.2-defaced", None),
+    ("web-1.4-defaced", "web-1.4-defaced", None),
     ("web-17.03.04a", "web", "17.03.04"),
     ("web-7.4.3.F", "web", "7.4.3"),
     ("web-4.23.0.1F-amd64", "web-amd64", "4.23.0"),
@@ -89,9 +93,52 @@ VERSIONS = [
     ("photon-3-kube-v1.22.8+vmware.1-tkg.1-d69148b2a4aa", "photon-3-kube", "1.22.8"),
     ("web+db", "web+db", None),
     ("my+web-1.4.2", "my+web", "1.4.2"),
+    # What could be the third number is a doubt behind two.
+    ("web-1.4-h3", "web-1.4-h3", None),
+    ("web-24.3.R1", "web-24.3.R1", None),
+    ("web-1.4-rev3-amd64", "web-1.4-rev3-amd64", None),
+    ("web-1.4-build3", "web", "1.4.0"),
+    ("web-16.0.0-0.0.12", "web", "16.0.0"),
+    ("web-16.0.0.3-0.0.12.ALL", "web.ALL", "16.0.0"),
+    ("web-1.4-0.0.12", "web-1.4", "0.0.12"),
+    ("web.x86_64-0.0.1", "web.x86_64", "0.0.1"),
+    # Words of letters behind three numbers.
+    ("cumulus-linux-5.3.1-vx-amd64-qemu", "cumulus-linux-vx-amd64-qemu", "5.3.1"),
+    ("LoadMaster-7.2.44.0.16685.RELEASE-Linux-KVM-XEN-FREE", "LoadMaster.RELEASE-Linux-KVM-XEN-FREE", "7.2.44"),
+    ("web-1.4.2-prod", "web-prod", "1.4.2"),
+    ("web-2026-01-05-old", "web-old", "2026.01.05"),
+    ("web-1.4-prod", "web-1.4-prod", None),
+    ("web-v2-prod", "web-v2-prod", None),
+    ("web-1.4.2-1SLOT", "web-1.4.2-1SLOT", None),
+    ("web-1.4.2-C", "web-1.4.2-C", None),
+    ("vyos-1.4.2-10G-qemu", "vyos-10G-qemu", "1.4.2"),
+    ("vyos-1.4-2gb", "vyos-2gb", "1.4.0"),
+    # In front, two numbers count as three.
+    ("9.6-vsim-simulate", "vsim-simulate", "9.6.0"),
+    ("9.6-p2-vsim", "9.6-p2-vsim", None),
+    ("9-vsim", "9-vsim", None),
+    ("v9-vsim", "v9-vsim", None),
+    ("1.4.2-web", "web", "1.4.2"),
+    ("20260108-ubuntu-24.04", "ubuntu-24.04", "2026.01.08"),
+    ("20260108-dc01", "20260108-dc01", None),
+    ("20260108-web-1.4.2", "20260108-web-1.4.2", None),
+    # The release of an operating system behind another word.
+    ("librenms-ubuntu-18.04-amd64", "librenms-ubuntu-18.04-amd64", None),
+    ("my-centos-7.9.2009", "my-centos-7.9.2009", None),
+    ("my-rocky-linux-9.4", "my-rocky-linux-9.4", None),
+    ("my-ubuntu-server-24.04", "my-ubuntu-server-24.04", None),
+    ("my-ubuntu-24.04-1.4", "my-ubuntu-24.04-1.4", None),
+    ("my-ubuntu-24.04-1.4.2", "my-ubuntu-24.04", "1.4.2"),
+    ("my-ubuntu-v1.4", "my-ubuntu", "1.4.0"),
+    ("my-ubuntu-20260108", "my-ubuntu", "2026.01.08"),
+    ("rocky-linux-9.4", "rocky-linux", "9.4.0"),
+    ("server-24.04", "server", "24.04.0"),
     # A point ends a name before three numbers.
     ("csr1000v-universalk9.17.03.01", "csr1000v-universalk9", "17.03.01"),
     ("nexus9500v64.10.5.5.M", "nexus9500v64", "10.5.5"),
+    ("web-amd64.1.4.2", "web-amd64", "1.4.2"),
+    ("web-amd64.1.4", "web-amd64.1.4", None),
+    ("web-amd10.11.0.0", "web-amd10.11.0.0", None),
     ("web1.4.2", "web1.4.2", None),
     ("web1.22.33", "web1.22.33", None),
     ("web1.2.3.4", "web1.2.3.4", None),
@@ -116,7 +163,15 @@ VERSIONS = [
     ("web-202401151030.1", "web", "2024.01.15"),
     ("web-46.82.202012051820-0-aws", "web-aws", "2020.12.05"),
     ("web-46.20201205182012", "web", "2020.12.05"),
-    ("web-46.82.20201205", "web", "46.82.20201205"),
+    ("web-9.6.20250402-0", "web", "2025.04.02"),
+    ("web-2.0.20240109.0", "web", "2024.01.09"),
+    ("web-39.20240128.3.0", "web", "2024.01.28"),
+    ("web-v39.20240128.3.0-1", "web", "2024.01.28"),
+    ("web-23.11.20240326.4473351", "web", "2024.03.26"),
+    ("web-46.82.20261125", "web-46.82.20261125", None),
+    ("web-46.82.20261345", "web", "46.82.20261345"),
+    ("web-1.4.2.20240115", "web", "1.4.2"),
+    ("web-46.82.20201205", "web", "2020.12.05"),
     ("web-v20240115", "web", "2024.01.15"),
     ("web-20240115", "web", "2024.01.15"),
     ("web-2024011510", "web-2024011510", None),
@@ -147,7 +202,7 @@ VERSIONS = [
     ("Rocky-9-Base-9.4-20240523.0.x86_64", "Rocky-9-Base.x86_64", "2024.05.23"),
     ("Rocky-8-Base-9.4-20240523", "Rocky-8-Base-9.4", "2024.05.23"),
     # What could be one version or another is left to the scheme.
-    ("web-16.0.0-0.0.12", "web-16.0.0-0.0.12", None),
+    ("web-16.0.0-0.1.12", "web-16.0.0-0.1.12", None),
     ("web-13.1-49.13", "web-13.1-49.13", None),
     ("web-1.4.2-1.5", "web-1.4.2-1.5", None),
     ("web-1.4.2-v2", "web-1.4.2-v2", None),
@@ -193,7 +248,22 @@ def test_a_stem_tells_name_and_version(stem: str, name: str, version: str | None
 @pytest.mark.parametrize("word", sorted({*frozenset().union(*TRAILING.values()), *NUMBERED}))
 def test_every_trailing_word_is_looked_past(word: str) -> None:
     """Each word of the list is found behind a version, in capital letters, too."""
-    assert filenames.split(f"web-1.4.2-{word.upper()}", TODAY) == (f"web-{word.upper()}", "1.4.2")
+    assert filenames.split(f"web-1.4-{word.upper()}", TODAY) == (f"web-{word.upper()}", "1.4.0")
+
+
+@pytest.mark.parametrize("word", sorted(BEFORE_RELEASE))
+def test_what_comes_before_a_release_is_no_release(word: str) -> None:
+    """Three numbers cannot express that 1.4.2-beta is before 1.4.2, so the scheme decides."""
+    for stem in (f"web-1.4.2-{word.upper()}", f"web-1.4.2-{word}-amd64", f"web-1.4.2-{word}.1"):
+        assert filenames.split(stem, TODAY) == (stem, None)
+
+
+@pytest.mark.parametrize("word", sorted(SYSTEMS))
+def test_the_release_of_a_system_is_the_version_of_that_system_only(word: str) -> None:
+    """The number behind an operating system is a version where only listed words are before it."""
+    assert filenames.split(f"{word}-9.3", TODAY) == (word, "9.3.0")
+    assert filenames.split(f"nocloud_{word}-9.3", TODAY) == (f"nocloud_{word}", "9.3.0")
+    assert filenames.split(f"my-{word}-9.3", TODAY) == (f"my-{word}-9.3", None)
 
 
 @pytest.mark.parametrize("word", sorted(NUMBERED))
@@ -207,21 +277,23 @@ def test_the_lists_of_words_are_tidy() -> None:
     """Words are in lower case, each is of one kind, and none is longer than what is looked at."""
     words = [word for kind in (*TRAILING.values(), NUMBERED) for word in kind]
     assert len(words) == len({*words})
-    assert all(word == word.lower() for word in (*words, *SAYS_NOTHING, *EXTENSIONS))
+    assert not BEFORE_RELEASE & {*words}
+    assert all(word == word.lower() for word in (*words, *BEFORE_RELEASE, *SAYS_NOTHING, *EXTENSIONS))
     assert max(word.replace("_", "-").count("-") for word in words) < 3
 
 
 HOSTILE = r"""
 import re, resource, time
-from vm_image_import.derive import disks, filenames, names, tags, versions
+from vm_image_import.derive import disks, filenames, formats, names, tags, versions
 from vm_image_import.domain.models import Disk
 
 resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
-patterns = [pattern for module in (disks, filenames, names, tags, versions) for pattern in vars(module).values()
-    if isinstance(pattern, re.Pattern)]
+modules = (disks, filenames, formats, names, tags, versions)
+patterns = [pattern for module in modules for pattern in vars(module).values() if isinstance(pattern, re.Pattern)]
 assert len(patterns) > 10
 parts = ["-disk1", "-flat", ".ova", "1.", "1", "11111111111.", "a1.", "-", "_", " ", ".", "v", "-vm", "-x86_64",
-    "2026-11-23-", "20261123", "h1", "abcdef0", "f", "ubuntu-1.", "-1", "12.2020.", "10.", "+1.2", "k9.17.03.", "1_"]
+    "2026-11-23-", "20261123", "h1", "abcdef0", "f", "ubuntu-1.", "-1", "12.2020.", "10.", "+1.2", "k9.17.03.", "1_",
+    "ubuntu-", "web-", " (1)", "20261123.", "v1-", "0.0.1-"]
 for text in [first + part * (10_000 // len(part)) + last
              for part in parts for first in ("", "v1.", "-disk") for last in ("x", "!")]:
     for pattern in patterns:
@@ -229,7 +301,13 @@ for text in [first + part * (10_000 // len(part)) + last
             before = time.process_time()
             match(text)
             assert time.process_time() - before < 0.25, (pattern.pattern, text[:20])
+    before = time.process_time()
     disks.read(Disk(key=text[-1024:]))
+    assert time.process_time() - before < 0.5, text[:20]
+for part in parts:
+    before = time.process_time()
+    formats.match(["{name}-*-*-{version}-*-*.ova", "{name}.*.{version}.*.*"], [(part * 1024)[:1024]])
+    assert time.process_time() - before < 0.5, part
 """
 
 

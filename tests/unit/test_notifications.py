@@ -1,6 +1,7 @@
 """What the notifications say, and in which form for which subscriber."""
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.conftest import ROOT
 from tests.unit.fakes import TASK, TASK_ID, InMemoryAws
 from vm_image_import.domain.models import Disk, ImportTask
 from vm_image_import.domain.outcomes import MEANINGS, Outcome, OutcomeKind
+from vm_image_import.domain.remedies import find_remedy
 from vm_image_import.report.notifications import Notification, notification_of
 
 ARN = "arn:aws:imagebuilder:us-east-1:123456789012:image/web-server/1.4.2/1"
@@ -130,7 +132,41 @@ def test_every_protocol_has_its_form(kind: OutcomeKind) -> None:
     assert (document["name"], document["semanticVersion"], document["outcome"]) == ("web-server", "1.4.2", kind.value)
     chat = json.loads(found["https"])
     assert (chat["version"], chat["source"]) == ("1.0", "custom")
-    assert chat["content"]["description"] == text
+    assert chat["content"]["textType"] == "client-markdown"
+    # Without the marks of code it is the same text, in which nothing had to be escaped.
+    assert chat["content"]["description"].replace("`", "") == text
+    assert chat["content"]["title"].replace("`", "") == notification(outcome).subject
+
+
+ATTACK = "<!channel> <https://evil.example|Approve> [Approve](https://evil.example) *_now_* `x` & \u202e"
+
+
+@pytest.mark.parametrize("kind", NOTIFIED)
+def test_chat_shows_others_text_as_it_is(kind: OutcomeKind) -> None:
+    """Nothing that others wrote mentions anybody, hides a link or is formatted in chat; e-mail has it unescaped."""
+    task = replace(TASK, tags={"Name": ATTACK}, description=ATTACK, disks=(Disk(bucket="b", key=ATTACK),))
+    request = {"name": ATTACK, "semanticVersion": ATTACK}
+    outcome = Outcome(kind, ATTACK, ARN, request, ATTACK, ATTACK, task=task, tagged=(ATTACK,))
+    content = json.loads(forms(outcome)["https"])["content"]
+    for line in [content["title"], *content["description"].splitlines()]:
+        # Text and code in turns. What is code ends on its line.
+        outside, inside = line.split("`")[::2], line.split("`")[1::2]
+        assert len(outside) == len(inside) + 1
+        assert "evil.example" not in "".join(outside)
+        assert not re.search(r"[<>&*_~]|\]\(", re.sub(r"https://docs\.aws\S+|kms:\S+|\bGRUB\w+", "", "".join(outside)))
+        assert not re.search(r"[<>]|&(?!amp;|lt;|gt;)|\]\(", "".join(inside))
+        assert line.isprintable()
+    text = notification(outcome).text
+    assert ATTACK.removesuffix("\u202e") in text
+    assert "\u202e" not in text
+
+
+def test_our_own_links_work_in_chat() -> None:
+    """The page of the remedy is a plain URL in chat, which the client links."""
+    remedy = find_remedy(FAILED.reason, TASK.platform)
+    lines = notification(FAILED).chat["description"].splitlines()
+    assert f"See {remedy.url}" in lines
+    assert remedy.text in lines
 
 
 def test_the_outcomes_of_the_schema_are_those_that_are_notified() -> None:

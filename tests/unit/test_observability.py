@@ -1,9 +1,12 @@
-"""The metrics."""
+"""The log and the metrics."""
 
+import io
+import json
 from collections.abc import Iterator
 
 import pytest
 
+from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.report import log as observability
 
 
@@ -22,3 +25,23 @@ def test_an_absurd_event_age_is_not_recorded(seconds: float, recorded: bool) -> 
     """The age of an event is recorded only from zero to two days."""
     observability.record_event_age(seconds)
     assert ("EventAge" in observability.metrics.metric_set) is recorded
+
+
+@pytest.mark.parametrize(
+    "character", ["\u202e", "\u200b", "\u3164", "\U000e0041", "\x1b", "\n", "\\", '"', "é"], ids=ascii
+)
+def test_a_log_line_hides_nothing(character: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Direction marks and invisible characters of others' text are escaped in the values of the log."""
+    log, reason = io.StringIO(), f"Unsupported {character} kernel"
+    monkeypatch.setattr(observability.logger.registered_handler, "stream", log)
+    observability.log_and_count(Outcome(OutcomeKind.REJECTED, "import-ami-1", reason=reason), dry_run=True)
+    with pytest.raises(ValueError, match="kernel"), observability.log_context(importTaskId=f"import-ami-1{character}"):
+        raise ValueError(reason)
+    lines = log.getvalue().strip("\n").split("\n")
+    assert len(lines) == 2
+    for line in lines:
+        entry = json.loads(line)
+        shown = character if character in {"\x1b", "\n", "\\", '"', "é"} else ascii(character)[1:-1]
+        assert f"Unsupported {shown} kernel" in entry.get("reason", "") + entry.get("exception", "")
+        # JSON itself escapes control characters.
+        assert line.isprintable()

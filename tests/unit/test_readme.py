@@ -46,6 +46,8 @@ def test_every_word_of_file_names_is_listed() -> None:
         for kind, cell in re.findall(r"^\| ([a-z ]+) \| (`.+`) \|$", NAMES, re.MULTILINE)
     }
     assert listed == {**words.TRAILING, "with or without a number": words.NUMBERED}
+    before = NAMES.partition("\nWhat comes before a release:")[2].partition("\n")[0]
+    assert set(re.findall("`([^`]+)`", before)) == words.BEFORE_RELEASE
     silent = NAMES.partition("## Parts that say nothing")[2]
     assert set(re.findall("`([^`]+)`", silent)) == words.SAYS_NOTHING
 

@@ -150,6 +150,35 @@ def test_the_platform_decides(message: str, platform: str | None, other: str | N
     assert find_remedy(message, platform) == find_remedy("FirstBootFailure", other)
 
 
+@pytest.mark.parametrize(
+    ("message", "row"),
+    [
+        ("ClientError: Disk validation failed [Unsupported Specified File Format]", "disk-format"),
+        ("ClientError: Disk validation failed [Unsupported VMDK File Format]", "vmdk-format"),
+        ("ClientError: No valid partitions. Not a valid volume.", "partition-table"),
+        ("ClientError: Unsupported kernel version 4.15.0-1021-aws", ""),
+        ("ClientError: Something new", ""),
+    ],
+)
+@pytest.mark.parametrize(
+    ("file", "compressed"),
+    [
+        ("s3://my-bucket/rhcos-4.16.51-x86_64-aws.x86_64.vmdk.gz", True),
+        *((f"https://h.example/web.raw{suffix}", True) for suffix in (".xz", ".zst", ".bz2", ".zip", ".7z", ".GZ")),
+        ("s3://b/web.vmdk", False),
+        ("s3://b/gz", False),
+        ("s3://b/web.gz/web.raw", False),
+        ("", False),
+    ],
+)
+def test_a_compressed_file_is_to_be_decompressed(message: str, row: str, file: str, compressed: bool) -> None:  # noqa: FBT001 - a column
+    """A message about the format of a file whose name ends like that of a compressed one says to decompress it."""
+    remedy, other = find_remedy(message, None, ["s3://b/other.vmdk", file]), find_remedy(message)
+    assert ("decompress the file first" in remedy.text) == (compressed and bool(row))
+    assert remedy.text.endswith(other.text)
+    assert (remedy.row, remedy.url) == (other.row, other.url)
+
+
 def test_nothing_of_a_message_is_in_the_remedy() -> None:
     """A remedy is the table's, whatever the message says."""
     generator = random.Random(17)  # noqa: S311 (no secret: the same messages in each run)
@@ -162,8 +191,12 @@ def test_nothing_of_a_message_is_in_the_remedy() -> None:
 
 def test_a_remedy_can_be_sent() -> None:
     """A remedy is one line of ASCII that fits into a chat message, and every URL in it is one that AWS has."""
-    for remedy in REMEDIES:
-        assert re.fullmatch(r"[ -~]{20,1500}", remedy.text)
+    files = [f"s3://b/x{suffix}" for suffix in TABLE.compressed_suffixes]
+    compressed = {find_remedy(case["message"], case.get("platform"), files) for case in CASES}
+    assert len(compressed - REMEDIES) > 2
+    for remedy in REMEDIES | compressed:
+        # Without what chat takes for markup.
+        assert re.fullmatch(r"[ !-%'-;=?-_a-~]{20,1700}", remedy.text)
         for link in [remedy.url, *re.findall(r"https?://\S+", remedy.text)]:
             page, _, anchor = link.removeprefix(GUIDE).partition("#")
             assert anchor in ANCHORS[page]
@@ -254,4 +287,7 @@ def test_the_page_of_failed_imports_has_every_remedy() -> None:
         for remedy in (row, *row.get("byPlatform", {}).values()):
             assert remedy["remedy"].replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*") in page
         assert f"[Guide]({row['url']})" in page
+    section = page.partition("## Compressed files")[2].partition("\n## ")[0]
+    assert table["compressed"] in section
+    assert re.findall(r"`(\.\w+)`", section) == table["compressedSuffixes"]
     assert page.count("[Guide](") == len(table["remedies"]) + 1

@@ -38,6 +38,7 @@ def test_an_environment_is_read() -> None:
         ("AMI_TAG_KEYS", "Team"),
         ("AMI_TAG_KEYS", '{"Team": "web"}'),
         ("AMI_TAG_KEYS", "[7]"),
+        ("KEY_FORMATS", "{name}.ova"),
         ("TABLE_NAME", ""),
         ("TOPIC_ARN", ""),
         ("TABLE_NAME", None),

@@ -3,17 +3,22 @@
 This is the only place that decides which error is transient.
 """
 
+import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NetworkError
+from botocore.httpsession import URLLib3Session
 from botocore.parsers import ResponseParserError
 
 from vm_image_import.domain.errors import ClientTokenReusedError, PermanentError, TransientError
+
+if TYPE_CHECKING:
+    import ssl
 
 _SESSION: Final = botocore.session.get_session()
 """botocore's own: boto3 on top would make every start slower and is not needed here."""
@@ -60,6 +65,30 @@ _TOO_MANY_REQUESTS: Final = 429
 _SERVER_ERROR: Final = 500
 
 _CLIENT_TOKEN_REUSED: Final = "IdempotentParameterMismatchException"  # noqa: S105 - an error code, no secret
+
+
+def _share_ssl_contexts(session: Any) -> None:  # noqa: ANN401 - botocore's class, whose types have no private members
+    """Let clients that trust the same CAs share one TLS context, which loads these CAs once.
+
+    botocore makes a context for each client, and urllib3 loads the bundle of CAs into it for each new connection, a
+    quarter of all instructions of a cold start. What is trusted and how it is verified stays as botocore sets it.
+    """
+    make = session._get_ssl_context  # noqa: SLF001 - there is no other hook
+    contexts: dict[object, ssl.SSLContext] = {}
+
+    @functools.wraps(make)
+    def get_ssl_context(self: Any) -> "ssl.SSLContext":  # noqa: ANN401 - as above
+        # Whether to verify, or the bundle that AWS_CA_BUNDLE or REQUESTS_CA_BUNDLE names.
+        trusted = self._verify
+        if trusted not in contexts:
+            contexts[trusted] = context = make(self)
+            context.load_verify_locations = functools.cache(context.load_verify_locations)
+        return contexts[trusted]
+
+    session._get_ssl_context = get_ssl_context  # noqa: SLF001 - as above
+
+
+_share_ssl_contexts(URLLib3Session)
 
 
 def create_client(service: str) -> Any:  # noqa: ANN401 - the type depends on the name of the service

@@ -6,13 +6,13 @@ Builder recognises a retry by its client token.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 from uuid import UUID, uuid5
 
-from vm_image_import.derive import disks, names, tags, versions
+from vm_image_import.derive import disks, formats, names, tags, versions
 from vm_image_import.domain.errors import RejectedError
-from vm_image_import.domain.models import Ami, AwsEnvironment, ImageRequest, ImportTask, Overrides, Platform
+from vm_image_import.domain.models import Ami, AwsEnvironment, Disk, ImageRequest, ImportTask, Overrides, Platform
 from vm_image_import.domain.text import quote
 from vm_image_import.settings import Settings
 
@@ -44,11 +44,15 @@ class Identity(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
-    """The request, where each part of it comes from, and the keys of the task's tags that it cannot have."""
+    """The request, where each part of it comes from, and what of the task's tags is not in it."""
 
     request: ImageRequest
     sources: dict[str, str]
+    """The source of each part of the request, by the parameter's name."""
     dropped_tags: tuple[str, ...]
+    """The keys of the tags that the API refuses."""
+    similar_tags: dict[str, str] = field(default_factory=dict)
+    """The keys of tags that state no part, as they differ in case from the key that would; with that key."""
 
 
 def identify(
@@ -61,9 +65,9 @@ def identify(
     """
     if problems := dict(find_problems(task, overrides, settings)):
         raise RejectedError(problems)
-    from_path = disks.read(task.boot_disk, ami.created)
-    name = _name(task, overrides, settings, from_path.name)
-    return name, _version(task, overrides, settings, from_path.version) or _by_scheme(settings, ami)
+    from_key = _from_key(task, ami, settings)
+    name = _name(task, overrides, settings, from_key.name)
+    return name, _version(task, overrides, settings, from_key.version) or _by_scheme(settings, ami)
 
 
 def derive(
@@ -92,7 +96,8 @@ def derive(
         "osVersion": os_version,
         "description": description,
     }
-    return Derivation(request, {key: part.source for key, part in parts.items() if part}, merged.dropped)
+    sources = {key: part.source for key, part in parts.items() if part}
+    return Derivation(request, sources, merged.dropped, _similar_tags(task, sources, settings))
 
 
 def make_client_token(environment: AwsEnvironment, registration_id: str) -> str:
@@ -119,11 +124,32 @@ def _place(where: str) -> str:
     return f"The import task's {where}" if where.startswith("tag ") else where
 
 
-def _name(task: ImportTask, overrides: Overrides, settings: Settings, from_path: str | None) -> DerivedValue:
+class _FromKey(NamedTuple):
+    """What the key or URL of the boot disk states."""
+
+    name: DerivedValue | None
+    version: DerivedValue | None
+
+
+def _from_key(task: ImportTask, ami: Ami, settings: Settings) -> _FromKey:
+    """Return what the boot disk's key states by the first key format that matches, else by the rules of file names."""
+    if matched := formats.match(settings.key_formats, disks.segments(task.boot_disk)):
+        source = f"key format {matched.format}"
+        version = DerivedValue(matched.version, source) if matched.version else None
+        return _FromKey(DerivedValue(matched.name, source), version)
+    read = disks.read(task.boot_disk, ami.created)
+    alone = disks.read(Disk(key=disks.file_name(task.boot_disk)), ami.created)
+    return _FromKey(
+        DerivedValue(read.name, "file name" if read.name == alone.name else "folder") if read.name else None,
+        DerivedValue(read.version, "file name" if alone.version else "folder") if read.version else None,
+    )
+
+
+def _name(task: ImportTask, overrides: Overrides, settings: Settings, from_key: DerivedValue | None) -> DerivedValue:
     candidates = (
         (overrides.name, "payload"),
         (task.tags.get(settings.name_tag), f"tag {settings.name_tag}"),
-        (from_path, "file name"),
+        from_key or (None, ""),
         (task.description, "task description"),
     )
     for text, source in candidates:
@@ -132,16 +158,17 @@ def _name(task: ImportTask, overrides: Overrides, settings: Settings, from_path:
     return DerivedValue(task.id, "task id")
 
 
-def _version(task: ImportTask, overrides: Overrides, settings: Settings, from_path: str | None) -> DerivedValue | None:
+def _version(
+    task: ImportTask, overrides: Overrides, settings: Settings, from_key: DerivedValue | None
+) -> DerivedValue | None:
     candidates = (
         (overrides.semantic_version, "payload"),
         (task.tags.get(settings.version_tag), f"tag {settings.version_tag}"),
-        (from_path, "file name"),
     )
     for text, source in candidates:
         if version := versions.parse(text or ""):
             return DerivedValue(version, source)
-    return None
+    return from_key
 
 
 def _by_scheme(settings: Settings, ami: Ami) -> DerivedValue | None:
@@ -151,8 +178,20 @@ def _by_scheme(settings: Settings, ami: Ami) -> DerivedValue | None:
         problem = f"EC2 shows no creation date of {ami.id}, which gives the version: state the version."
         raise RejectedError({"creation date": problem})
     if settings.version_scheme == "date":
-        return DerivedValue(versions.of_day(ami.created), "AMI's creation day")
-    return DerivedValue(versions.of_second(ami.created), "AMI's creation time")
+        return DerivedValue(versions.of_day(ami.created), "date of the AMI")
+    return DerivedValue(versions.of_second(ami.created), "time of the AMI")
+
+
+def _similar_tags(task: ImportTask, sources: dict[str, str], settings: Settings) -> dict[str, str]:
+    directives = {
+        "name": settings.name_tag,
+        "semanticVersion": settings.version_tag,
+        "osVersion": settings.os_version_tag,
+    }
+    unstated = {
+        key.lower(): key for part, key in directives.items() if sources.get(part) not in {"payload", f"tag {key}"}
+    }
+    return {key: unstated[key.lower()] for key in sorted(task.tags) if key.lower() in unstated}
 
 
 def _platform(task: ImportTask, ami: Ami, overrides: Overrides) -> DerivedValue:

@@ -1,17 +1,34 @@
 """The name and the version that the path of a disk file tells."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from vm_image_import.derive import filenames, names
-from vm_image_import.derive.words import EXTENSIONS, SAYS_NOTHING
+from vm_image_import.derive.words import EXTENSIONS, SAYS_NOTHING, SYSTEMS, TRAILING
 from vm_image_import.domain.models import Disk
 
 _EXTENSIONS: Final = re.compile(rf"(?:\.(?:{'|'.join(sorted(EXTENSIONS))})){{1,4}}$", re.IGNORECASE)
-_DISK_SUFFIX: Final = re.compile(r"(?:[-_. ]disk[-_ ]?\d+)?(?:[-_. ]flat)?$", re.ASCII | re.IGNORECASE)
-_DISK: Final = re.compile(r"disk[-_ ]?\d+", re.ASCII | re.IGNORECASE)
+_SUFFIX: Final = re.compile(
+    r"(?:[-_. ]ovf\d+)?(?:(?<!hard)(?<!virtual)[-_. ]disk[-_ ]?\d+)?(?:[-_. ]flat)?$", re.ASCII | re.IGNORECASE
+)
+_COPY: Final = re.compile(r"[ _]?\((\d{1,3})\)$", re.ASCII)
+_SILENT: Final = re.compile(
+    rf"(?:os|vm)s?|(?:{'|'.join(sorted(SAYS_NOTHING - {'os', 'vm'}))})s?[-_ ]?\d{{0,6}}", re.ASCII | re.IGNORECASE
+)
+_AWS_ID: Final = re.compile(
+    r"export-(?:ami|i)-[\da-z]{8,17}|(?:ami|i|snap|vol)-[\da-f]{8,17}", re.ASCII | re.IGNORECASE
+)
+"""What AWS calls an export, an AMI, an instance, a snapshot and a volume: new for each."""
+_OTHERS: Final = TRAILING["hypervisor"] | SYSTEMS
+"""A folder below one of these states its version: `ubuntu/22.04/web.ova`."""
+_DAY: Final = re.compile(r"\d{4}\.\d\d\.\d\d", re.ASCII)
+_ONE_NUMBER: Final = re.compile(r"v\d+", re.ASCII | re.IGNORECASE)
+"""A folder like the v2 of `api/v2/web.ova`."""
+
+_IN_FRONT: Final = re.compile(r"\A[-_. ]*v?\d", re.ASCII | re.IGNORECASE)
 
 _MAX_SEGMENT: Final = 1024
 """As long as an S3 key can be; a URL could be long enough to keep the patterns busy."""
@@ -24,42 +41,88 @@ class FromPath(NamedTuple):
     version: str | None
 
 
+class _Part(NamedTuple):
+    """What one part of a path tells."""
+
+    stem: str
+    name: str
+    version: str | None
+
+    @property
+    def says_nothing(self) -> bool:
+        return not self.name or _SILENT.fullmatch(self.name) is not None
+
+    @property
+    def is_words_alone(self) -> bool:
+        """Whether it has listed words only, as no word of a name is before the version."""
+        in_front = _IN_FRONT.match(self.stem) is not None
+        return (in_front or not self.version) and filenames.is_words_alone(self.name)
+
+
 def read(disk: Disk, created: datetime | None = None) -> FromPath:
     """Return the image name and the semantic version that the path of `disk` tells.
 
-    A day later than the one after its AMI was `created` is no version. A stem that says nothing (`disk1`, `image`, a
-    version alone) gives way to the folder above it, read by the same rules; one too short for a name is joined to it.
+    A day later than the one after its AMI was `created` is no version. A part that says nothing (`disk1`, `image`, a
+    version alone) gives way to the folder above it, read by the same rules; listed words alone, and one too short for a
+    name, are joined to it. What states no number has the version of its folder.
     """
     imported = created.astimezone(UTC).date() if created else date.max
-    name, version = "", None
-    for place, segment in enumerate(reversed(_segments(disk))):
-        stem = _DISK_SUFFIX.sub("", _EXTENSIONS.sub("", names.transliterate(segment)), count=1)
-        told = filenames.split(stem, imported)
-        version = version or told.version
-        # A disk suffix can stand before the version, too.
-        part = names.sanitize(_DISK_SUFFIX.sub("", told.name, count=1))
-        if _says_nothing(part) or (place and part.isdigit()):
+    parts = [_part(segment, imported) for segment in reversed(segments(disk))]
+    if not parts or _AWS_ID.fullmatch(parts[0].stem):
+        return FromPath(None, None)
+    name, version, short = "", None, ""
+    for place, part in enumerate(parts):
+        version = version or part.version
+        if part.says_nothing or (place and part.name.isdigit()):
             continue
-        name = names.sanitize(f"{part}-{name}")
-        if len(name) >= names.MIN_LENGTH:
-            break
-    return FromPath(name or None, version)
+        name, short = names.sanitize(f"{part.name}-{name}"), short or names.sanitize(part.stem)
+        if len(name) >= names.MIN_LENGTH and not part.is_words_alone:
+            return FromPath(name, version or _version_of_folder(part, parts[place + 1 :]))
+    if len(name) < names.MIN_LENGTH <= len(short):
+        # Too short for a name, so its version stays in it.
+        return FromPath(short, None)
+    return FromPath(None if filenames.is_words_alone(name) else name, version)
 
 
-def _says_nothing(part: str) -> bool:
-    return not part or part.lower() in SAYS_NOTHING or _DISK.fullmatch(part) is not None
+def _version_of_folder(named: _Part, folders: Sequence[_Part]) -> str | None:
+    """Return the version of the folders above the part that names the image, where that part states no number."""
+    if filenames.has_number(named.stem):
+        return None
+    for place, folder in enumerate(folders):
+        same = bool(folder.name) and f"{named.name}-".lower().startswith(
+            (f"{folder.name}-".lower(), f"{folder.name}_".lower())
+        )
+        if not (folder.says_nothing or same or folder.name.isdigit()):
+            return None
+        if folder.version and (_DAY.fullmatch(folder.version) or same):
+            return folder.version
+        if folder.version:
+            above = next((part.name.lower() for part in folders[place + 1 :]), "")
+            others = above in _OTHERS and not named.name.lower().startswith(above)
+            return None if others or _ONE_NUMBER.fullmatch(folder.stem) else folder.version
+    return None
+
+
+def _part(segment: str, imported: date) -> _Part:
+    stem = _SUFFIX.sub("", _EXTENSIONS.sub("", names.transliterate(segment[-_MAX_SEGMENT:])), count=1)
+    told = filenames.split(_COPY.sub("", stem), imported)
+    if told.version is None:
+        stem = _COPY.sub(r" \1", stem)
+        told = filenames.split(stem, imported)
+    # A suffix can stand before the version, too.
+    return _Part(stem, names.sanitize(_SUFFIX.sub("", told.name, count=1)), told.version)
 
 
 def file_name(disk: Disk) -> str | None:
     """Return the last part of the path of `disk`, as it is; None where it has no path."""
-    segments = _segments(disk)
-    return segments[-1] if segments else None
+    path = segments(disk)
+    return path[-1] if path else None
 
 
-def _segments(disk: Disk) -> list[str]:
+def segments(disk: Disk) -> list[str]:
     """Return the parts of the path: an S3 key is taken as it is, a URL's path is percent-decoded."""
     if disk.key:
-        segments = re.split(r"[/\\]", disk.key)
+        path = re.split(r"[/\\]", disk.key)
     else:
-        segments = [unquote(segment) for segment in urlsplit(disk.source or "").path.split("/")]
-    return [segment[-_MAX_SEGMENT:] for segment in segments if segment]
+        path = [unquote(segment) for segment in urlsplit(disk.source or "").path.split("/")]
+    return [segment for segment in path if segment]

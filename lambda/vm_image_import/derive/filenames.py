@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import Final, NamedTuple
 
 from vm_image_import.derive import versions
-from vm_image_import.derive.words import NUMBERED, TRAILING
+from vm_image_import.derive.words import BEFORE_RELEASE, NUMBERED, SAYS_NOTHING, SYSTEMS, TRAILING
 
 _FIRST_DAY: Final = date(1990, 1, 1)
 _ONE_DAY: Final = timedelta(days=1)
@@ -19,28 +19,38 @@ _MOST_WORD_UNITS: Final = 3
 """Of the longest word, `kvm-and-xen`."""
 
 _SEPARATORS: Final = re.compile(
-    # A point between digits belongs to a number. Only in csr1000v-universalk9.17.03.01 it ends a name: three numbers
-    # follow, the first of two digits or more. web1.4.2 could be version 1.4.2 of web.
-    r"((?:[-_ ]|\.(?!(?<=\d\.)\d)"
-    r"|(?:(?<=[a-z\d][a-z]\d)|(?<=[a-z\d][a-z]\d\d))\.(?=[1-9]\d{1,9}\.\d{1,10}\.\d))+)",
+    # A point between digits belongs to a number. Only behind the k9 or 64 that a name ends in, as in
+    # csr1000v-universalk9.17.03.01, it does not, where three numbers follow.
+    r"((?:[-_ ()\[\]]|\.(?!(?<=\d\.)\d)|(?<=k9|64)\.(?=\d{1,10}\.\d{1,10}\.\d))+)",
     re.ASCII | re.IGNORECASE,
 )
 _WORDS: Final[frozenset[str]] = frozenset().union(*TRAILING.values())
-_NUMBERED_WORD: Final = re.compile(rf"(?:{'|'.join(sorted(NUMBERED))})(?:-?\d+(?:\.\d+)*)?", re.ASCII)
-_BUILD: Final = re.compile(
-    r"(?:build|hotfix|patch|rev)-?\d+|(?:[hprsu]\d+)+|g?(?=[a-f]{0,39}\d)(?=\d{0,39}[a-f])[\da-f]{7,40}", re.ASCII
-)
-"""A build number, a hotfix, patch, release, service release or update, or a commit's hash."""
+_FOR_WHOM: Final = (_WORDS - TRAILING["code name"]) | SAYS_NOTHING
+_NUMBERED_WORD: Final = re.compile(rf"(?:{'|'.join(sorted(NUMBERED))})(?:-?\d+(?:\.\d+)*)?|\d{{1,4}}[gt]b?", re.ASCII)
+_LETTERS: Final = re.compile(r"[a-z]{2,}", re.ASCII)
+_COUNTED: Final = re.compile(r"[a-z]{0,63}\d{1,4}", re.ASCII | re.IGNORECASE)
+"""The counter behind the last word of a name: web-01, dc01, win2022."""
+_BUILD: Final = re.compile(r"build-?\d+|g?(?=[a-f]{0,39}\d)(?=\d{0,39}[a-f])[\da-f]{7,40}", re.ASCII)
+"""A build number, or a commit's hash."""
+_PATCH: Final = re.compile(r"(?:hotfix|patch|rev)-?\d+|(?:[hprsu]\d+)+|0\.0\.\d+", re.ASCII)
+"""A hotfix, patch, release, service release or update, which could be the third number; or BIG-IP's build."""
 
+_EDITIONS: Final = frozenset(("desktop", "linux", "server"))
+_COMPACT_DAY: Final = r"\d{8}(?:\d{4}(?:\d\d)?)?(?!\d)"
 _DATE: Final = re.compile(
-    # A day with its time is too large for a number of a version, so 46.82.202012051820 is no version but that day.
-    r"(?:v|(?:\d{1,10}\.){1,2}(?=\d{12}(?:\d\d)?(?!\d)))?"
+    # A day can be the second or the third number: 2.0.20240109.0 and 46.82.202012051820 are these days.
+    rf"(?:v?(?:\d{{1,10}}\.){{1,2}}(?={_COMPACT_DAY})|v)?"
     r"(?P<year>(?:19|20)\d\d)(?P<between>[-_.]?)(?P<month>\d\d)(?P=between)(?P<day>\d\d)"
-    r"(?:\d{4}|\d{6}|[-_.t ]\d\d(?:[-_.:]?\d\d){1,2}z?)?(?:[-_. ]v?\d{1,9})?",
+    r"(?:\d{4}|\d{6}|[-_.t ]\d\d(?:[-_.:]?\d\d){1,2}z?)?"
+    # A counter, a number of a version, or a commit's hash.
+    r"(?:[-_. ]v?\d{1,9}|(?:\.\d{1,10}){2}(?:-\d{1,9})?|\.(?=\d{0,39}[a-f])[\da-f]{7,40})?",
     re.ASCII | re.IGNORECASE,
 )
+_ANY_DAY: Final = re.compile(
+    rf"(?<!\d)(?:(?:19|20)(?={_COMPACT_DAY.replace('8', '6')})|(?:19|20)\d\d([-_.])\d\d\1\d\d(?!\d))", re.ASCII
+)
 _NUMBERS: Final = re.compile(
-    r"(?P<v>v)?(?P<nodes>\d{1,10}(?:\.\d{1,10})*|\d{1,3}(?:_\d{1,3}){2})"
+    r"(?P<v>v)?(?P<nodes>\d{1,10}(?:\.\d{1,10})*|\d{1,3}_\d{1,3}_(?!(?:19|20)\d\d)\d{1,4})"
     # A letter (17.03.04a, 7.4.3.F), or a commit's hash that begins with a digit.
     r"(?P<letter>\.?[a-z]|\.(?=\d{0,39}[a-f])[\da-f]{7,40})?(?:[-_](?P<build>\d{1,20}))?",
     re.ASCII | re.IGNORECASE,
@@ -65,10 +75,13 @@ class _Unit(NamedTuple):
 
 
 class _Word(NamedTuple):
-    """A trailing word: its units, and whether it stays in the name."""
+    """A trailing word."""
 
     units: Sequence[_Unit]
     stays: bool
+    """Whether it stays in the name."""
+    numbers: int
+    """How many numbers a version before it has at least."""
 
 
 class _Version(NamedTuple):
@@ -87,8 +100,7 @@ def split(stem: str, imported: date) -> FromName:
     """Split the name of a file or folder into an image's name and semantic version.
 
     The version is None, and the name whole, where it ends in no version or could mean two. A day before
-    1990, or later than the one after `imported`, is no version. Words behind the version that tell for whom the image
-    was built stay in the name.
+    1990, or later than the one after `imported`, is no version. Words behind the version stay in the name.
     """
     if _DAY_FIRST.fullmatch(stem):
         return FromName("", None)
@@ -103,11 +115,36 @@ def split(stem: str, imported: date) -> FromName:
         looked_past = words[:behind]
         rest = units[: len(units) - sum(len(word.units) for word in looked_past)]
         found = _last_version(rest, imported)
-        # v700-build0512 may be version 7.0.0.
-        if found and (found.numbers > 1 or all(word.stays for word in looked_past)):
-            kept = "".join(_text(word.units) for word in reversed(looked_past) if word.stays)
-            return FromName(_text(units[: found.unit]) + kept if found.unit else "", found.version)
+        if found and found.numbers >= max((_least(word, found) for word in looked_past), default=1):
+            kept = [unit for word in reversed(looked_past) if word.stays for unit in word.units]
+            return FromName(_text([*units[: found.unit], *kept]).lstrip("-_. "), found.version)
     return FromName(stem, None)
+
+
+def _least(word: _Word, found: _Version) -> int:
+    # Numbers in front are no release of what is before them: two are enough there.
+    return min(word.numbers, _NODES - 1) if word.stays and not found.unit else word.numbers
+
+
+def has_number(stem: str) -> bool:
+    """Whether a name has a number that is neither a counter behind its last word nor of a listed word."""
+    units = _units(stem)
+    words = _trailing_words(units)
+    rest = units[: len(units) - sum(len(word.units) for word in words)]
+    if rest and _COUNTED.fullmatch(rest[-1].text) and all(word.numbers == 1 for word in words):
+        rest = rest[:-1]
+    return sum(len(word.units) for word in _trailing_words(rest)) < len(rest)
+
+
+def is_words_alone(name: str) -> bool:
+    """Whether a name has nothing but listed words, which say for whom an image was built and not what it is."""
+    units = _units(name)
+    while word := _last_word(units[-_MOST_WORD_UNITS:]):
+        text = "-".join(unit.text.lower() for unit in word.units)
+        if text not in _FOR_WHOM:
+            return False
+        units = units[: -len(word.units)]
+    return not units
 
 
 def _units(text: str) -> list[_Unit]:
@@ -134,9 +171,13 @@ def _last_word(units: Sequence[_Unit]) -> _Word | None:
     for start in range(len(units)):
         text = "-".join(unit.text.lower() for unit in units[start:])
         if text in _WORDS or _NUMBERED_WORD.fullmatch(text):
-            return _Word(units[start:], stays=True)
+            return _Word(units[start:], stays=True, numbers=1)
         if _BUILD.fullmatch(text):
-            return _Word(units[start:], stays=False)
+            return _Word(units[start:], stays=False, numbers=2)
+        if _PATCH.fullmatch(text):
+            return _Word(units[start:], stays=False, numbers=_NODES)
+        if _LETTERS.fullmatch(text) and text not in BEFORE_RELEASE:
+            return _Word(units[start:], stays=True, numbers=_NODES)
     return None
 
 
@@ -144,10 +185,21 @@ def _last_version(units: Sequence[_Unit], imported: date) -> _Version | None:
     """Return the version that the units end in, or None where they end in none or it could mean another one."""
     dated = _last_day(units)
     found = _of_day(units, *dated, imported) if dated else _last_numbers(units)
-    if found is None or _last_day(units[: found.unit]):
+    if found is None:
+        return None
+    before = units[: found.unit]
+    if _ANY_DAY.search(_text(before)) or (not dated and not found.marked and _is_of_a_system(before)):
         return None
     needed = _NODES if found.marked else found.numbers
-    return None if any(_how_many_numbers(unit.text) >= needed for unit in units[: found.unit]) else found
+    return None if any(_how_many_numbers(unit.text) >= needed for unit in before) else found
+
+
+def _is_of_a_system(before: Sequence[_Unit]) -> bool:
+    """Whether what is before a version ends in an operating system that another word is before: my-app-ubuntu."""
+    texts = [unit.text.lower() for unit in before]
+    while texts and texts[-1] in _EDITIONS:
+        texts.pop()
+    return bool(texts) and texts[-1] in SYSTEMS and not _WORDS.issuperset(texts[:-1])
 
 
 def _last_day(units: Sequence[_Unit]) -> tuple[int, date] | None:

@@ -10,18 +10,22 @@ _MAX_NODE: Final = 2**30 - 1
 _NODES: Final = 3
 
 _DATE: Final = re.compile(r"v?(\d{4})([-_.]?)(\d{2})\2(\d{2})", re.ASCII | re.IGNORECASE)
-_NUMBERS: Final = re.compile(r"v(\d{1,10}(?:\.\d{1,10}){0,2})|(\d{1,10}(?:\.\d{1,10}){1,2})", re.ASCII | re.IGNORECASE)
+_NUMBERS: Final = re.compile(
+    r"v(\d{1,10}(?:\.\d{1,10}){0,2})|(\d{1,10}(?:\.\d{1,10}){1,2}|\d{1,5})", re.ASCII | re.IGNORECASE
+)
 
-FORMS: Final = "1.4.2, 1.4, v2, 2026-11-23 or 20261123, with no number above 1073741823"
-"""What `parse` takes, for a person."""
+FORMS: Final = "1.4.2, 1.4, 3, v2, 2026-11-23 or 20261123, with no number above 1073741823"
+"""What `parse` accepts, for a person."""
 
 
 def parse(text: str) -> str | None:
     """Return the semantic version that `text` states, or None where it states none.
 
-    Takes `N.N.N`, `N.N`, and `vN` with one to three nodes, where missing nodes are 0, and a real day as `YYYY-MM-DD`
-    (with `-`, `_`, `.` or nothing between, and perhaps a `v` before it). Nodes are kept as written: `2021.01.01` stays.
+    Accepts `N.N.N`, `N.N`, `N` of up to five digits, and `vN` with one to three nodes, where missing nodes are 0, and a
+    real day as `YYYY-MM-DD` (with `-`, `_`, `.` or nothing between, and perhaps a `v` before it). White space around it
+    is ignored. Nodes are kept as written: `2021.01.01` stays.
     """
+    text = text.strip()
     if day := _parse_day(text):
         return day
     match = _NUMBERS.fullmatch(text)

@@ -18,7 +18,7 @@ _KINDS: Final = {
     ),
     "format": (
         "bios boot btrfs combined disk efi ext3 ext4 fortinet-out gpt hybrid image img iso legacy lvm mbr ova "
-        "qcow2 raw scsi secureboot serial signed sparse squashfs thin uefi ufs usb vdi vga vhd vhdx virtio vmdk "
+        "ovf qcow2 raw scsi secureboot serial signed sparse squashfs thin uefi ufs usb vdi vga vhd vhdx virtio vmdk "
         "xfs zfs"
     ),
     "flavour": (
@@ -26,30 +26,42 @@ _KINDS: Final = {
         "generic gm hardened headless installer light lite live ltm lts minimal nano oem os oss release slim small "
         "stable standard std template tiny trial va virtual vm"
     ),
-    "system": ("bionic bookworm bullseye buster focal jammy linux noble stretch trixie windows xenial"),
+    "code name": ("bionic bookworm bullseye buster focal jammy linux noble stretch trixie xenial"),
 }
 TRAILING: Final = {kind: frozenset(words.split()) for kind, words in _KINDS.items()}
 """What can stand behind a version and stays in the name: for whom an image was built.
 
-Not among them are editions and roles of an operating system (`server`, `desktop`), which belong to its release, and
-what comes before a release (`rc1`, `beta`, `dev`, `snapshot`, `nightly`).
+Not among them are editions and roles of an operating system (`server`, `desktop`), which belong to its release.
 """
 
 _SYSTEMS: Final = (
-    "alma almalinux alpine amzn centos deb debian el fc fedora freebsd ol opensuse photon rhel rocky "
-    "rockylinux sles ubuntu"
+    "alma almalinux alpine amzn centos deb debian el fc fedora freebsd lubuntu ol opensuse photon rhel rocky "
+    "rockylinux sles ubuntu windows"
 )
-NUMBERED: Final = frozenset(("hw", "kernel", "ovf", "vmx", *_SYSTEMS.split()))
-"""More of them, which can have a number: `OVF10`, `hw13`, `debian-11`, `centos7`, `ubuntu-22.04`, `kernel-6.1`."""
+SYSTEMS: Final = frozenset(_SYSTEMS.split())
+"""Operating systems: more words behind a version, which can have a number: `debian-11`, `centos7`, `ubuntu-22.04`."""
+
+NUMBERED: Final = frozenset(("hw", "kernel", "vmx")) | SYSTEMS
+"""All that can have a number: `hw13`, `kernel-6.1`."""
+
+_BEFORE_RELEASE: Final = (
+    "alpha beta canary current daily dev devel edge experimental head latest main master milestone next nightly pre "
+    "preview prerelease prototype rc rolling snapshot test testing trunk unstable weekly"
+)
+BEFORE_RELEASE: Final = frozenset(_BEFORE_RELEASE.split())
+"""What comes before a release: three numbers cannot hold it."""
 
 SAYS_NOTHING: Final = frozenset(
     {
-        *("boot", "disk", "export", "image", "os", "osdisk", "output", "root", "snapshots", "system", "vm"),
-        *("gce", "img", "ova", "ovf", "qcow2", "raw", "vdi", "vhd", "vhdx", "vmdk", "vpc"),
-        *("new virtual hard disk", "virtual disk", "virtual hard disk", "virtual hard disks"),
+        *("artifact", "backup", "boot", "box", "build", "current", "disk", "dist", "download", "export", "flash"),
+        *("image", "import", "latest", "lts", "os", "osdisk", "output", "release", "root", "rootfs", "snapshot"),
+        *("system", "template", "upload", "virtual machine", "vm"),
+        *("ext4", "gce", "img", "ova", "ovf", "qcow2", "raw", "vdi", "vhd", "vhdx", "vmdk", "vpc"),
+        *("hard disk", "hard drive", "new virtual hard disk", "virtual disk", "virtual hard disk"),
+        *("hda", "sda", "vda", "xvda", "virtioa"),
     }
 )
-"""Files and folders that tell of no image; `disk` with a number is one of them, too."""
+"""Files and folders that say nothing of an image, also in the plural, or, but for `os` and `vm`, with a number."""
 
 EXTENSIONS: Final = frozenset(
     {

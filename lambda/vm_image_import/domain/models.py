@@ -86,6 +86,11 @@ class ImportTask:
         return [*boot_disks, *self.disks, Disk()][0]
 
     @property
+    def disk_files(self) -> list[str]:
+        """The addresses of the disks' files."""
+        return [disk.source for disk in self.disks if disk.source]
+
+    @property
     def ended_without_ami(self) -> bool:
         """Whether the task failed or was cancelled: both end as `deleted` (observed output)."""
         return self.status == "deleted"

@@ -3,14 +3,15 @@
 The table is remedies.json. A row of it has an `id`, the `pattern` of its status messages, the `remedy`, the `url` of
 AWS's page that explains it, and the `source` of the message. The pattern is a regular expression that is searched in
 any case, with one space for any white space, and has no repeat without a bound. `byPlatform` replaces remedy and URL
-for Linux or Windows. Where `importUnmodified` is true, the table's text of that name follows the remedy.
+for Linux or Windows. Where `importUnmodified` is true, the table's text of that name follows the remedy. Where
+`compressed` is true, and a disk's file has one of the `compressedSuffixes`, the table's text of that name precedes it.
 """
 
 import functools
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,11 +48,15 @@ class Remedy:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the table: the pattern of its status messages, and the remedy by platform ("" for any other)."""
+    """One row of the table: the pattern of its status messages, and the remedy by platform ("" for any other).
+
+    `for_compressed` precedes the remedy where a disk's file is compressed.
+    """
 
     id: str
     pattern: re.Pattern[str]
     remedies: Mapping[str, Remedy]
+    for_compressed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,8 @@ class Table:
 
     rows: tuple[Row, ...]
     otherwise: Remedy
+    compressed_suffixes: tuple[str, ...]
+    """The ends of the names of compressed files, in lower case."""
 
     def match(self, status_message: str) -> list[Row]:
         """Return the rows whose pattern is in the message, in time that is linear in the message's length."""
@@ -72,16 +79,17 @@ def load_table() -> Table:
     """Return the table, which is read once."""
     table = json.loads(_TABLE.read_text(encoding="utf-8"))
     return Table(
-        tuple(_row(entry, table["importUnmodified"]) for entry in table["remedies"]),
+        tuple(_row(entry, table) for entry in table["remedies"]),
         Remedy("otherwise", table["otherwise"]["remedy"], table["otherwise"]["url"]),
+        tuple(table["compressedSuffixes"]),
     )
 
 
-def find_remedy(status_message: str | None, platform: str | None = None) -> Remedy:
+def find_remedy(status_message: str | None, platform: str | None = None, files: Iterable[str] = ()) -> Remedy:
     """Return what to do about a failed import.
 
     `status_message` is EC2's, as it is: untrusted, of any length. `platform` is the import task's, in any case; where
-    the task has none, a message that names the platform decides.
+    the task has none, a message that names the platform decides. `files` are the addresses of its disks.
     """
     message = status_message or ""
     table = load_table()
@@ -89,7 +97,10 @@ def find_remedy(status_message: str | None, platform: str | None = None) -> Reme
     if not rows:
         return table.otherwise
     key = platform.lower() if platform else _named_platform(message)
-    return rows[0].remedies.get(key, rows[0].remedies[""])
+    remedy, for_compressed = rows[0].remedies.get(key, rows[0].remedies[""]), rows[0].for_compressed
+    if for_compressed and any(file.lower().endswith(table.compressed_suffixes) for file in files):
+        return replace(remedy, text=f"{for_compressed} {remedy.text}")
+    return remedy
 
 
 def cancelled_by_user(status_message: str | None) -> bool:
@@ -112,16 +123,19 @@ def _named_platform(message: str) -> str:
     return named[0] if len(named) == 1 else ""
 
 
-def _row(entry: Mapping[str, Any], import_unmodified: str) -> Row:
+def _row(entry: Mapping[str, Any], table: Mapping[str, Any]) -> Row:
     variants = {"": entry} | {
         platform.lower(): {"url": entry["url"]} | variant for platform, variant in entry.get("byPlatform", {}).items()
     }
     remedies = {
         platform: Remedy(
             entry["id"],
-            f"{variant['remedy']} {import_unmodified}" if variant.get("importUnmodified") else variant["remedy"],
+            f"{variant['remedy']} {table['importUnmodified']}"
+            if variant.get("importUnmodified")
+            else variant["remedy"],
             variant["url"],
         )
         for platform, variant in variants.items()
     }
-    return Row(entry["id"], re.compile(entry["pattern"], re.IGNORECASE), remedies)
+    for_compressed = table["compressed"] if entry.get("compressed") else ""
+    return Row(entry["id"], re.compile(entry["pattern"], re.IGNORECASE), remedies, for_compressed)

@@ -223,5 +223,5 @@ def _with_remedy(outcome: Outcome, task: ImportTask) -> Outcome:
     """Return the outcome of a failed import with what to do about it, as its notification says it."""
     if outcome.kind is not OutcomeKind.IMPORT_FAILED:
         return outcome
-    remedy = find_remedy(task.status_message, task.platform)
+    remedy = find_remedy(task.status_message, task.platform, task.disk_files)
     return replace(outcome, reason=f"{outcome.reason} {remedy.text} See {remedy.url}")

@@ -1,8 +1,9 @@
 """The log and the metrics. Powertools reads service and namespace from the function's environment."""
 
+import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -10,9 +11,16 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from vm_image_import.domain.outcomes import Outcome, SweepResult
+from vm_image_import.domain.text import visible
 from vm_image_import.report.answers import answer_of, counts_of
 
-logger = Logger()
+
+def _serialize(record: Mapping[str, object]) -> str:
+    """Return a log line as JSON. What cannot be seen is escaped, so that it is not in the values either."""
+    return visible(json.dumps(record, default=str, separators=(",", ":"), ensure_ascii=False), backslash=r"\\")
+
+
+logger = Logger(json_serializer=_serialize)
 metrics = Metrics()
 # At every cold start botocore logs where it found its credentials.
 logging.getLogger("botocore").setLevel(logging.WARNING)

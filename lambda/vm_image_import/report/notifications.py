@@ -1,7 +1,7 @@
 """The notifications: what they say, in which form for which subscriber."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Final
@@ -11,7 +11,7 @@ from vm_image_import.domain.arns import BuildArn
 from vm_image_import.domain.models import ImportTask
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.domain.remedies import Remedy, find_remedy
-from vm_image_import.domain.text import one_line
+from vm_image_import.domain.text import chat_code, one_line
 from vm_image_import.invocation import Invocation
 from vm_image_import.settings import Settings
 
@@ -21,6 +21,8 @@ _MAX_LINE: Final = 2_000
 """Characters of a line. What EC2, Image Builder and tags say is untrusted, and SNS takes 256 KB in all."""
 _MAX_CHAT: Final = 8_000
 """Characters of `description` (user guide of Amazon Q Developer in chat applications, custom notifications)."""
+_MAX_CHAT_VALUE: Final = 800
+"""Characters of a value in chat: a remedy and what is known of an import fit into one description."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,9 @@ class Notification:
 
     subject: str
     text: str
+    chat: Mapping[str, str]
+    """Title and description. Amazon Q Developer renders both as the chat's markdown (user guide, custom notifications),
+    so others' text is code in them."""
     document: Mapping[str, object]
     """The same for machines, docs/notifications.schema.json."""
     outcome: str
@@ -39,7 +44,7 @@ class Notification:
         chat = {
             "version": "1.0",
             "source": "custom",
-            "content": {"textType": "client-markdown", "title": self.subject, "description": self.text[:_MAX_CHAT]},
+            "content": {"textType": "client-markdown", **self.chat},
         }
         forms = {
             **dict.fromkeys(("default", "email"), self.text),
@@ -51,22 +56,34 @@ class Notification:
 
 def notification_of(outcome: Outcome, invocation: Invocation) -> Notification:
     """Return the notification of an outcome."""
-    title, settings = outcome.meaning.title, invocation.settings
-    label = _label(outcome, settings)
+    settings = invocation.settings
+    title, label, remedy = outcome.meaning.title, _label(outcome, settings), _remedy(outcome)
     subject = "".join(character if " " <= character <= "~" else "?" for character in f"{title}: {label}")
-    remedy = _remedy(outcome)
-    lines = [
-        f"{title}.",
-        outcome.reason,
-        *outcome.warnings,
-        *_actions(outcome),
-        *([remedy.text, f"See {remedy.url}"] if remedy else []),
-        "",
-        *(f"{name}: {value}" for name, value in _facts(outcome, settings, invocation) if value),
-    ]
-    text = "\n".join(one_line(line, _MAX_LINE) for line in lines if line is not None)
+    facts = [(name, value) for name, value in _facts(outcome, settings, invocation) if value]
+
+    def lines(shown: Callable[[str], str]) -> str:
+        """Return the text, with what others wrote as `shown` shows it."""
+        return "\n".join(
+            [
+                f"{title}.",
+                *([shown(outcome.reason)] if outcome.reason else []),
+                *map(shown, outcome.warnings),
+                *_actions(outcome, shown),
+                *([remedy.text, f"See {remedy.url}"] if remedy else []),
+                "",
+                *(f"{name}: {shown(value)}" for name, value in facts),
+            ]
+        )
+
     return Notification(
-        subject[:_MAX_SUBJECT], text, _document(outcome, settings, invocation, remedy), outcome.kind.value
+        subject[:_MAX_SUBJECT],
+        lines(lambda text: one_line(text, _MAX_LINE)),
+        {
+            "title": f"{title}: {chat_code(label, _MAX_SUBJECT)}",
+            "description": lines(lambda text: chat_code(text, _MAX_CHAT_VALUE))[:_MAX_CHAT],
+        },
+        _document(outcome, settings, invocation, remedy),
+        outcome.kind.value,
     )
 
 
@@ -86,14 +103,16 @@ def _vm_name(task: ImportTask, settings: Settings) -> str | None:
 def _remedy(outcome: Outcome) -> Remedy | None:
     if outcome.kind is not OutcomeKind.IMPORT_FAILED:
         return None
-    return find_remedy(outcome.reason, outcome.task.platform if outcome.task else None)
+    task = outcome.task
+    return find_remedy(outcome.reason, task.platform, task.disk_files) if task else find_remedy(outcome.reason)
 
 
-def _actions(outcome: Outcome) -> Iterator[str]:
+def _actions(outcome: Outcome, shown: Callable[[str], str]) -> Iterator[str]:
     if outcome.kind is OutcomeKind.IMAGE_AVAILABLE and outcome.reason:
         # It was deprecated or disabled meanwhile.
         return
-    yield from (action.format_map(outcome.fields) for action in outcome.meaning.actions)
+    values = {name: shown(str(value)) for name, value in outcome.fields.items()}
+    yield from (action.format_map(values) for action in outcome.meaning.actions)
 
 
 def _facts(outcome: Outcome, settings: Settings, invocation: Invocation) -> Iterator[tuple[str, str | None]]:

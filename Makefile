@@ -9,7 +9,7 @@ export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION ?= 20
 # Where it is set, each of the many Pythons that the tests start would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo local derive test quick lint types tests coverage soak bench audit format lock clean
+.PHONY: setup demo local derive test acceptance quick lint types tests coverage soak bench audit format lock clean
 
 # uv and npm keep what they download in the home folder, where they can write to it.
 CACHES := $(shell test -w "$$HOME" || echo UV_CACHE_DIR=.build/uv npm_config_cache=.build/npm)
@@ -50,10 +50,14 @@ local: setup
 derive: setup
 	@.venv/bin/python -m local.derive --key "$$KEY" --devices "$$DEVICES" --keys "$$KEYS" --formats "$$FORMATS" --tags "$$TAGS" --description "$$DESCRIPTION"
 
-# What keeps one core busy goes two by two; the tests take all cores. Those of the pure part ran for their coverage.
+# Before each commit, side by side on all cores. The tests of the pure part run once, for their coverage.
 test: setup
-	@$(MAKE) --no-print-directory --jobs=2 lint types coverage
-	@$(MAKE) --no-print-directory tests TESTS='$(addprefix --ignore-glob=,$(PURE))'
+	@$(MAKE) --no-print-directory --jobs=4 coverage types lint tests \
+	  TESTS='-m "not acceptance" $(addprefix --ignore=,$(PURE))'
+
+# The real command lines, the commands of the documents, each option deployed, and long histories.
+acceptance: setup
+	.venv/bin/python -m pytest -m acceptance
 
 # The tests of the pure part. What is generated at random must not be what reaches a line, and documents reach none.
 PURE := $(filter-out %/test_properties.py %/test_documents.py,$(wildcard tests/unit/test_*.py))

@@ -78,15 +78,8 @@ class Notifications(Construct):
         return key
 
     def _subscribe(self, email: str) -> None:
-        # REGISTERED is followed by another notification: IMAGE_AVAILABLE or IMAGE_FAILED.
-        outcomes = sns.SubscriptionFilter.string_filter(denylist=["REGISTERED"]).conditions
-        # Alarms have no attribute `outcome`.
-        alarms = sns.SubscriptionFilter.not_exists_filter().conditions
-        subscription = self.topic.add_subscription(
-            subscriptions.EmailSubscription(
-                email, filter_policy={"outcome": sns.SubscriptionFilter([*alarms, *outcomes])}
-            )
-        )
+        # Without a filter policy: it would exclude alarms, whose messages have no attributes.
+        subscription = self.topic.add_subscription(subscriptions.EmailSubscription(email))
         acknowledge(subscription, {"Serverless-SNSRedrivePolicy": "The log has everything that an e-mail says."})
 
 

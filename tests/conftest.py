@@ -17,6 +17,8 @@ from typing import Any
 os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
 # Read when the function's module is imported: without it, every run that emits a metric fails.
 os.environ["POWERTOOLS_METRICS_NAMESPACE"] = "VmImageImport"
+# Read when the CDK synthesizes: its own check of a template takes 7 s. tests/infra/test_checks.py switches it on.
+os.environ["CDK_VALIDATION"] = "false"
 
 import pytest
 from moto import mock_aws
@@ -38,9 +40,12 @@ Switch = Callable[..., None]
 """The function of the fixture `switch`."""
 PARAMETERS = "/imagebuilder/base"
 """The parameterPrefix of the configured assembly."""
+EMAIL = "ops@example.com"
+"""The notificationEmail of the configured assembly."""
 SLOW = (
-    *("command_line", "document_commands", "demo", "simulation", "races", "permissions", "local_image_builder"),
-    *("local_vm_import", "local_updates", "local_functions", "configuration", "sweep", "pruned", "properties"),
+    *("switches", "command_line", "document_commands", "demo", "simulation", "races", "permissions"),
+    *("local_image_builder", "local_vm_import", "local_updates", "local_functions", "configuration", "sweep", "pruned"),
+    "properties",
 )
 """The test files that take longest."""
 PARTITIONS = {REGION: "aws", "cn-north-1": "aws-cn", "us-gov-west-1": "aws-us-gov"}
@@ -123,9 +128,10 @@ def assembly() -> Path:
 
 @pytest.fixture(scope="session")
 def configured_assembly() -> Path:
-    """Give the cloud assembly with every statement that the role can have, in two Regions."""
+    """Give the cloud assembly with every statement that the role can have and an e-mail address, in two Regions."""
     follow_up = {"tagAmis": True, "amiTagKeys": ["Team"], "parameterPrefix": PARAMETERS}
-    return synthesize({"versionScheme": "increment", "tracing": True, "regions": [REGION, "eu-west-1"], **follow_up})
+    others = {"tracing": True, "regions": [REGION, "eu-west-1"], "notificationEmail": EMAIL}
+    return synthesize({"versionScheme": "increment", **others, **follow_up})
 
 
 def synthesize(configuration: Mapping[str, Any]) -> Path:
@@ -162,6 +168,7 @@ def _run_synth(folder: Path, context: str) -> Path:
             "PATH": str(folder / "bin"),
             "HOME": str(folder / "home"),
             "TMPDIR": str(folder),
+            "CDK_VALIDATION": os.environ["CDK_VALIDATION"],
             # Where jsii has the CDK unpacked; to unpack it again takes half of the time.
             "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(Path.home() / ".cache/aws/jsii/package-cache"),
         },

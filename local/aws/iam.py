@@ -16,7 +16,6 @@ from moto.iam.models import Role, iam_backends
 from moto.sns.models import sns_backends
 from werkzeug.exceptions import HTTPException
 
-from local.aws import switches
 from local.aws.common import ServiceError, answer
 from local.aws.image_builder import arn_name
 
@@ -228,8 +227,8 @@ def _authorization_requests(response: BaseResponse, role: str) -> Iterator[Autho
             version = f"{prefix}:image/{arn_name(params['name'])}/{params['semanticVersion']}"
             linked = f"role/aws-service-role/{_IMAGE_BUILDER}/AWSServiceRoleForImageBuilder"
             yield request(version)
-            tagged = version if switches.current().tags_are_authorized_on_version else f"{version}/1"
-            yield request(tagged, "imagebuilder:TagResource")
+            # AWS does not document on which of the two it authorizes the tags: a role needs both here.
+            yield from (request(arn, "imagebuilder:TagResource") for arn in (version, f"{version}/1"))
             # On behalf of the caller, Image Builder reads the import and creates its service-linked role.
             yield request("*", "ec2:DescribeImages")
             yield request("*", "ec2:DescribeImportImageTasks")
@@ -262,6 +261,5 @@ def _tagged(role: str, region: str, params: Mapping[str, Any]) -> Iterator[tuple
     ec2 = ec2_backends[account][region]
     for id_ in params["Resources"]:
         type_, existing = ("image", ec2.amis) if id_.startswith("ami-") else ("snapshot", ec2.snapshots)
-        owner = {"ec2:Owner": existing[id_].owner_id if id_ in existing else account}
-        known = {} if switches.current().ami_has_no_owner_key else owner
-        yield f"arn:{partition}:ec2:{region}::{type_}/{id_}", {**context, **known}
+        owner = existing[id_].owner_id if id_ in existing else account
+        yield f"arn:{partition}:ec2:{region}::{type_}/{id_}", {**context, "ec2:Owner": owner}

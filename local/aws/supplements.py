@@ -1,6 +1,7 @@
 """What moto lacks of CloudWatch Logs, SNS and Systems Manager.
 
-Filter patterns for JSON, topics whose key is disabled, and the check of parameters that hold AMIs.
+Filter patterns for JSON, topics whose key is disabled, filter policies where a message has no attributes, and the check
+of parameters that hold AMIs.
 """
 
 import functools
@@ -12,6 +13,7 @@ from moto.ec2.models import ec2_backends
 from moto.kms.models import kms_backends
 from moto.logs.utils import EventMessageFilter, FilterPattern, UnsupportedFilterPattern
 from moto.sns.models import SNSBackend
+from moto.sns.utils import FilterPolicyMatcher
 from moto.ssm.models import Parameter, SimpleSystemManagerBackend, ssm_backends
 
 from local.aws import switches
@@ -75,6 +77,7 @@ class JsonFilterPattern(FilterPattern):
 def install() -> None:
     """Add these to moto. A second call changes nothing."""
     read, publish, put = EventMessageFilter.__init__, SNSBackend.publish, SimpleSystemManagerBackend.put_parameter
+    matches = FilterPolicyMatcher.matches
 
     @functools.wraps(read)
     def read_pattern(self: EventMessageFilter, pattern: str) -> None:
@@ -90,6 +93,13 @@ def install() -> None:
         if key and not key.enabled:
             raise ServiceError(_KEY_DISABLED, f"{key.arn} is disabled.")
         return publish(self, message, arn, *arguments, **options)
+
+    @functools.wraps(matches)
+    def matches_attributes(self: FilterPolicyMatcher, attributes: dict[str, Any] | None, message: str) -> bool:
+        # Without any attribute, not even `"exists": false` matches (developer guide of SNS, "Key matching").
+        if self.filter_policy and self.filter_policy_scope == "MessageAttributes" and not attributes:
+            return False
+        return matches(self, attributes, message)
 
     @functools.wraps(put)
     def put_unchecked(self: SimpleSystemManagerBackend, name: str, *arguments: Any, **options: Any) -> Parameter:  # noqa: ANN401 - moto's
@@ -107,4 +117,5 @@ def install() -> None:
 
     EventMessageFilter.__init__ = read_pattern  # type: ignore[method-assign]
     SNSBackend.publish = publish_encrypted  # type: ignore[method-assign, assignment]
+    FilterPolicyMatcher.matches = matches_attributes  # type: ignore[method-assign, assignment]
     SimpleSystemManagerBackend.put_parameter = put_unchecked  # type: ignore[method-assign]

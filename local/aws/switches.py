@@ -33,8 +33,6 @@ class Switches:
     """ImportVmImage refuses a task that has an image."""
     client_token_is_forgotten: bool = False
     """Image Builder forgets a client token after 15 minutes, which are 15 steps; by default never."""
-    tags_are_authorized_on_version: bool = False
-    """The tags of ImportVmImage need permission for `image/NAME/VERSION`; by default for `image/NAME/VERSION/BUILD`."""
     pending_image_names_ami: bool = False
     """An image names its AMI a step before it is AVAILABLE."""
     image_is_importing: bool = False
@@ -45,10 +43,6 @@ class Switches:
     """The AMI of an image has the image's tags, as soon as it is AVAILABLE."""
     no_version_is_invalid: bool = False
     """GetImage of `x.x.x` without an AVAILABLE version is InvalidParameterValueException; by default not found."""
-    ami_has_no_owner_key: bool = False
-    """A request to tag an AMI or a snapshot has no condition key `ec2:Owner`."""
-    parameter_is_checked_first: bool = False
-    """PutParameter checks a value of the type `aws:ec2:image` before it answers; by default at the next step."""
 
 
 NAMES = tuple(field.name for field in fields(Switches))

@@ -21,7 +21,6 @@ metrics = Metrics()
 retries = Config(retries={"mode": "standard"}, connect_timeout=2, read_timeout=8)
 ec2 = boto3.client("ec2", config=retries)
 image_builder = boto3.client("imagebuilder", config=retries)
-sns = boto3.client("sns", config=retries)
 records = DynamoDBPersistenceLayer(os.environ["TABLE_NAME"], boto3_client=boto3.client("dynamodb", config=retries))
 idempotency = IdempotencyConfig(expires_after_seconds=60 * 24 * 60 * 60)
 
@@ -44,7 +43,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, str]:
 
 @idempotent_function(data_keyword_argument="task_id", persistence_store=records, config=idempotency)  # type: ignore[untyped-decorator] # Powertools does not type it
 def register(*, task_id: str, task: dict[str, Any]) -> str:
-    """Register an import once, and tell people."""
+    """Register an import once."""
     key = task["SnapshotDetails"][0]["UserBucket"]["S3Key"]
     name, _, version = PurePosixPath(key).stem.rpartition("-")
     arn: str = image_builder.import_vm_image(
@@ -55,7 +54,6 @@ def register(*, task_id: str, task: dict[str, Any]) -> str:
         clientToken=task_id,
         tags={tag["Key"]: tag["Value"] for tag in task["Tags"]},
     )["imageArn"]
-    sns.publish(TopicArn=os.environ["TOPIC_ARN"], Subject=f"{name} {version} is registered", Message=arn)
     return arn
 
 

@@ -282,6 +282,17 @@ def test_every_field_of_a_task_is_read(stub: StubServer) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("token", "next_token"), [("<nextToken>t</nextToken>", "t"), ("<nextToken/>", None), ("", None)]
+)
+def test_an_empty_token_ends_the_list_of_tasks(stub: StubServer, token: str, next_token: str | None) -> None:
+    """A page of tasks whose token is empty or missing is the last one."""
+    stub.body = TASK_ANSWER.replace(b"</importImageTaskSet>", f"</importImageTaskSet>{token}".encode())
+    page = ec2(stub.url).list_ended_tasks(None)
+    assert [task.id for task in page.tasks] == ["import-ami-fg4d51t0"]
+    assert page.next_token == next_token
+
+
 def test_every_field_of_an_ami_is_read(stub: StubServer) -> None:
     """Every field of an AMI is read, by id and by name; by name only among the AMIs of this account."""
     stub.body = AMI_ANSWER

@@ -184,6 +184,37 @@ def test_a_topic_with_a_disabled_key_takes_no_messages(aws: LocalAws) -> None:
     assert sns.publish(TopicArn=topic, Message="text")["MessageId"]
 
 
+@pytest.mark.parametrize(
+    ("scope", "policy", "attributes", "arrives"),
+    [
+        ({}, {"outcome": [{"exists": False}]}, {}, False),
+        ({}, {"outcome": [{"exists": False}]}, {"other": "x"}, True),
+        ({}, {"outcome": [{"exists": False}, "FAILED"]}, {"outcome": "FAILED"}, True),
+        ({}, {"outcome": [{"exists": False}, "FAILED"]}, {"outcome": "DONE"}, False),
+        ({"FilterPolicyScope": "MessageAttributes"}, {"outcome": [{"exists": False}]}, {}, False),
+        ({"FilterPolicyScope": "MessageBody"}, {"outcome": [{"exists": False}]}, {}, True),
+        ({}, None, {}, True),
+    ],
+)
+def test_a_message_without_attributes_matches_no_filter_on_attributes(
+    aws: LocalAws,
+    scope: dict[str, str],
+    policy: dict[str, object] | None,
+    attributes: dict[str, str],
+    arrives: bool,  # noqa: FBT001 - a case of the table
+) -> None:
+    """A filter policy on attributes passes no message without attributes; one on the body, and none, are as usual."""
+    sns, sqs = aws.client("sns"), aws.client("sqs")
+    topic = sns.create_topic(Name="topic")["TopicArn"]
+    url = sqs.create_queue(QueueName="queue")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    filters = scope | ({"FilterPolicy": json.dumps(policy)} if policy else {})
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes=filters)
+    given = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
+    sns.publish(TopicArn=topic, Message="{}", MessageAttributes=given)
+    assert len(aws.receive_messages(url)) == arrives
+
+
 def test_schedules_fire_when_they_are_due(aws: LocalAws) -> None:
     """A schedule fires every so many minutes, and a Region of its own has its own schedules."""
     rules, sqs = aws.client("events"), aws.client("sqs")

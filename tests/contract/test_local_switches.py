@@ -1,16 +1,13 @@
 """Each switch of the local AWS changes the one answer that it names."""
 
-import json
-import os
 import re
 from collections.abc import Callable
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from local.aws import iam, image_builder, supplements, vm_import
+from local.aws import image_builder, vm_import
 from local.aws.switches import NAMES
 from tests.conftest import ACCOUNT, REGION, ROOT, Switch, client
 
@@ -36,7 +33,6 @@ class Aws:
         for _ in range(times):
             for service in (vm_import, image_builder):
                 self.events += [str(event["detail-type"]) for event in service.advance(ACCOUNT, REGION)]
-            supplements.check_parameters(ACCOUNT, REGION)
 
     def start(self, key: str = "web.ova") -> str:
         """Start an import and return the task's id."""
@@ -152,28 +148,6 @@ def client_token_is_forgotten(aws: Aws) -> object:
     return [build.rpartition("/")[2] for build in builds]
 
 
-def tags_are_authorized_on_version(_: Aws) -> object:
-    """Return the resource for which a registration needs imagebuilder:TagResource."""
-    name, trust = "role", json.dumps({"Version": "2012-10-17", "Statement": []})
-    arn = client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
-    everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [everything]})
-    client("iam").put_role_policy(RoleName=name, PolicyName="policy", PolicyDocument=document)
-    iam.clear()
-    request = {"name": "web", "semanticVersion": "1.0.0", "platform": "Linux", "vmImportTaskId": UNKNOWN}
-    code_of(lambda: as_role(arn, "imagebuilder").import_vm_image(**request, clientToken="token"))
-    return resource_of("imagebuilder:TagResource")
-
-
-def ami_has_no_owner_key(aws: Aws) -> object:
-    """Return whether a request to tag an AMI has the condition key ec2:Owner."""
-    tags_are_authorized_on_version(aws)
-    ami = aws.task(aws.completed())["ImageId"]
-    as_role(f"arn:aws:iam::{ACCOUNT}:role/role", "ec2").create_tags(Resources=[ami], Tags=[{"Key": "a", "Value": "b"}])
-    (request,) = (each for found in iam.authorizations() for each in found.requests if each.action == "ec2:CreateTags")
-    return "ec2:Owner" in request.context
-
-
 def pending_image_names_ami(aws: Aws) -> object:
     """Return the statuses of an image with the number of its AMIs, step by step."""
     task = aws.start()
@@ -221,33 +195,6 @@ def no_version_is_invalid(aws: Aws) -> object:
     return [*found, aws.image(f"{ARN}/x.x.x")["arn"] == arn]
 
 
-def parameter_is_checked_first(aws: Aws) -> object:
-    """Return a parameter's value at once, and the error for what is no AMI."""
-    ssm, ami = client("ssm"), aws.task(aws.completed())["ImageId"]
-    request = {"Name": "/base/web", "Type": "String", "DataType": "aws:ec2:image"}
-    ssm.put_parameter(**request, Value=ami)
-    at_once = code_of(lambda: ssm.get_parameter(Name="/base/web"))
-    aws.step()
-    assert ssm.get_parameter(Name="/base/web")["Parameter"]["Value"] == ami
-    return at_once, code_of(lambda: ssm.put_parameter(**request, Value="ami-00000000", Overwrite=True))
-
-
-def as_role(arn: str, service: str) -> Any:  # noqa: ANN401 - a client
-    """Return a client whose requests are those of a role."""
-    return boto3.client(
-        service,
-        aws_access_key_id=os.environ["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key="testing",
-        aws_session_token=arn,
-    )
-
-
-def resource_of(action: str) -> str:
-    """Return the resource of the only authorization request for an action."""
-    (found,) = (each.resource for made in iam.authorizations() for each in made.requests if each.action == action)
-    return found
-
-
 AMI, IMAGE = "EC2 AMI State Change", "EC2 Image Builder Image State Change"
 # By switch: how it is seen, what AWS answers by default, and with the switch.
 ANSWERS: dict[str, tuple[Callable[[Aws], object], object, object]] = {
@@ -261,7 +208,6 @@ ANSWERS: dict[str, tuple[Callable[[Aws], object], object, object]] = {
     "failed_task_fails_later": (failed_task_fails_later, ["ClientException"] * 2, ["FAILED"] * 2),
     "second_import_is_refused": (second_import_is_refused, ["", ""], ["", "ClientException"]),
     "client_token_is_forgotten": (client_token_is_forgotten, ["1", "1", "1", "1"], ["1", "1", "1", "2"]),
-    "tags_are_authorized_on_version": (tags_are_authorized_on_version, f"{ARN}/1.0.0/1", f"{ARN}/1.0.0"),
     "pending_image_names_ami": (
         pending_image_names_ami,
         [("AVAILABLE", 1), ("PENDING", 0)],
@@ -275,8 +221,6 @@ ANSWERS: dict[str, tuple[Callable[[Aws], object], object, object]] = {
         ["ResourceNotFoundException", "ResourceNotFoundException", True],
         ["InvalidParameterValueException", "ResourceNotFoundException", True],
     ),
-    "ami_has_no_owner_key": (ami_has_no_owner_key, True, False),
-    "parameter_is_checked_first": (parameter_is_checked_first, ("ParameterNotFound", ""), ("", "ValidationException")),
 }
 TOGETHER = {"active_task_names_ami": {"ami_comes_first": True}}
 """What a switch needs, too."""
@@ -288,8 +232,6 @@ def test_a_switch_changes_the_answer(name: str, switch: Switch) -> None:
     """The local AWS answers as documented or observed by default, and the other way with the switch."""
     seen, _, expected = ANSWERS[name]
     switch(**{name: True}, **TOGETHER.get(name, {}))
-    iam.install()
-    supplements.install()
     assert seen(Aws()) == expected
 
 

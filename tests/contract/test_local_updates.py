@@ -76,6 +76,7 @@ def variables(stack: Mapping[str, Any]) -> dict[str, str]:
     return dict(configuration["Environment"]["Variables"])
 
 
+@pytest.mark.acceptance
 def test_each_option_can_be_changed_and_changed_back() -> None:
     """Each option is deployed and taken back by updates in place, after which nothing is left to change."""
     first = deploy(template("{}"), "CREATE")

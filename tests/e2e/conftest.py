@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,6 +64,14 @@ def policy(role: str) -> list[dict[str, Any]]:
 def notifications(aws: LocalAws) -> Notifications:
     """Give the notifications since the test began."""
     return Notifications(aws)
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let a started process end with Ctrl-C, which whatever a shell starts in the background ignores."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def physical_id(aws: LocalAws, resource_type: str, logical_id: str = "") -> str:

@@ -102,10 +102,10 @@ print(*sys.modules)
 
 
 def test_calls_of_a_sweep(artefact: Path, python: str) -> None:
-    """A sweep makes five AWS calls for each new import, four for each pending image, and at most four for each page."""
+    """A sweep makes four AWS calls for each new import and for each pending image, and at most four for each page."""
     counts = [(sweep.counts, sweep.calls) for sweep in sweeps(Variant("shipped", artefact, HANDLER), python, 101, 0)]
     assert counts == [
-        ({"REGISTERED": 101}, 101 * 5 + 2 * 3),
+        ({"REGISTERED": 101}, 101 * 4 + 2 * 3),
         ({"IMAGE_AVAILABLE": 101}, 101 * 4 + 2 * 4),
         ({}, 2 * 4),
     ]
@@ -113,7 +113,7 @@ def test_calls_of_a_sweep(artefact: Path, python: str) -> None:
 
 @pytest.mark.parametrize("tls", [False, True], ids=["HTTP", "TLS"])
 def test_calls_of_an_event(artefact: Path, python: str, tmp_path: Path, tls: bool) -> None:  # noqa: FBT001 - a case
-    """The event of an AMI that is not an import costs one AWS call, a registration six, over TLS as well."""
+    """The event of an AMI that is not an import costs one AWS call, a registration five, over TLS as well."""
     with tls_stub(tmp_path / "ca.pem") if tls else Stub() as stub:
         thread = threading.Thread(target=stub.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
@@ -123,7 +123,7 @@ def test_calls_of_an_event(artefact: Path, python: str, tmp_path: Path, tls: boo
         thread.join()
     assert other == ("DescribeImages",)
     assert sorted(registration) == [
-        *("DescribeImages", "DescribeImportImageTasks", "ImportVmImage", "Publish", "PutItem", "UpdateItem")
+        *("DescribeImages", "DescribeImportImageTasks", "ImportVmImage", "PutItem", "UpdateItem")
     ]
 
 

@@ -17,6 +17,8 @@ import pytest
 from tests.conftest import ROOT, client, synthesize
 from tests.e2e.conftest import LOCKS
 
+pytestmark = [pytest.mark.acceptance, pytest.mark.usefixtures("interruptible")]
+
 ARN = "arn:aws:imagebuilder:us-east-1:123456789012:image/web-server/1.4.2"
 # The resources of a stack: service, operation, and the fields with the names in its answer. KMS keys are left out:
 # the account has AWS's own for DynamoDB, and a stack's key is pending deletion.

@@ -10,12 +10,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from local import demo
 from local.aws.local_aws import LocalAws
 from tests.conftest import ROOT
 from tests.e2e.conftest import LOCKS
+
+pytestmark = pytest.mark.acceptance
 
 COMMAND = [sys.executable, "-m", "local", "demo"]
 ARN = re.compile(r"^arn:aws:imagebuilder:us-east-1:123456789012:image/[\w./-]+/1$", re.MULTILINE)
@@ -51,6 +54,7 @@ def test_it_succeeds_in_any_environment(tmp_path: Path) -> None:
         assert all(ARN.match(line) for line in output.splitlines()[-len(registered) :])
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_it_in_one_line(tmp_path: Path) -> None:
     """Ctrl-C ends the demo with one line and exit status 1."""
     with subprocess.Popen(

@@ -15,6 +15,8 @@ from local.live import shell_exports
 from tests.conftest import ROOT
 from tests.e2e.conftest import LOCKS, UBUNTU, finish_imports, physical_id
 
+pytestmark = pytest.mark.acceptance
+
 # A block of commands for a real account has the words `sh real-account`, all others run here.
 BLOCK = re.compile(r"```sh\n(.+?)```", re.DOTALL)
 DOCUMENTS = [path for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]) if BLOCK.search(path.read_text())]

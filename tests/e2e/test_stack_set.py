@@ -20,6 +20,8 @@ from local.live import shell_exports
 from tests.conftest import REGION, ROOT
 from tests.e2e.conftest import LOCKS
 
+pytestmark = pytest.mark.acceptance
+
 DOCUMENT = (ROOT / "docs" / "accounts.md").read_text(encoding="utf-8")
 
 

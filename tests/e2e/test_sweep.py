@@ -38,7 +38,7 @@ def test_a_lost_event_is_registered_by_the_next_sweep(aws: LocalAws, notificatio
         aws.fire_schedules()
     (image,) = builds(aws, "lost")
     assert image["state"]["status"] == "AVAILABLE"
-    assert [outcome for outcome, *_ in notifications.about(task)] == ["REGISTERED", "IMAGE_AVAILABLE"]
+    assert [outcome for outcome, *_ in notifications.about(task)] == ["IMAGE_AVAILABLE"]
     _, subject, message = notifications.about(task)[-1]
     assert subject == "Image available: lost/1.0.0/1"
     assert f"parentImage: arn:aws:imagebuilder:us-east-1:{ACCOUNT}:image/lost/1.0.0/1" in message
@@ -54,7 +54,7 @@ def test_events_leave_nothing_for_the_sweep(aws: LocalAws, notifications: Notifi
             functions.run_queued()
     before = notifications.about(task)
     aws.fire_schedules()
-    assert [outcome for outcome, *_ in before] == ["REGISTERED", "IMAGE_AVAILABLE"]
+    assert [outcome for outcome, *_ in before] == ["IMAGE_AVAILABLE"]
     assert notifications.about(task) == before
     answer = answer_of(functions.invocations()[-1])
     assert answer["outcome"] == "SWEPT"
@@ -148,8 +148,8 @@ def test_a_failed_image_is_reported_once(aws: LocalAws, notifications: Notificat
         functions.run_queued()
     for _ in range(2):
         aws.fire_schedules()
-    ((registered, *_), (outcome, subject, text)) = notifications.about(task)
-    assert (registered, outcome, subject) == ("REGISTERED", "IMAGE_FAILED", f"Image failed: {name}/1.0.0/1")
+    ((outcome, subject, text),) = notifications.about(task)
+    assert (outcome, subject) == ("IMAGE_FAILED", f"Image failed: {name}/1.0.0/1")
     assert ("No space." if status == "FAILED" else "was cancelled") in text
     runs = [run.result.logs for run in functions.invocations() if image.arn in run.result.logs]
     assert [run for run in runs if "ImagesFailed" in metrics_of(run)] == runs[-1:]
@@ -175,9 +175,7 @@ def test_a_forced_image_is_tracked_like_the_first(aws: LocalAws, notifications: 
     for _ in range(2):
         aws.fire_schedules()
     assert [subject for _, subject, _ in notifications.about(task)] == [
-        "Image registered: again/1.0.0/1",
         "Image available: again/1.0.0/1",
-        "Image registered: again/1.0.0/2",
         "Image available: again/1.0.0/2",
     ]
 

@@ -69,7 +69,7 @@ def results(answer: Mapping[str, Any], task: str) -> list[str]:
 
 
 def test_an_import_is_tagged_and_found_by_its_events(aws: LocalAws, notifications: Notifications) -> None:
-    """The events tag the AMI and the snapshots of all disks, and write the parameter; notifications say so."""
+    """The events tag the AMI and the snapshots of all disks, and write the parameter, which the notification names."""
     task = aws.import_vm("exports", ["both-1.4.2-disk1.vmdk", "both-1.4.2-disk2.vmdk"], UBUNTU, {"Team": "a", "X": "y"})
     finish_imports(aws)
     ami, *snapshots = imported(aws, task)
@@ -82,9 +82,8 @@ def test_an_import_is_tagged_and_found_by_its_events(aws: LocalAws, notification
         assert not {"X", "CreatedBy"} & found.keys()
     assert answer_of(event_run(task))["tagged"] == [ami, *snapshots]
     assert parameter(aws, "both") == ami
-    (_, _, registered), (_, _, available) = notifications.about(task)
-    assert f"Tagged: {', '.join((ami, *snapshots))}" in registered
-    assert f"Parameter: {PARAMETERS}/both" in available
+    ((_, _, text),) = notifications.about(task)
+    assert f"Parameter: {PARAMETERS}/both" in text
     assert results(invoke(aws, SWEEP), task) == []
 
 
@@ -128,11 +127,7 @@ def test_a_refused_permission_does_not_stop_anything(  # noqa: PLR0913, PLR0917 
             assert outcome in results(invoke(aws, SWEEP), task)
     finally:
         replace_policy(aws, role, policy)
-    assert [kind for kind, _, _ in notifications.about(f"{name}/1.0.0/1")] == [
-        "REGISTERED",
-        "IMAGE_AVAILABLE",
-        outcome,
-    ]
+    assert [kind for kind, _, _ in notifications.about(f"{name}/1.0.0/1")] == ["IMAGE_AVAILABLE", outcome]
     for _ in range(2):
         invoke(aws, SWEEP)
     ami, snapshot = imported(aws, task)
@@ -225,12 +220,15 @@ def test_an_ami_that_is_gone_is_reported_once(aws: LocalAws, notifications: Noti
     aws.client("ec2").deregister_image(ImageId=imported(aws, task)[0])
     for _ in range(3):
         aws.fire_schedules()
-    assert [kind for kind, _, _ in notifications.about("vanished/1.0.0/1")][2:] == ["PARAMETER_NOT_WRITTEN"]
+    assert [kind for kind, _, _ in notifications.about("vanished/1.0.0/1")] == [
+        "IMAGE_AVAILABLE",
+        "PARAMETER_NOT_WRITTEN",
+    ]
     assert parameter(aws, "vanished") is None
 
 
 def test_what_tags_and_parameters_cost(aws: LocalAws) -> None:
-    """Tags add two calls to the six of a registration by event, and the parameter four to the six of an image's event.
+    """Tags add two calls to the five of a registration by event, and the parameter four to the six of an image's event.
 
     Reading the parameter back takes four.
     """
@@ -243,7 +241,7 @@ def test_what_tags_and_parameters_cost(aws: LocalAws) -> None:
     ami = imported(aws, task)[0]
     image = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image/counted/1.0.0/1"
     detail = {"ImageId": ami, "State": "available"}
-    assert len(calls(aws, golden_event("ami-available", detail=detail))) == 6 + 2
+    assert len(calls(aws, golden_event("ami-available", detail=detail))) == 5 + 2
     finish_imports_without_events(aws)
     assert len(calls(aws, golden_event("image-available", resources=[image]))) == 6 + 4
     assert parameter(aws, "counted") == ami

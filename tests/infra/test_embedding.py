@@ -45,6 +45,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.acceptance
 def test_the_example_runs_in_a_folder_of_its_own(installed: Path, tmp_path: Path) -> None:
     """The example of docs/embedding.md synthesizes from an installed package, elsewhere, with the whole function."""
     (example,) = re.findall(r"```python\n(.+?)```", (ROOT / "docs/embedding.md").read_text("utf-8"), re.DOTALL)

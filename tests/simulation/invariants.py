@@ -44,7 +44,12 @@ def check(history: History) -> Iterator[str]:
     state = history.state
     for each in state.imports:
         yield from _check_images(history, each)
+        yield from _check_registrations(history, each)
         yield from _check_notifications(history, each)
+    arns = {image.arn for image in history.images}
+    for _, arn in state.registrations:
+        if arn not in arns:
+            yield f"wrong: {arn} was registered, and is no image of this system"
     tasks = {each.task for each in state.imports}
     for image in history.images:
         if image.params["vmImportTaskId"] not in tasks:
@@ -66,14 +71,12 @@ def check(history: History) -> Iterator[str]:
 
 
 def _known_images(history: History) -> Iterator[Image]:
-    """Yield the images that were reported as registered, whose records a sweep reads until the end."""
-    for each in history.state.imports:
+    """Yield the images that were registered, whose records a sweep reads until the end."""
+    state = history.state
+    recorded = {*state.registrations, *state.unanswered_registrations}
+    for each in state.imports:
         for image in _images(history, each):
-            registered = any(
-                of.outcome == "REGISTERED" and of.deployment == history.state.deployment and image.arn in of.text
-                for of in history.state.notifications
-            )
-            if registered and not _is_excused(history.state, each, image):
+            if (state.deployment, image.arn) in recorded and not _is_excused(state, each, image):
                 yield image
 
 
@@ -119,6 +122,18 @@ def _check_image(history: History, each: Import, image: Image) -> Iterator[str]:
         yield f"wrong: {image.arn} was requested as {parameters}"
 
 
+def _check_registrations(history: History, each: Import) -> Iterator[str]:
+    """Check that each image is answered as registered, in each deployment at most once."""
+    state = history.state
+    for image in _images(history, each):
+        times = [state.registrations.get((deployment, image.arn), 0) for deployment in range(state.deployment + 1)]
+        if max(times) > 1:
+            yield f"doubled: {image.arn} was registered {times} times"
+        unanswered = any(arn == image.arn for _, arn in state.unanswered_registrations)
+        if not any(times) and not unanswered and not _is_excused(state, each, image):
+            yield f"lost: no answer that {image.arn} is registered"
+
+
 def _check_notifications(history: History, each: Import) -> Iterator[str]:
     state = history.state
     sent = {notification for notification in state.notifications if each.task in notification.text}
@@ -127,10 +142,9 @@ def _check_notifications(history: History, each: Import) -> Iterator[str]:
     yield from _check_failures(each, [of for of in sent if of.outcome == "IMPORT_FAILED"])
     images = _images(history, each)
     arns = {image.arn for image in images}
-    of_images = {"IMAGE_AVAILABLE", "IMAGE_FAILED"} | ({"REGISTERED"} if state.has(Feature.RECOVERED_IMAGES) else set())
     for notification in sent:
         about = {*notification.text.replace("Image: ", "").splitlines()}
-        if notification.outcome in of_images and not arns & about:
+        if notification.outcome in {"IMAGE_AVAILABLE", "IMAGE_FAILED"} and not arns & about:
             yield f"wrong: {notification} is about an image that does not exist"
         if notification.outcome == "IMAGE_NOT_FOUND" and each.task not in state.deregistered:
             yield f"wrong: {each} has an image: {notification}"
@@ -153,8 +167,8 @@ def _check_failures(each: Import, failures: Sequence[Notification]) -> Iterator[
 def _check_notifications_of_image(
     state: State, each: Import, image: Image, sent: Collection[Notification]
 ) -> Iterator[str]:
-    """Check that both notifications of an image are sent, in each deployment at most once."""
-    expected = {"REGISTERED", _TERMINAL[image.state["status"]]}
+    """Check that the notification of an image's end is sent, in each deployment at most once."""
+    expected = {_TERMINAL[image.state["status"]]}
     for deployment in range(state.deployment + 1):
         counts = _count_distinct(state, [of for of in sent if of.deployment == deployment])
         if not counts <= Counter(expected):

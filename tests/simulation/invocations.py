@@ -73,6 +73,8 @@ class Invocation:
     """Whether a fault has kept it from recording the notification."""
     image_arn: str = ""
     """Of the image that it requested last."""
+    recorded_images: set[str] = field(default_factory=set)
+    """ARNs of the images whose registration it recorded."""
     tasks_unlisted: bool = False
     """Whether a request for the import tasks failed."""
     claimed: str = ""
@@ -197,6 +199,7 @@ class Lambda:
                 _clients(invocation.number, filtered=state.filtered, follow_up=state.follow_up),
             )
             state.counts[f"answers: {answer['outcome']}"] += 1
+            self._note_registrations(answer)
             if invocation.is_sweep and not state.faulty and state.has(Feature.SWEEP_PROBLEMS):
                 self._check_problems(answer)
         except (Exception, InvocationEnded) as error:  # noqa: BLE001 - Lambda retries after any error
@@ -204,6 +207,11 @@ class Lambda:
         finally:
             self.allow_repeat(invocation)
             state.released_rejections += len(invocation.released_rejections)
+
+    def _note_registrations(self, answer: Mapping[str, Any]) -> None:
+        for result in answer.get("results", [answer]):
+            if result["outcome"] == "REGISTERED":
+                self.state.registrations[self.state.deployment, result["imageArn"]] += 1
 
     def _context(self, invocation: Invocation) -> SimpleNamespace:
         return SimpleNamespace(
@@ -221,6 +229,7 @@ class Lambda:
         if not self._may_raise(invocation, type(error).__name__):
             state.violations.append(f"wrong: {dict(payload)} failed with {error!r}")
         each = state.find_import(payload.get("importTaskId", ""))
+        state.unanswered_registrations |= {(state.deployment, arn) for arn in invocation.recorded_images}
         if invocation.image_arn and (payload.get("force") or (each and each.excluded)):
             state.unrecorded_images.add(invocation.image_arn)
         # Lambda does not retry a manual invocation. Without faults, one attempt must be enough.

@@ -58,8 +58,9 @@ _RELEASE: Final = "#data = :data"
 """The condition of the deletion of a completed record."""
 _REJECTED: Final = ("rejected#", "not-tagged#", "parameter-not-written#")
 """The beginnings of the ids of the records of what is reported again when its problem changes."""
-_NOT_NOTIFIED: Final = re.compile(r'"notified\W+false')
-"""In the record of a registration."""
+_REGISTERED: Final = "registered#"
+"""The beginning of the ids of the records of registrations."""
+_IMAGE_ARN: Final = re.compile(r"arn:aws:imagebuilder:[\w:./-]+")
 _moto: Final = BotocoreStubber.__call__
 
 
@@ -126,10 +127,9 @@ class Network:
             self.lambda_.allow_repeat(invocation)
             invocation.unrecorded = self._record_attempt(invocation, request, accepted=True)
         elif operation == "UpdateItem":
-            if _NOT_NOTIFIED.search(_body(request)):
-                # SNS accepted the notification, its answer was lost, and it refused the last attempt.
-                self.lambda_.allow_repeat(invocation)
             invocation.unrecorded = None
+            if json.loads(_body(request))["Key"]["id"]["S"].startswith(_REGISTERED):
+                invocation.recorded_images |= {*_IMAGE_ARN.findall(_body(request))}
         elif operation == "PutItem":
             # The next operation begins.
             self.lambda_.allow_repeat(invocation)

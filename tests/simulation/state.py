@@ -78,6 +78,10 @@ class State:
 
     deployment: int = 0
     """The number of times that the idempotency table was lost."""
+    registrations: Counter[tuple[int, str]] = field(default_factory=Counter)
+    """How often an invocation answered that it registered an image, by deployment and ARN."""
+    unanswered_registrations: set[tuple[int, str]] = field(default_factory=set)
+    """The same of registrations that were recorded by an invocation that ended before its answer."""
     attempts: list[Notification] = field(default_factory=list)
     """The notifications that reached SNS, in their order."""
     repeatable: Counter[str] = field(default_factory=Counter)

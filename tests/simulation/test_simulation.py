@@ -8,13 +8,21 @@ from tests.simulation.__main__ import main
 from tests.simulation.invariants import run_history
 
 HISTORIES = int(os.environ.get("HISTORIES", "25"))
+QUICK = 5
+"""The histories that `make test` runs."""
 FIRST = int(os.environ.get("SEED", "0"))
 
 # pytest sets the filters anew for each test.
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
 
-@pytest.mark.parametrize("seed", range(FIRST, FIRST + HISTORIES))
+@pytest.mark.parametrize(
+    "seed",
+    [
+        *range(FIRST, FIRST + QUICK),
+        *(pytest.param(seed, marks=pytest.mark.acceptance) for seed in range(FIRST + QUICK, FIRST + HISTORIES)),
+    ],
+)
 def test_no_invariant_is_violated(seed: int) -> None:
     """Each completed import has exactly one image, and each notification is sent once."""
     _, counts, problems = run_history(seed)

@@ -16,12 +16,10 @@ from moto.sns.models import SNSBackend
 from moto.sns.utils import FilterPolicyMatcher
 from moto.ssm.models import Parameter, SimpleSystemManagerBackend, ssm_backends
 
-from local.aws import switches
 from local.aws.common import ServiceError
 
 _EQUAL: Final = re.compile(r'\{ *\$\.([\w.]+) *= *"([^"]*)" *\}')
 _KEY_DISABLED: Final = "KMSDisabled"
-_NOT_AN_AMI: Final = "ValidationException"
 
 
 def unchecked_parameters(account_id: str, region: str) -> list[Parameter]:
@@ -105,11 +103,6 @@ def install() -> None:
     def put_unchecked(self: SimpleSystemManagerBackend, name: str, *arguments: Any, **options: Any) -> Parameter:  # noqa: ANN401 - moto's
         parameter = put(self, name, *arguments, **options)
         if parameter.data_type == "aws:ec2:image":
-            if switches.current().parameter_is_checked_first:
-                if _is_usable(self.account_id, self.region_name, parameter.value):
-                    return parameter
-                self._parameters[name].pop()
-                raise ServiceError(_NOT_AN_AMI, f"{parameter.value} is not an available AMI of the account.")
             unchecked_parameters(self.account_id, self.region_name).append(self._parameters[name].pop())
             if not self._parameters[name]:
                 del self._parameters[name]

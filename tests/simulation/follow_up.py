@@ -8,12 +8,12 @@ from tests.simulation.history import History
 from tests.simulation.invocations import PARAMETERS
 from tests.simulation.state import Notification, State
 
-NOT_DONE: Final = ("AMI_NOT_TAGGED", "PARAMETER_NOT_WRITTEN")
+NOT_DONE: Final = ("FOLLOW_UP_FAILED",)
 """The outcomes of what could not be done for a registered image."""
 _KEYS: Final = {"Name", "Team", *(f"vm-image-import:{key}" for key in ("task-id", "ami-id", "source", "image"))} | {
     f"vm-image-import:{key}" for key in ("architecture", "boot-mode", "license-type")
 }
-_PROBLEMS: Final = ("AccessDenied", "is not available")
+_PROBLEMS: Final = ("AccessDenied", "is not available", "dropped the value")
 
 
 def check_follow_up(history: History, known: Sequence[Image]) -> Iterator[str]:
@@ -73,16 +73,20 @@ def _check_parameter(history: History, name: str, known: Sequence[Image]) -> Ite
 def _check_reports(state: State) -> Iterator[str]:
     """Check that what could not be done is reported when its kind changes, and not when only its text does."""
     doubled: list[Notification] = []
-    repeatable = state.released_rejections
+    repeatable = 0
     last: dict[tuple[str, str], tuple[int, str] | None] = {}
     for of in (of for of in state.attempts if of.outcome in NOT_DONE):
         problem = next((each for each in _PROBLEMS if each in of.text), "")
         if not problem or not state.follow_up or (problem == "is not available" and not state.deregistered):
             yield f"wrong: {of}"
-        about = (of.outcome, next(line for line in of.text.splitlines() if line.startswith("Image: ")))
+        lines = of.text.splitlines()
+        about = (
+            next(line for line in lines if "repeats the step: " in line),
+            next(line for line in lines if line.startswith("Image: ")),
+        )
         if of.accepted and last.get(about) == (of.deployment, problem):
             doubled.append(of)
-        last[about] = (of.deployment, problem) if of.accepted else None
+        last[about] = (of.deployment, problem) if of.accepted else last.get(about)
     repeatable += sum(state.repeatable[text] for text in {of.text for of in state.attempts if of.outcome in NOT_DONE})
     if len(doubled) > repeatable:
         yield f"doubled: {doubled}, of which {repeatable} may be"

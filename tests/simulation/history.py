@@ -13,7 +13,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any, ClassVar, Final
 from unittest import mock
 
@@ -39,6 +39,7 @@ from tests.simulation.network import Network
 from tests.simulation.operators import Operators
 from tests.simulation.stale_reads import StaleReads, created
 from tests.simulation.state import MINUTE, REGION, State, client, now
+from vm_image_import.invocation import Invocation
 from vm_image_import.report.log import metrics
 
 _START: Final = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
@@ -138,8 +139,9 @@ class History:
         network = Network(self.state, self._lambda, self._stale_reads)
         with (
             mock.patch.object(BotocoreStubber, "__call__", network.send),
-            # The waits of botocore between its attempts.
+            # The waits of botocore between its attempts, and of the function for a task that is about to complete.
             mock.patch("botocore.endpoint.time.sleep", self.state.wait),
+            mock.patch("vm_image_import.handler.Invocation", partial(Invocation, sleep=self.state.wait)),
         ):
             yield
 
@@ -165,7 +167,14 @@ class History:
         client("dynamodb").create_table(
             TableName=TABLE,
             KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("id", "open")],
+            GlobalSecondaryIndexes=[
+                {
+                    "IndexName": "open",
+                    "KeySchema": [{"AttributeName": "open", "KeyType": "HASH"}],
+                    "Projection": {"ProjectionType": "KEYS_ONLY"},
+                }
+            ],
             BillingMode="PAY_PER_REQUEST",
         )
         start_imports(state)

@@ -22,7 +22,7 @@ _TERMINAL: Final = {
     "CANCELLED": "IMAGE_FAILED",
 }
 """The notification that must be sent of an image, by its status in the end."""
-_REJECTIONS: Final = ("AccessDenied", "ServiceQuotaExceeded", "is no version")
+_REJECTIONS: Final = ("AccessDenied", "ServiceQuotaExceeded", "is no version", "was deregistered")
 """What tells the kinds of rejections apart, whatever else their texts are."""
 
 
@@ -73,10 +73,9 @@ def check(history: History) -> Iterator[str]:
 def _known_images(history: History) -> Iterator[Image]:
     """Yield the images that were registered, whose records a sweep reads until the end."""
     state = history.state
-    recorded = {*state.registrations, *state.unanswered_registrations}
     for each in state.imports:
         for image in _images(history, each):
-            if (state.deployment, image.arn) in recorded and not _is_excused(state, each, image):
+            if (state.deployment, image.arn) in state.recorded and not _is_excused(state, each, image):
                 yield image
 
 
@@ -123,15 +122,15 @@ def _check_image(history: History, each: Import, image: Image) -> Iterator[str]:
 
 
 def _check_registrations(history: History, each: Import) -> Iterator[str]:
-    """Check that each image is answered as registered, in each deployment at most once."""
+    """Check that each image is recorded, and answered as registered in each deployment at most once."""
     state = history.state
     for image in _images(history, each):
         times = [state.registrations.get((deployment, image.arn), 0) for deployment in range(state.deployment + 1)]
         if max(times) > 1:
             yield f"doubled: {image.arn} was registered {times} times"
-        unanswered = any(arn == image.arn for _, arn in state.unanswered_registrations)
-        if not any(times) and not unanswered and not _is_excused(state, each, image):
-            yield f"lost: no answer that {image.arn} is registered"
+        recorded = any(arn == image.arn for _, arn in state.recorded)
+        if not recorded and not _is_excused(state, each, image):
+            yield f"lost: {image.arn} is not recorded"
 
 
 def _check_notifications(history: History, each: Import) -> Iterator[str]:
@@ -169,9 +168,11 @@ def _check_notifications_of_image(
 ) -> Iterator[str]:
     """Check that the notification of an image's end is sent, in each deployment at most once."""
     expected = {_TERMINAL[image.state["status"]]}
+    # Where the AMI is gone, the notification says so.
+    allowed = Counter(expected | ({"IMAGE_FAILED"} if each.task in state.deregistered else set()))
     for deployment in range(state.deployment + 1):
         counts = _count_distinct(state, [of for of in sent if of.deployment == deployment])
-        if not counts <= Counter(expected):
+        if not counts <= allowed or counts.total() > 1:
             yield f"doubled: the notifications of {image.arn} are {dict(counts)}"
     missing = expected - {notification.outcome for notification in sent}
     if missing and not _is_excused(state, each, image):
@@ -204,7 +205,7 @@ def _count_distinct(state: State, sent: Collection[Notification]) -> Counter[str
 def _check_rejections(state: State) -> Iterator[str]:
     """Check that a rejection is reported when its kind changes, and not when only its text does."""
     doubled: list[Notification] = []
-    repeatable = state.released_rejections
+    repeatable = 0
     for each in state.imports:
         attempts = [of for of in state.attempts if of.outcome == "REJECTED" and each.task in of.text]
         kinds = [_rejection(of.text) for of in attempts]
@@ -217,8 +218,7 @@ def _check_rejections(state: State) -> Iterator[str]:
         for notification, kind in zip(attempts, kinds, strict=True):
             if notification.accepted and last == (notification.deployment, kind):
                 doubled.append(notification)
-            # Where SNS refuses a rejection, the record of the one before it is deleted already.
-            last = (notification.deployment, kind) if notification.accepted else None
+            last = (notification.deployment, kind) if notification.accepted else last
     if len(doubled) > repeatable:
         yield f"doubled: {len(doubled)} rejections were sent again, of which {repeatable} may be: {doubled}"
 

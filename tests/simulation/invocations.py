@@ -45,8 +45,8 @@ _MAX_CONCURRENT: Final = 3
 _MAX_MANUAL_SWEEPS: Final = 4
 _MAX_ATTEMPTS: Final = 3
 _TIMEOUT: Final = 5 * MINUTE
-_SHORT_TIMEOUT: Final = MINUTE
-"""With calls that take seconds, Lambda ends some invocations."""
+_SHORT_TIMEOUT: Final = 4 * MINUTE
+"""With calls that take seconds, Lambda ends some invocations, and others have no time for every step."""
 _RAISED: Final = ("InvocationEnded", "PermanentError", "TransientError")
 """The errors of invocations that are no defect of the function."""
 
@@ -73,14 +73,8 @@ class Invocation:
     """Whether a fault has kept it from recording the notification."""
     image_arn: str = ""
     """Of the image that it requested last."""
-    recorded_images: set[str] = field(default_factory=set)
-    """ARNs of the images whose registration it recorded."""
     tasks_unlisted: bool = False
     """Whether a request for the import tasks failed."""
-    claimed: str = ""
-    """The record that it put last."""
-    released_rejections: set[str] = field(default_factory=set)
-    """The records of rejections that it deleted for other rejections, which it has not sent since."""
     turn: Semaphore = field(default_factory=lambda: Semaphore(0))
     """It has the turn while this is released."""
 
@@ -206,7 +200,6 @@ class Lambda:
             self._fail(invocation, error)
         finally:
             self.allow_repeat(invocation)
-            state.released_rejections += len(invocation.released_rejections)
 
     def _note_registrations(self, answer: Mapping[str, Any]) -> None:
         for result in answer.get("results", [answer]):
@@ -229,7 +222,6 @@ class Lambda:
         if not self._may_raise(invocation, type(error).__name__):
             state.violations.append(f"wrong: {dict(payload)} failed with {error!r}")
         each = state.find_import(payload.get("importTaskId", ""))
-        state.unanswered_registrations |= {(state.deployment, arn) for arn in invocation.recorded_images}
         if invocation.image_arn and (payload.get("force") or (each and each.excluded)):
             state.unrecorded_images.add(invocation.image_arn)
         # Lambda does not retry a manual invocation. Without faults, one attempt must be enough.

@@ -18,7 +18,7 @@ from tests.simulation.invocations import CONCURRENT, Invocation, InvocationEnded
 from tests.simulation.stale_reads import StaleReads
 from tests.simulation.state import Notification, State, now
 from tests.simulation.versions import check_version
-from vm_image_import.aws import CONNECT_TIMEOUT, READ_TIMEOUT
+from vm_image_import.aws.session import CONNECT_TIMEOUT, READ_TIMEOUT
 
 ERRORS: Final = {
     "throttled": (400, "ThrottlingException"),
@@ -40,7 +40,8 @@ _FAULT: Final = 0.1
 _MOST_HARMFUL: Final = {
     # The image exists and is not recorded.
     "ImportVmImage": ("ended after the call", 0.3),
-    "UpdateItem": ("ended before the call", 0.1),
+    # What was done is not recorded.
+    "UpdateItem": ("ended before the call", 0.05),
     # The claim is released, and another invocation claims before botocore's retry of the deletion.
     "Publish": ("denied", 0.15),
     "DeleteItem": ("read timeout", 0.5),
@@ -48,19 +49,14 @@ _MOST_HARMFUL: Final = {
 }
 """The fault that does the most harm to an operation, and how likely it is."""
 _MOST_HARMFUL_CONCURRENCY: Final = {"DeleteItem": 0.5}
-_STALE: Final = frozenset({"DescribeImages", "DescribeImportImageTasks", "GetImage", "ListImages"})
+_STALE: Final = frozenset({"DescribeImages", "DescribeImportImageTasks", "GetImage"})
 """Eventually consistent reads. Those of the idempotency table are strongly consistent."""
-_WRITES: Final = frozenset(
-    {"CreateTags", "DeleteItem", "ImportVmImage", "Publish", "PutItem", "PutParameter", "UpdateItem"}
-)
+_WRITES: Final = frozenset({"CreateTags", "DeleteItem", "ImportVmImage", "Publish", "PutParameter", "UpdateItem"})
 _FOLLOW_UP: Final = ("CreateTags", "PutParameter")
-_RELEASE: Final = "#data = :data"
-"""The condition of the deletion of a completed record."""
-_REJECTED: Final = ("rejected#", "not-tagged#", "parameter-not-written#")
-"""The beginnings of the ids of the records of what is reported again when its problem changes."""
-_REGISTERED: Final = "registered#"
-"""The beginning of the ids of the records of registrations."""
-_IMAGE_ARN: Final = re.compile(r"arn:aws:imagebuilder:[\w:./-]+")
+_CLAIM: Final = "claimed_until = :until"
+_SAVE: Final = "reported = :reported"
+"""What the expressions of an update of a record have: one that claims it, and one that saves it."""
+_IMAGE_ARN: Final = re.compile(r'"arn": "(arn:aws:imagebuilder:[\w:./-]+)"')
 _moto: Final = BotocoreStubber.__call__
 
 
@@ -104,12 +100,12 @@ class Network:
         """Let the local AWS answer the request, or let it fail before or after that."""
         if fault in ERRORS:
             if operation == "Publish":
-                self._record_attempt(invocation, request, accepted=False)
+                self._record_attempt(request, accepted=False)
             return self._error(request, *ERRORS[fault])
         if fault in {_DEADLINE, *_BEFORE}:
             self._fail(fault, request)
         images = {*self.state.image_builder.images}
-        with self.stale_reads.apply(operation, request.url, stale=fault == "stale read"):
+        with self.stale_reads.apply(operation, stale=fault == "stale read"):
             answer = _moto(botocore_stubber, operation, request)
         for arn in self.state.image_builder.images.keys() - images:
             self._check_version(invocation, arn)
@@ -125,23 +121,24 @@ class Network:
     ) -> None:
         if operation == "Publish":
             self.lambda_.allow_repeat(invocation)
-            invocation.unrecorded = self._record_attempt(invocation, request, accepted=True)
+            invocation.unrecorded = self._record_attempt(request, accepted=True)
         elif operation == "UpdateItem":
-            invocation.unrecorded = None
-            if json.loads(_body(request))["Key"]["id"]["S"].startswith(_REGISTERED):
-                invocation.recorded_images |= {*_IMAGE_ARN.findall(_body(request))}
-        elif operation == "PutItem":
-            # The next operation begins.
-            self.lambda_.allow_repeat(invocation)
-            invocation.claimed = json.loads(_body(request))["Item"]["id"]["S"]
-        elif operation == "DeleteItem" and _RELEASE in _body(request):
-            record = json.loads(_body(request))["Key"]["id"]["S"]
-            if record.startswith(_REJECTED):
-                invocation.released_rejections.add(record)
+            self._record_update(invocation, request, answer)
         elif operation == "ImportVmImage" and answer and answer.status_code == HTTPStatus.OK:
             invocation.image_arn = json.loads(answer.content)["imageArn"]
         elif operation == "ImportVmImage" and answer and b"IdempotentParameterMismatch" in answer.content:
             self.state.token_mismatches.add(json.loads(_body(request))["vmImportTaskId"])
+
+    def _record_update(self, invocation: Invocation, request: AWSPreparedRequest, answer: AWSResponse | None) -> None:
+        update = json.loads(_body(request))
+        expression = update["UpdateExpression"]
+        if _CLAIM in expression:
+            # The next operation begins.
+            self.lambda_.allow_repeat(invocation)
+        elif _SAVE in expression and answer and answer.status_code == HTTPStatus.OK:
+            invocation.unrecorded = None
+            data = update["ExpressionAttributeValues"].get(":data", {}).get("S", "")
+            self.state.recorded |= {(self.state.deployment, arn) for arn in _IMAGE_ARN.findall(data)}
 
     def _check_version(self, invocation: Invocation, arn: str) -> None:
         image = self.state.image_builder.images[arn]
@@ -167,12 +164,11 @@ class Network:
         fault = self.state.random.choice(_FAULTS) if self.state.random.random() < _FAULT else ""
         return "" if fault == "stale read" and operation not in _STALE else fault
 
-    def _record_attempt(self, invocation: Invocation, request: AWSPreparedRequest, *, accepted: bool) -> str:
+    def _record_attempt(self, request: AWSPreparedRequest, *, accepted: bool) -> str:
         body = parse_qs(_body(request))
         (message,) = body["Message"]
         text: str = json.loads(message)["email"]
         (outcome,) = body["MessageAttributes.entry.1.Value.StringValue"]
-        invocation.released_rejections.discard(invocation.claimed)
         self.state.attempts.append(Notification(self.state.deployment, outcome, text, accepted))
         return text
 

@@ -13,8 +13,7 @@ from tests.simulation.state import State, now
 
 MAX_LAG: Final = timedelta(minutes=2)
 """Of Image Builder's lists (user guide)."""
-_LISTS: Final = ("ListImages", "ListImageBuildVersions")
-_HIGHEST_VERSION: Final = "x.x.x"
+_LIST: Final = "ListImageBuildVersions"
 
 
 @dataclass(frozen=True)
@@ -42,10 +41,9 @@ class StaleReads:
         )
 
     @contextmanager
-    def apply(self, operation: str, url: str, *, stale: bool) -> Iterator[None]:
-        """Answer a request to this URL. Where it is stale, the snapshot answers it; a write is never stale."""
-        lists = operation in _LISTS or (operation == "GetImage" and _HIGHEST_VERSION in url)
-        if self.state.has(Feature.LAGGING_LISTS) and lists:
+    def apply(self, operation: str, *, stale: bool) -> Iterator[None]:
+        """Answer a request. Where it is stale, the snapshot answers it; a write is never stale."""
+        if self.state.has(Feature.LAGGING_LISTS) and operation == _LIST:
             with self._lagging_images():
                 yield
         elif stale:
@@ -62,7 +60,7 @@ class StaleReads:
         elif operation == "DescribeImportImageTasks":
             with self._stale_tasks():
                 yield
-        elif operation in {"GetImage", "ListImages"}:
+        elif operation == "GetImage":
             with self._stale_images():
                 yield
         else:

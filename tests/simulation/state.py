@@ -80,14 +80,12 @@ class State:
     """The number of times that the idempotency table was lost."""
     registrations: Counter[tuple[int, str]] = field(default_factory=Counter)
     """How often an invocation answered that it registered an image, by deployment and ARN."""
-    unanswered_registrations: set[tuple[int, str]] = field(default_factory=set)
-    """The same of registrations that were recorded by an invocation that ended before its answer."""
+    recorded: set[tuple[int, str]] = field(default_factory=set)
+    """The images whose registration was recorded, by deployment and ARN."""
     attempts: list[Notification] = field(default_factory=list)
     """The notifications that reached SNS, in their order."""
     repeatable: Counter[str] = field(default_factory=Counter)
     """How often a notification with this text may be sent again, because it could not be recorded."""
-    released_rejections: int = 0
-    """How often the record of a rejection was deleted for another one that was then not sent."""
     token_mismatches: set[str] = field(default_factory=set)
     """Tasks whose client token came with other values."""
     violations: list[str] = field(default_factory=list)

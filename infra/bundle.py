@@ -43,24 +43,6 @@ _EXCLUDED: Final = (
     "urllib3/http2/__init__.py",
 )
 _STUBBED: Final[Mapping[str, Mapping[str, str | None]]] = {
-    # Powertools Idempotency imports it for `boto3.dynamodb.types`, and to make a client, which it is given here.
-    "boto3": {
-        "__init__.py": "from botocore import __version__\n",
-        "compat.py": "import collections.abc as collections_abc\n",
-        "dynamodb/__init__.py": "",
-        "dynamodb/types.py": None,
-    },
-    # It writes the documentation of every method, for `help(client)`.
-    "botocore/docs": {
-        "__init__.py": "",
-        "docstring.py": (
-            "class ClientMethodDocstring(str):\n"
-            "    def __new__(cls, **of_method):\n"
-            "        return super().__new__(cls)\n\n\n"
-            "PaginatorDocstring = WaiterDocstring = ClientMethodDocstring\n"
-        ),
-        "utils.py": None,
-    },
     # What Powertools uses of it is part of the function's Python. The demo and the tests run the bundle on older ones.
     "typing_extensions.py": {
         "": (

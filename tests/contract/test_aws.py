@@ -12,10 +12,14 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.retries import standard
-from vm_image_import.sweep import _MARGIN_MS
+from botocore.session import get_session
 
+from infra.operations import OPERATIONS
 from tests.conftest import REGION
-from vm_image_import.aws import CONFIG, CONNECT_TIMEOUT, READ_TIMEOUT, RETRYABLE_ERROR_CODES, Ec2, ImageBuilder
+from vm_image_import.aws.ec2 import Ec2
+from vm_image_import.aws.image_builder import ImageBuilder
+from vm_image_import.aws.session import CONFIG, CONNECT_TIMEOUT, READ_TIMEOUT, RETRYABLE_ERROR_CODES
+from vm_image_import.deadline import SLOW_CALL_MS
 from vm_image_import.domain.errors import ClientTokenReusedError, PermanentError, TransientError
 from vm_image_import.domain.models import Ami, Disk, ImageRequest, ImportTask
 
@@ -122,20 +126,33 @@ def image_builder_error(stub: StubServer, status: int, code: str) -> None:
 
 
 def test_calls_end_in_time() -> None:
-    """All attempts of one call take no longer than the time that a sweep keeps free before the timeout."""
+    """All attempts of one call take no longer than the time that a deadline keeps free for it."""
     # Its types leave them out.
     config = cast("Any", CONFIG)
     assert (config.connect_timeout, config.read_timeout) == (CONNECT_TIMEOUT, READ_TIMEOUT)
     assert config.retries == {"mode": "standard", "total_max_attempts": 3}
-    assert 3 * (CONNECT_TIMEOUT + READ_TIMEOUT) * 1000 <= _MARGIN_MS
+    assert 3 * (CONNECT_TIMEOUT + READ_TIMEOUT) * 1000 <= SLOW_CALL_MS
 
 
 def test_retryable_error_codes_are_those_of_botocore() -> None:
-    """The retryable error codes are those that botocore's `standard` mode retries."""
+    """The retryable codes are those that botocore's `standard` mode retries, and those that a service documents."""
     # Its types leave them out.
     transient: Any = standard.TransientRetryableChecker
     throttled: Any = standard.ThrottledRetryableChecker
-    assert {*transient._TRANSIENT_ERROR_CODES, *throttled._THROTTLED_ERROR_CODES} == RETRYABLE_ERROR_CODES  # noqa: SLF001 - nowhere else
+    retried = {*transient._TRANSIENT_ERROR_CODES, *throttled._THROTTLED_ERROR_CODES}  # noqa: SLF001 - nowhere else
+    documented = {"ConcurrentTagAccess", "KMSThrottling", "KMSThrottlingException", "TooManyUpdates"}
+    assert retried | documented == RETRYABLE_ERROR_CODES
+
+
+@pytest.mark.parametrize("service", sorted(OPERATIONS))
+def test_errors_that_a_model_calls_retryable_are_transient(service: str) -> None:
+    """No error of the function's operations that botocore's model marks as retryable or throttling is permanent."""
+    model = get_session().get_service_model(service)
+    for operation in OPERATIONS[service]:
+        for shape in model.operation_model(operation).error_shapes:
+            if "retryable" in shape.metadata:
+                status = shape.metadata.get("error", {}).get("httpStatusCode", 400)
+                assert shape.error_code in RETRYABLE_ERROR_CODES or status in {429, *range(500, 600)}
 
 
 @pytest.mark.parametrize(
@@ -288,7 +305,7 @@ def test_every_field_of_a_task_is_read(stub: StubServer) -> None:
 def test_an_empty_token_ends_the_list_of_tasks(stub: StubServer, token: str, next_token: str | None) -> None:
     """A page of tasks whose token is empty or missing is the last one."""
     stub.body = TASK_ANSWER.replace(b"</importImageTaskSet>", f"</importImageTaskSet>{token}".encode())
-    page = ec2(stub.url).list_ended_tasks(None)
+    page = ec2(stub.url).list_tasks(None)
     assert [task.id for task in page.tasks] == ["import-ami-fg4d51t0"]
     assert page.next_token == next_token
 

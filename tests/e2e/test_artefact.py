@@ -97,7 +97,6 @@ print(*sys.modules)
         *("aws_xray_sdk", "boto3", "fastjsonschema", "html.parser", "importlib.metadata", "multiprocessing"),
         *("pydantic", "s3transfer"),
         *("aws_lambda_powertools.utilities.idempotency", "aws_lambda_powertools.utilities.validation"),
-        "vm_image_import.idempotency.store",
     }
 
 

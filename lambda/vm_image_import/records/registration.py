@@ -97,7 +97,7 @@ class Record:
 def parse_record(id_: str, text: str | None, reported: str) -> Record:
     """Return the record of an item's attributes. A registration that cannot be read is in `unreadable`."""
     try:
-        found = json.loads(text) if text else {}
+        found = {} if text is None else json.loads(text)
         registration = found.get("registration")
         first_seen = {what: datetime.fromisoformat(time) for what, time in found.get("firstSeen", {}).items()}
         return Record(None if registration is None else _parse_registration(registration), reported, first_seen)

@@ -239,7 +239,9 @@ class Store:
 
 
 def _record(id_: str, item: Mapping[str, Any]) -> Record:
-    return parse_record(id_, item.get("data", {}).get("S"), item.get("reported", {}).get("S", ""))
+    # Of whatever type it is: what is no text cannot be read.
+    data = next(iter(item.get("data", {}).values()), None)
+    return parse_record(id_, data, item.get("reported", {}).get("S", ""))
 
 
 def _expiration(now: float) -> "AttributeValueTypeDef":

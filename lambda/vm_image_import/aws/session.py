@@ -35,6 +35,7 @@ CONFIG: Final = Config(
 RETRYABLE_ERROR_CODES: Final = frozenset(
     {
         "BandwidthLimitExceeded",
+        "CallRateLimitExceededException",
         # EC2 and Systems Manager: another change of the same resource is in progress (API references, `CreateTags`'s
         # error codes and `PutParameter`).
         "ConcurrentTagAccess",
@@ -45,12 +46,14 @@ RETRYABLE_ERROR_CODES: Final = frozenset(
         "LimitExceededException",
         "PriorRequestNotComplete",
         "ProvisionedThroughputExceededException",
+        "ReplicatedWriteConflictException",
         "RequestLimitExceeded",
         "RequestThrottled",
         "RequestThrottledException",
         "RequestTimeout",
         "RequestTimeoutException",
         "SlowDown",
+        "Throttled",
         "ThrottledException",
         "Throttling",
         "ThrottlingException",
@@ -59,8 +62,8 @@ RETRYABLE_ERROR_CODES: Final = frozenset(
         "TransactionInProgressException",
     }
 )
-"""Codes of errors that a later attempt may not get, whatever their HTTP status is. Those without a source here are the
-codes that botocore's `standard` retries repeat."""
+"""Codes of errors that a later attempt may not get, whatever their HTTP status is. Those without a source here are
+the codes that botocore's `standard` retries repeat, or that a service's model calls retryable or throttling."""
 _TOO_MANY_REQUESTS: Final = 429
 _SERVER_ERROR: Final = 500
 

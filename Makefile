@@ -9,7 +9,7 @@ export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION ?= 20
 # Where it is set, each of the many Pythons that the tests start would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo local derive test acceptance quick lint types tests coverage soak bench audit format lock clean
+.PHONY: setup demo local derive test acceptance quick lint types tests coverage soak bench mutants audit format lock clean
 
 # uv and npm keep what they download in the home folder, where they can write to it.
 CACHES := $(shell test -w "$$HOME" || echo UV_CACHE_DIR=.build/uv npm_config_cache=.build/npm)
@@ -87,6 +87,11 @@ coverage: setup
 # Simulates many more histories with faults than the tests do: make soak HISTORIES=1000 SEED=0
 soak: setup
 	PYTHONPATH=lambda .venv/bin/python -m tests.simulation
+
+# Changes the code at random places and prints what no test notices: make mutants MODULES='register sweep' COUNT=200 SEED=0
+# TESTS names other tests than those without AWS. mutmut is for this only, so it is in no lock.
+mutants: setup
+	VIRTUAL_ENV=.venv .venv/bin/uv run --quiet --no-project --active --with mutmut==3.8.1 python -m tests.mutants
 
 # Cold starts beside other ways to ship the same: make bench ROUNDS=30 DOCUMENT=yes also writes docs/performance.md
 bench: setup

@@ -54,8 +54,14 @@ PARTITIONS = {REGION: "aws", "cn-north-1": "aws-cn", "us-gov-west-1": "aws-us-go
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run slow files first, so that the workers end at about the same time; the order of the others stays random."""
+    """Give `make acceptance` more time for each test, and run slow files first; the order of the others stays random.
+
+    So the workers end at about the same time.
+    """
     order = {f"test_{name}": place for place, name in enumerate(SLOW)}
+    for item in items:
+        if item.get_closest_marker("acceptance"):
+            item.add_marker(pytest.mark.timeout(1200))
     items.sort(key=lambda item: order.get(item.path.stem, len(SLOW)))
 
 

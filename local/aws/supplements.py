@@ -33,17 +33,12 @@ def check_parameters(account_id: str, region: str) -> None:
 
     Systems Manager checks a value after it has answered PutParameter (API reference).
     """
-    unchecked = unchecked_parameters(account_id, region)
+    unchecked, ec2 = unchecked_parameters(account_id, region), ec2_backends[account_id][region]
+    usable = {ami.id for ami in [*ec2.amis.values()] if ami.state == "available" and ami.owner_id == account_id}
     for parameter in unchecked:
-        if _is_usable(account_id, region, parameter.value):
+        if parameter.value in usable:
             ssm_backends[account_id][region]._parameters[parameter.name].append(parameter)  # noqa: SLF001 - there is no other way
     unchecked.clear()
-
-
-def _is_usable(account_id: str, region: str, image_id: str) -> bool:
-    """Return whether an id is that of an available AMI of the account."""
-    ami = ec2_backends[account_id][region].amis.get(image_id)
-    return ami is not None and ami.state == "available" and ami.owner_id == account_id
 
 
 class JsonFilterPattern(FilterPattern):

@@ -502,6 +502,7 @@ def test_mock_aws_resets_it() -> None:
             assert register(start_import(), clientToken="token") == f"{ARN}/web-server/1.4.2/1"
 
 
+@pytest.mark.acceptance
 def test_the_aws_command_line(endpoint_url: str) -> None:
     """The AWS command line imports a VM as an image, gets and tags it, and prints the error of an invalid request."""
     task_id = start_import()

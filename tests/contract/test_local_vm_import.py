@@ -505,6 +505,7 @@ def test_mock_aws_resets_it() -> None:
             assert [copy.get("SourceImageId") for copy in own_images()] == [None, image]
 
 
+@pytest.mark.acceptance
 def test_the_aws_command_line(endpoint_url: str) -> None:
     """The AWS command line starts, describes and cancels an import."""
     upload(UBUNTU)

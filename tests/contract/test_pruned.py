@@ -13,6 +13,8 @@ from infra import bundle
 from infra.operations import OPERATIONS
 from tests.contract import botocore_report
 
+pytestmark = pytest.mark.acceptance
+
 Report = dict[str, Any]
 
 

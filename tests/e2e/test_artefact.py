@@ -127,6 +127,7 @@ def test_calls_of_an_event(artefact: Path, python: str, tmp_path: Path, tls: boo
 
 
 @pytest.mark.skipif(not shutil.which("valgrind"), reason="This test needs valgrind.")
+@pytest.mark.acceptance
 def test_instructions_are_counted(tmp_path: Path, python: str) -> None:
     """The instructions of a cold start are counted to its end, and a handler that does more has more of them."""
     counted = []

@@ -165,26 +165,6 @@ def test_alarms_match_the_emitted_metrics(aws: LocalAws) -> None:
     }
 
 
-def test_an_event_that_is_delivered_twice_changes_nothing(aws: LocalAws) -> None:
-    """The second run of the same event answers with the same image, and makes no other."""
-    task = start_import(aws, "exports/twice-1.0.ova")
-    finish_imports(aws)
-    run = event_run(task)
-    assert events.deliver(json.loads(run.payload)) == 1
-    functions.run_queued()
-    again = functions.invocations()[-1]
-    assert json.loads(again.result.payload)["imageArn"] == json.loads(run.result.payload)["imageArn"]
-    assert len(builds(aws, "twice")) == 1
-
-
-def test_a_second_import_of_the_same_version_is_another_build(aws: LocalAws) -> None:
-    """Two imports with the same name and version are build 1 and build 2."""
-    for _ in range(2):
-        start_import(aws, "exports/rebuilt-1.0.ova")
-        finish_imports(aws)
-    assert [image["version"] for image in builds(aws, "rebuilt")] == ["1.0.0/1", "1.0.0/2"]
-
-
 def test_an_ami_that_is_not_an_import_is_ignored(aws: LocalAws) -> None:
     """The event of an AMI that is not an import has the outcome IGNORED, with the AMI in the reason."""
     ami = aws.client("ec2").register_image(Name="golden-base", Architecture="x86_64")["ImageId"]
@@ -193,19 +173,6 @@ def test_an_ami_that_is_not_an_import_is_ignored(aws: LocalAws) -> None:
     answer = json.loads(run.result.payload)
     assert answer["outcome"] == "IGNORED"
     assert ami in answer["reason"]
-
-
-def test_a_copy_of_an_imported_ami_is_ignored(aws: LocalAws) -> None:
-    """A copy of an imported AMI, with the same name, has the outcome IGNORED."""
-    task = start_import(aws, "exports/copied-1.0.ova")
-    finish_imports(aws)
-    ec2 = aws.client("ec2")
-    (ami,) = ec2.describe_images(Filters=[{"Name": "name", "Values": [task]}])["Images"]
-    copy = ec2.copy_image(SourceImageId=ami["ImageId"], SourceRegion="us-east-1", Name=task)["ImageId"]
-    aws.advance()
-    run = event_run(copy)
-    assert json.loads(run.result.payload)["outcome"] == "IGNORED"
-    assert len(builds(aws, "copied")) == 1
 
 
 def test_a_manual_dry_run_returns_the_request_and_changes_nothing(aws: LocalAws) -> None:
@@ -318,6 +285,7 @@ def test_an_event_that_cannot_be_delivered_goes_to_the_event_dlq(aws: LocalAws) 
     )
 
 
+@pytest.mark.acceptance
 def test_the_aws_command_line_invokes_the_function(
     aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,19 +33,3 @@ def test_imports_of_one_name_get_one_version_each(aws: LocalAws, monkeypatch: py
         patch.setattr(image_builder.backends[ACCOUNT][REGION], "builds", lambda *_: [])
         aws.fire_schedules()
     assert versions(aws, "shared") == ["1.0.0/1", "1.0.1/1", "1.0.2/1"]
-
-
-def test_a_refused_import_gets_the_next_version_later(aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refused import that is registered later gets a version above those that exist then."""
-    task = start_import(aws, "exports/first/disk.ova", Name="refused")
-    finish_imports_without_events(aws)
-    with monkeypatch.context() as patch:
-        patch.setattr(image_builder.backends[ACCOUNT][REGION], "failure", lambda _: "Not now.")
-        aws.fire_schedules()
-    assert versions(aws, "refused") == []
-    aws.client("imagebuilder").import_vm_image(
-        name="refused", semanticVersion="3.0.0", platform="Linux", vmImportTaskId=task, clientToken="higher"
-    )
-    finish_imports_without_events(aws)
-    aws.fire_schedules()
-    assert versions(aws, "refused") == ["3.0.0/1", "3.0.1/1"]

@@ -8,15 +8,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from moto.sns.exceptions import InvalidParameterValue
-from moto.sns.models import sns_backends
 
 from local.aws import common, events, functions, image_builder, vm_import
 from local.aws.common import ServiceError
 from local.aws.image_builder import ImageBuilderBackend
 from local.aws.local_aws import ACCOUNT, LocalAws
 from local.aws.vm_import import VmImportBackend
-from tests.conftest import REGION, Switch
+from tests.conftest import Switch
 from tests.e2e.conftest import (
     LONG_AGO,
     STEPS,
@@ -28,7 +26,6 @@ from tests.e2e.conftest import (
     finish_imports_without_events,
     golden_event,
     invoke,
-    metrics_of,
     physical_id,
     queue_messages,
     start_import,
@@ -120,25 +117,6 @@ def test_a_new_deployment_finds_the_images_of_earlier_ones(
     (result,) = (each for each in answer["results"] if each.get("importTaskId") == task)
     assert (result["outcome"], result["imageArn"]) == ("REGISTERED", before["arn"])
     assert builds(aws, "earlier") == [before]
-
-
-def test_an_image_with_foreign_tags_is_not_taken(
-    aws: LocalAws, tasks: VmImportBackend, notifications: Notifications
-) -> None:
-    """An image of another import with the copied tags of a task neither stops its import nor is reported."""
-    other = start_import(aws, "exports/copied-1.0.ova")
-    finish_imports(aws)
-    (image,) = builds(aws, "copied")
-    task = start_import(aws, "exports/tagged-1.0.ova")
-    finish_imports_without_events(aws)
-    tags = {"vm-image-import:task-id": task, "vm-image-import:ami-id": ami_of(tasks, task)}
-    aws.client("imagebuilder").tag_resource(resourceArn=image["arn"], tags=tags)
-    tasks.ec2.amis[ami_of(tasks, task)].creation_date = LONG_AGO
-    assert run_event(golden_event("image-available", resources=[image["arn"]]))["outcome"] == "IGNORED"
-    aws.fire_schedules()
-    assert len(builds(aws, "tagged")) == 1
-    assert not [text for *_, text in notifications.about(task) if image["arn"] in text]
-    assert other != task
 
 
 def empty_table(aws: LocalAws) -> None:
@@ -245,24 +223,6 @@ def test_an_ami_that_is_deregistered_during_the_sweep(
     assert "The AMI does not exist." in text
 
 
-def test_an_ami_that_is_enabled_again(aws: LocalAws, tasks: VmImportBackend, notifications: Notifications) -> None:
-    """The event of EnableImage for a registered AMI makes no image and no notification."""
-    task = start_import(aws, "exports/enabled-1.0.ova")
-    finish_imports(aws)
-    before = notifications.about(task)
-    assert run_event(ami_event(tasks, ami_of(tasks, task)))["outcome"] == "ALREADY_REGISTERED"
-    assert len(builds(aws, "enabled")) == 1
-    assert notifications.about(task) == before
-
-
-def test_a_copy_from_another_region(aws: LocalAws) -> None:
-    """An AMI with an import's name, but without a task in this Region, is IGNORED."""
-    ami = aws.client("ec2").register_image(Name="import-ami-0fedcba9876543210", Architecture="x86_64")["ImageId"]
-    aws.advance()
-    answer = answer_of(event_run(ami))
-    assert (answer["outcome"], answer["importTaskId"]) == ("IGNORED", "import-ami-0fedcba9876543210")
-
-
 def test_concurrent_runs_make_one_image(aws: LocalAws, tasks: VmImportBackend, notifications: Notifications) -> None:
     """Four runs at once for one import make one image, and each fact has one notification."""
     task = start_import(aws, "exports/concurrent-1.0.ova")
@@ -321,29 +281,6 @@ def expire_records_in_progress(aws: LocalAws) -> None:
             dynamodb.put_item(TableName=table, Item={**item, "in_progress_expiration": {"N": "0"}})
 
 
-def test_a_topic_that_refuses_notifications(
-    aws: LocalAws, notifications: Notifications, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A notification that SNS refuses is sent by a later sweep, once; the image is registered and counted before."""
-    task = start_import(aws, "exports/refused-1.0.ova")
-    finish_imports_without_events(aws)
-    with monkeypatch.context() as outage:
-
-        def refuse(*_: object, **__: object) -> None:
-            message = "The topic refuses."
-            raise InvalidParameterValue(message)
-
-        outage.setattr(sns_backends[ACCOUNT][REGION], "publish", refuse)
-        assert invoke(aws, {"importTaskId": task})["outcome"] == "REGISTERED"
-        assert "ImagesRegistered" in metrics_of(functions.invocations()[-1].result.logs)
-        finish_imports_without_events(aws)
-        assert any(task in problem for problem in invoke(aws, {"action": "sweep"})["problems"])
-    for _ in range(2):
-        aws.fire_schedules()
-    assert len(builds(aws, "refused")) == 1
-    assert [outcome for outcome, *_ in notifications.about(task)] == ["IMAGE_AVAILABLE"]
-
-
 def test_a_sweep_that_runs_out_of_time(aws: LocalAws) -> None:
     """A sweep stops before the timeout and says so, and the next sweep continues."""
     task = start_import(aws, "exports/unfinished-1.0.ova")
@@ -372,6 +309,7 @@ def test_a_sweep_over_several_pages(aws: LocalAws, monkeypatch: pytest.MonkeyPat
     assert len(builds(aws, "paged")) == 5
 
 
+@pytest.mark.acceptance
 def test_a_burst_of_events(aws: LocalAws, tasks: VmImportBackend, notifications: Notifications) -> None:
     """Of 500 AMI events, five are imports: each is registered once with one notification, and no event is in a DLQ."""
     imports = [start_import(aws, f"exports/burst-{number}.0.ova") for number in range(5)]

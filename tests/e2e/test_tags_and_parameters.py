@@ -136,19 +136,6 @@ def test_a_refused_permission_does_not_stop_anything(  # noqa: PLR0913, PLR0917 
     assert results(invoke(aws, SWEEP), task) == []
 
 
-def test_a_lower_version_that_is_imported_late_does_not_win(aws: LocalAws) -> None:
-    """The parameter keeps the AMI of the highest version, whatever is imported after it."""
-    newest = start_import(aws, "exports/late-2.0.ova")
-    finish_imports(aws)
-    start_import(aws, "exports/late-1.9.ova")
-    finish_imports(aws)
-    aws.fire_schedules()
-    assert parameter(aws, "late") == imported(aws, newest)[0]
-    highest = start_import(aws, "exports/late-10.0.ova")
-    finish_imports(aws)
-    assert parameter(aws, "late") == imported(aws, highest)[0]
-
-
 def test_an_image_that_is_deprecated_meanwhile_does_not_win(aws: LocalAws) -> None:
     """An image that is deprecated before the next sweep looks at it leaves the parameter to the version before it."""
     first = start_import(aws, "exports/withdrawn-1.0.ova")
@@ -175,41 +162,6 @@ def test_an_image_that_is_deprecated_after_it_was_found_loses(aws: LocalAws) -> 
     for _ in range(2):
         aws.fire_schedules()
     assert parameter(aws, "recalled") == imported(aws, first)[0]
-
-
-def test_tags_that_are_there_stay(aws: LocalAws) -> None:
-    """A tag of one snapshot or of the AMI keeps its value; everything else is tagged."""
-    task = aws.import_vm("exports", ["kept-1.0-disk1.vmdk", "kept-1.0-disk2.vmdk"], UBUNTU, {})
-    finish_imports_without_events(aws)
-    ami, first, second = imported(aws, task)
-    aws.client("ec2").create_tags(Resources=[first], Tags=[{"Key": "Name", "Value": "mine"}])
-    aws.client("ec2").create_tags(Resources=[ami], Tags=[{"Key": "vm-image-import:image", "Value": "none"}])
-    aws.fire_schedules()
-    assert [tags(aws, id_)["Name"] for id_ in (ami, first, second)] == ["kept 1.0.0", "mine", "kept 1.0.0"]
-    assert tags(aws, ami)["vm-image-import:image"] == "none"
-    assert tags(aws, first)["vm-image-import:image"].endswith("/kept/1.0.0/1")
-
-
-def test_a_snapshot_that_is_gone_is_no_failure(aws: LocalAws, notifications: Notifications) -> None:
-    """An AMI whose second snapshot was deleted is tagged by the next sweep, without a notification."""
-    task = aws.import_vm("exports", ["partial-1.0-disk1.vmdk", "partial-1.0-disk2.vmdk"], UBUNTU, {})
-    finish_imports_without_events(aws)
-    ami, first, second = imported(aws, task)
-    aws.client("ec2").delete_snapshot(SnapshotId=second)
-    for _ in range(2):
-        aws.fire_schedules()
-    assert tags(aws, ami)["Name"] == tags(aws, first)["Name"] == "partial 1.0.0"
-    assert "AMI_NOT_TAGGED" not in [kind for kind, _, _ in notifications.about(task)]
-    assert results(invoke(aws, SWEEP), task) in ([], ["IMAGE_AVAILABLE"], ["IN_PROGRESS"])
-
-
-def test_a_value_that_systems_manager_drops_is_written_again(aws: LocalAws) -> None:
-    """A parameter that is gone after its check is written by the next sweep."""
-    task = start_import(aws, "exports/dropped-1.0.ova")
-    finish_imports(aws)
-    aws.client("ssm").delete_parameter(Name=f"{PARAMETERS}/dropped")
-    aws.fire_schedules()
-    assert parameter(aws, "dropped") == imported(aws, task)[0]
 
 
 def test_an_ami_that_is_gone_is_reported_once(aws: LocalAws, notifications: Notifications) -> None:

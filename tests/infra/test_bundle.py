@@ -14,6 +14,8 @@ from infra.operations import OPERATIONS
 from infra.prune import UnknownOperationError
 from tests.infra.test_locks import INPUTS, locked
 
+pytestmark = pytest.mark.acceptance
+
 
 @pytest.fixture
 def installs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:

@@ -244,6 +244,7 @@ def test_every_problem_is_named_at_once() -> None:
     assert all(": write " in line for line in str(caught.value).splitlines()[1:])
 
 
+@pytest.mark.acceptance
 def test_a_wrong_context_ends_the_synthesis_without_a_traceback() -> None:
     """`cdk synth` with wrong contexts prints every problem and exits with 1, without a traceback."""
     context = f"{CONTEXT_KEY}={json.dumps({'sweepMinutes': 0, 'notificationEmail': 'ops'})}"

@@ -42,6 +42,7 @@ def test_only_numbers_are_taken(
     assert f"{name}={text}" in line
 
 
+@pytest.mark.acceptance
 def test_seed_replays_its_history() -> None:
     """The same seed gives the same history, whatever ran before it."""
     first = run_history(FIRST)

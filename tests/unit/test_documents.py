@@ -114,6 +114,13 @@ def test_the_payloads_of_operations_are_accepted() -> None:
         assert isinstance(events.parse(json.loads(payload)), events.ManualImport | events.Sweep)
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_synchronous_invocations_are_not_repeated(document: Path) -> None:
+    """Every documented command that waits for the answer of a function waits for as long as it takes."""
+    for command in re.findall(r"^aws lambda invoke .+", document.read_text(encoding="utf-8"), re.MULTILINE):
+        assert ("--cli-read-timeout 0 " in command) is ("--invocation-type Event" not in command), command
+
+
 def test_actions_are_pinned_by_commit() -> None:
     """Every action of a workflow is pinned by its commit, and a workflow has no permissions by default."""
     for path in ROOT.glob(".github/workflows/*.yml"):

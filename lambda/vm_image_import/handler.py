@@ -56,12 +56,12 @@ def invoke(event: object, context: "LambdaContext", clients: Clients) -> dict[st
         return answer_of_sweep(sweep(invocation, dry_run=trigger.dry_run))
     dry_run = isinstance(trigger, ManualImport) and trigger.dry_run
     outcomes = []
-    with log_context():
-        for outcome in _outcomes_of(trigger, invocation):
-            if isinstance(trigger, AmiAvailable) and outcome.kind is OutcomeKind.REGISTERED:
-                record_event_age((datetime.now(UTC) - trigger.time).total_seconds())
-            log_and_count(outcome, dry_run=dry_run)
-            outcomes.append(outcome)
+    # Each use case logs the errors that leave it.
+    for outcome in _outcomes_of(trigger, invocation):
+        if isinstance(trigger, AmiAvailable) and outcome.kind is OutcomeKind.REGISTERED:
+            record_event_age((datetime.now(UTC) - trigger.time).total_seconds())
+        log_and_count(outcome, dry_run=dry_run)
+        outcomes.append(outcome)
     # The first one is what became of the trigger.
     return answer_of(outcomes[0])
 

@@ -239,6 +239,8 @@ def _authorization_requests(response: BaseResponse, role: str) -> Iterator[Autho
         case "dynamodb", "BatchGetItem" | "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem":
             tables = params.get("RequestItems") or [params["TableName"]]
             yield from (request(f"{prefix}:table/{table}") for table in tables)
+        case "dynamodb", "Query":
+            yield request(f"{prefix}:table/{params['TableName']}/index/{params['IndexName']}")
         case "sns", "Publish":
             topic = params["TopicArn"]
             yield request(topic)

@@ -75,6 +75,12 @@ def test_the_list_ends_in_time(task: str) -> None:
         listed(Deadline(lambda: 0))
 
 
+def test_a_complete_list_needs_no_more_time(task: str) -> None:
+    """The builds of the last page are listed, however little time is left after it."""
+    register(task, "web", "1.0.0")
+    assert len(listed(Deadline(lambda: 0))[0]) == 1
+
+
 def test_the_build_of_an_import_is_found_by_its_ami(task: str) -> None:
     """An available build of the task's AMI is the image of the import, with or without tags."""
     register(task, "web", "1.0.0")

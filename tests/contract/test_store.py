@@ -31,7 +31,9 @@ REGISTRATION: Final = Registration(
     "arn:aws:imagebuilder:us-east-1:123456789012:image/web/1.4.2/1",
     "ami-0abcdef1234567890",
     NOW,
-    ImportTask(TASK_ID, platform="Linux", disks=(Disk("exports", "web-1.4.2.ova", None, "/dev/sda1"),), tags={"é": "ü"}),
+    ImportTask(
+        TASK_ID, platform="Linux", disks=(Disk("exports", "web-1.4.2.ova", None, "/dev/sda1"),), tags={"é": "ü"}
+    ),
     {"name": "file name"},
     adopted=True,
     request_id="r",

@@ -92,7 +92,7 @@ class ImageBuilder:
                         tags.get(f"{PREFIX}task-id"),
                         tags.get(f"{PREFIX}ami-id"),
                     )
-                if not deadline.allows(_CALLS_AFTER):
+                if page.get("nextToken") and not deadline.allows(_CALLS_AFTER):
                     message = "Image Builder has more builds than one invocation has time to list."
                     raise TransientError(message)
 

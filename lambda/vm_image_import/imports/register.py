@@ -119,6 +119,10 @@ def on_ami_event(event: AmiAvailable, invocation: Invocation) -> Iterator[Outcom
         reason = f"{ami.id} belongs to the account {ami.owner_id}."
         yield Outcome(OutcomeKind.IGNORED, ami.import_task_id, reason=reason)
         return
+    if ami.is_copy:
+        reason = f"{ami.id} is a copy of {ami.source_image_id}."
+        yield Outcome(OutcomeKind.IGNORED, ami.import_task_id, reason=reason)
+        return
     with log_context(importTaskId=ami.import_task_id):
         task = _find_completed_task(ami.import_task_id, ami, invocation)
         if task is None:

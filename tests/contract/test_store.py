@@ -175,7 +175,7 @@ def test_a_claim_that_saves_nothing_leaves_no_trace(store: Store, error: Excepti
 
 def test_an_error_after_the_record_keeps_it(store: Store) -> None:
     """An error that follows in the block does not undo the record."""
-    with pytest.raises(PermanentError), store.claim(TASK_ID, deadline()) as claim:
+    with suppress(PermanentError), store.claim(TASK_ID, deadline()) as claim:
         claim.save(RECORD)
         raise PermanentError(TASK_ID)
     assert store.read([TASK_ID]) == {TASK_ID: RECORD}
@@ -197,7 +197,7 @@ def test_the_claim_of_an_ended_invocation_expires(store: Store) -> None:
 @pytest.mark.parametrize("recorded", [Record(), RECORD], ids=["new", "recorded"])
 @pytest.mark.parametrize("saves", [False, True])
 def test_an_expired_claim_changes_nothing(store: Store, recorded: Record, saves: bool) -> None:  # noqa: FBT001 - a case
-    """An invocation whose claim has expired and was taken over neither changes nor deletes the record, nor the claim."""
+    """An invocation whose claim has expired and was taken over changes neither the record nor the claim."""
     if recorded.registration:
         save(store, recorded)
     later = replace(RECORD, reported="later")

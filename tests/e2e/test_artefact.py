@@ -99,7 +99,7 @@ print(*sys.modules)
 
 
 def test_calls_of_a_sweep(artefact: Path, python: str) -> None:
-    """A sweep makes nine calls for an import that is available at once, two for each page, three and a list of builds."""
+    """A sweep makes nine calls for an import that is available at once, two for each page, and four besides."""
     counts = [(sweep.counts, sweep.calls) for sweep in sweeps(Variant("shipped", artefact, HANDLER), python, 101, 0)]
     assert counts == [
         ({"REGISTERED": 101, "IMAGE_AVAILABLE": 101}, 101 * 9 + 2 * 2 + 3 + 1),

@@ -192,8 +192,8 @@ def test_what_tags_and_parameters_cost(aws: LocalAws) -> None:
     ami = imported(aws, task)[0]
     image = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image/counted/1.0.0/1"
     detail = {"ImageId": ami, "State": "available"}
-    # The last one follows the image.
-    assert len(calls(aws, golden_event("ami-available", detail=detail))) == 7 + 1
+    # `increment` takes the version, and the last one follows the image.
+    assert len(calls(aws, golden_event("ami-available", detail=detail))) == 7 + 2
     finish_imports_without_events(aws)
     assert calls(aws, golden_event("image-available", resources=[image])) == [
         *("imagebuilder:GetImage", "dynamodb:BatchGetItem", "imagebuilder:GetImage"),

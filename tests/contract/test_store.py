@@ -1,8 +1,11 @@
 """The store on the local DynamoDB, with real boto3."""
 
 import json
+import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -112,7 +115,7 @@ def losing(operation: str) -> tuple[Store, list[str]]:
     def send(request: Any, **_: object) -> None:  # noqa: ANN401 - botocore's hook
         sent.append(operation)
         if len(sent) == 1:
-            dynamodb._endpoint.http_session.send(request)  # type: ignore[attr-defined] # noqa: SLF001 - DynamoDB gets it
+            dynamodb._endpoint.http_session.send(request)  # noqa: SLF001 - DynamoDB gets it
             raise ReadTimeoutError(endpoint_url=request.url)
 
     dynamodb.meta.events.register(f"before-send.dynamodb.{operation}", send)
@@ -146,6 +149,28 @@ def test_two_invocations_at_once_are_one(store: Store) -> None:
         save(new_store(), id_=OTHER_ID)
         claim.save(RECORD)
     assert save(new_store()) == RECORD
+
+
+def test_of_many_claims_at_once_one_is_made(server_store: Store) -> None:
+    """Of four invocations that claim a record at the same moment, one has the claim, in each of 25 rounds."""
+    stores = [server_store, *(new_store() for _ in range(3))]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(len(stores)) as pool:
+            for number in range(25):
+                ended = threading.Barrier(len(stores))
+
+                def claim(store: Store, id_: str = f"import-ami-{number:08}", ended: threading.Barrier = ended) -> bool:
+                    with suppress(InProgressError), store.claim(id_, deadline()):
+                        ended.wait()
+                        return True
+                    ended.wait()
+                    return False
+
+                assert sum(pool.map(claim, stores)) == 1
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_a_saved_claim_has_ended(store: Store) -> None:
@@ -215,7 +240,7 @@ def test_an_expired_claim_changes_nothing(store: Store, recorded: Record, saves:
 
 def test_a_lost_answer_of_a_claim_does_not_lock_out(server_store: Store) -> None:
     """Where DynamoDB's answer to a claim is lost, botocore's second attempt gets the claim."""
-    assert server_store
+    assert server_store.read([]) == {}
     store, sent = losing("UpdateItem")
     with store.claim(TASK_ID, deadline()) as claim:
         assert len(sent) == 2
@@ -236,7 +261,7 @@ def test_a_lost_answer_of_a_save_is_no_error(server_store: Store) -> None:
 
 def test_a_lost_answer_of_a_release_is_no_error(server_store: Store) -> None:
     """Where DynamoDB's answer to the deletion of a new item is lost, the claim ends without an error."""
-    assert server_store
+    assert server_store.read([]) == {}
     store, sent = losing("DeleteItem")
     with store.claim(TASK_ID, deadline()):
         pass

@@ -87,9 +87,8 @@ def test_an_import_is_tagged_and_found_by_its_events(aws: LocalAws, notification
     for id_ in (ami, *snapshots):
         assert id_ in text
     # The first one reads the parameter back.
-    for _ in range(2):
-        answer = invoke(aws, SWEEP)
-    assert results(answer, task) == []
+    invoke(aws, SWEEP)
+    assert results(invoke(aws, SWEEP), task) == []
 
 
 def test_a_lost_event_is_made_up_for_by_sweeps(aws: LocalAws) -> None:

@@ -25,7 +25,7 @@ TOGETHER = {"active_task_names_ami": {"ami_comes_first": True}}
 """What a switch needs, too."""
 SWEEPS = 3
 """After which everything that can be done is done."""
-TIMEOUT = 150
+TIMEOUT = 200
 """Seconds: more than a sweep keeps free for its last calls."""
 
 

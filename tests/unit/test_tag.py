@@ -178,3 +178,11 @@ def test_only_what_is_tagged_is_counted() -> None:
     aws.sweep()
     assert aws.registration().results["tag"] == " ".join(ALL)
     assert metrics.metric_set["AmisTagged"]["Value"] == [1.0]
+
+
+def test_an_ami_of_many_disks_is_tagged() -> None:
+    """An invocation of five minutes has time to tag the AMI of any number of disks."""
+    disks = tuple(f"snap-{number}" for number in range(40))
+    aws = registered(ami=replace(AMI, snapshot_ids=disks))
+    aws.sweep()
+    assert aws.tags.keys() == {AMI.id, *disks}

@@ -14,6 +14,9 @@ from vm_image_import.report.log import count
 
 _MAX_TAGS: Final = 50
 """The most tags of an AMI or snapshot; those of AWS (`aws:`) do not count (user guide, "Tag your resources")."""
+_CALLS: Final = 3
+"""To read the tags, and to tag twice: most disks lack the same tags. What an invocation has no time for, the next sweep
+tags: to tag once more changes nothing."""
 
 
 def _look(run: Run) -> Done | Waiting | Due:
@@ -22,8 +25,7 @@ def _look(run: Run) -> Done | Waiting | Due:
     if run.status not in USABLE or run.ami is None:
         return Done("")
     missing = _missing_tags(run, run.ami)
-    # Where one of them is gone, each one is tagged alone.
-    return Due(calls=2 * len(missing)) if any(missing.values()) else Done(" ".join(missing))
+    return Due(_CALLS) if any(missing.values()) else Done(" ".join(missing))
 
 
 def _act(run: Run) -> Done | Waiting:

@@ -20,6 +20,7 @@ os.environ["POWERTOOLS_METRICS_NAMESPACE"] = "VmImageImport"
 # Read when the CDK synthesizes: its own check of a template takes 7 s. tests/infra/test_checks.py switches it on.
 os.environ["CDK_VALIDATION"] = "false"
 
+import boto3
 import pytest
 from moto import mock_aws
 from moto.core.base_backend import BackendDict
@@ -83,6 +84,8 @@ def _made_up_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    # boto3 keeps the credentials that its default session has found first.
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
 
 
 @pytest.fixture(scope="session")

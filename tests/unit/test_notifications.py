@@ -146,7 +146,8 @@ def test_chat_shows_others_text_as_it_is(kind: OutcomeKind) -> None:
     """Nothing that others wrote mentions anybody, hides a link or is formatted in chat; e-mail has it unescaped."""
     task = replace(TASK, tags={"Name": ATTACK}, description=ATTACK, disks=(Disk(bucket="b", key=ATTACK),))
     request = {"name": ATTACK, "semanticVersion": ATTACK}
-    outcome = Outcome(kind, ATTACK, ARN, request, ATTACK, ATTACK, task=task, tagged=(ATTACK,))
+    sources = {"name": ATTACK}
+    outcome = Outcome(kind, ATTACK, ARN, request, sources, ATTACK, ATTACK, task=task, tagged=(ATTACK,))
     content = json.loads(forms(outcome)["https"])["content"]
     for line in [content["title"], *content["description"].splitlines()]:
         # Text and code in turns. What is code ends on its line.

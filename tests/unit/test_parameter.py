@@ -123,7 +123,7 @@ def test_a_value_that_is_dropped_is_reported_once() -> None:
 @pytest.mark.parametrize("ami", [None, replace(AMI, id="ami-higher", state="disabled")], ids=["gone", "disabled"])
 def test_an_ami_that_is_not_available_is_one_notification(ami: object) -> None:
     """Where the newest version's AMI cannot be used, nothing is written, and it is reported once."""
-    aws = registered(builds=[HIGHER], other_ami=ami)
+    aws = registered(builds=[HIGHER], other_ami=ami, age=timedelta(hours=1))
     aws.sweep()
     aws.sweep()
     assert aws.outcomes_published() == ["FOLLOW_UP_FAILED", "IMAGE_AVAILABLE"]

@@ -13,6 +13,7 @@ from vm_image_import.imports import steps
 from vm_image_import.records.registration import Registration, RegistrationId
 from vm_image_import.settings import Settings
 
+HOUR = timedelta(hours=1)
 DAYS_6 = timedelta(days=6, seconds=1)
 ALL = Settings(tag_amis=True, parameter_prefix="/imagebuilder/base")
 PARAMETER = "/imagebuilder/base/web-server"
@@ -131,13 +132,25 @@ def test_the_event_of_an_adopted_image_leads_to_its_record_by_the_ami() -> None:
 @pytest.mark.parametrize("ami", [None, replace(AMI, state="deregistered"), replace(AMI, state="disabled")])
 def test_an_image_whose_ami_is_gone_is_not_called_available(ami: object) -> None:
     """Where the AMI of an available image is gone or cannot be used, the notification says so, once."""
-    aws = registered(ami=ami)
+    aws = registered(ami=ami, age=HOUR)
     outcomes = [aws.on_image_event(), aws.on_image_event()]
     assert [(outcome.kind, outcome.is_new) for outcome in outcomes] == [
         (OutcomeKind.IMAGE_FAILED, True),
         (OutcomeKind.IMAGE_FAILED, False),
     ]
     assert AMI.id in aws.published[0].message
+
+
+def test_an_ami_that_is_not_shown_for_a_moment_is_not_gone() -> None:
+    """EC2's reads are eventually consistent: within an hour, the steps wait for an AMI that it does not show."""
+    aws = registered(ami=None, settings=ALL, age=HOUR - timedelta(seconds=1))
+    aws.sweep()
+    assert (aws.published, aws.parameters) == ([], {})
+    aws.ami = AMI
+    aws.sweep()
+    assert aws.outcomes_published() == ["IMAGE_AVAILABLE"]
+    assert aws.registration().results["tag"] == AMI.id
+    assert aws.parameters == {PARAMETER: AMI.id}
 
 
 def test_a_step_that_fails_stops_no_other_one() -> None:

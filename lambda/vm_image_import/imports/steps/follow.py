@@ -1,6 +1,5 @@
 """Follow the image to the state that is its last one."""
 
-from datetime import timedelta
 from typing import Final
 
 from vm_image_import.domain.outcomes import OutcomeKind
@@ -12,16 +11,12 @@ FAILED: Final = frozenset({"FAILED", "CANCELLED"})
 DELETED: Final = "DELETED"
 GIVEN_UP: Final = "given up"
 """The result of a step that did not end in time."""
-_VISIBLE_AFTER: Final = timedelta(hours=1)
-"""Image Builder's reads are eventually consistent. An image that it does not show for so long is deleted."""
 
 
 def _look(run: Run) -> Done | Waiting:
     image = run.image
     if image is None:
-        if run.invocation.time - run.registration.time >= _VISIBLE_AFTER:
-            return Done(DELETED)
-        return _waiting(run, "Image Builder does not show this image.")
+        return _waiting(run, "Image Builder does not show this image.") if run.may_be_hidden else Done(DELETED)
     # Any other state (API reference, `ImageState`), also one that is not known here, is followed by another one.
     if image.status in USABLE | FAILED | {DELETED}:
         return Done(image.status)

@@ -5,7 +5,7 @@ from typing import Final
 
 from vm_image_import.domain.errors import PermanentError, TransientError
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
-from vm_image_import.imports.steps.follow import DELETED, FAILED, GIVEN_UP
+from vm_image_import.imports.steps.follow import DELETED, FAILED, GIVEN_UP, USABLE
 from vm_image_import.imports.steps.step import Done, Due, Run, Step, Waiting
 from vm_image_import.report.notifications import publish
 
@@ -27,6 +27,8 @@ def _look(run: Run) -> Done | Waiting | Due:
         return Done(DELETED, outcome)
     if run.status == GIVEN_UP:
         return Done(GIVEN_UP)
+    if run.status in USABLE and run.ami is None and run.may_be_hidden:
+        return Waiting(f"EC2 does not show {run.registration.ami_id}.")
     # To look at the AMI, and to publish.
     return Due(calls=2)
 

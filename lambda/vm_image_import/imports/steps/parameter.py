@@ -46,6 +46,8 @@ def _act(run: Run) -> Done | Waiting:
     if newest is None or isinstance(newest, Waiting):
         return newest or Done("")
     ami = run.invocation.clients.ec2.find_ami(newest)
+    if ami is None and run.may_be_hidden:
+        return Waiting(f"EC2 does not show {newest}.")
     if ami is None or ami.state != "available":
         message = (
             f"{newest}, the newest AMI of {run.registration.build.name}, is not available, so {name} was not written."

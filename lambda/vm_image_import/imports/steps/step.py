@@ -2,13 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import cached_property
+from typing import Final
 
 from vm_image_import.domain.models import Ami, Image
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import Registration, RegistrationId, Unverified
 from vm_image_import.settings import Settings
+
+_VISIBLE_AFTER: Final = timedelta(hours=1)
+"""The reads of EC2 and Image Builder are eventually consistent. What they do not show for so long is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,11 @@ class Run:
     def ami(self) -> Ami | None:
         """The AMI, as EC2 shows it now. Raises TransientError or PermanentError."""
         return self.invocation.clients.ec2.find_ami(self.registration.ami_id)
+
+    @property
+    def may_be_hidden(self) -> bool:
+        """Whether an image or an AMI that AWS does not show may exist all the same."""
+        return self.invocation.time - self.registration.time < _VISIBLE_AFTER
 
     @property
     def is_notified(self) -> bool:

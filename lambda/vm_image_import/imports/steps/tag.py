@@ -22,8 +22,10 @@ tags: to tag once more changes nothing."""
 def _look(run: Run) -> Done | Waiting | Due:
     if not run.status:
         return Waiting("The image is not available yet.")
-    if run.status not in USABLE or run.ami is None:
+    if run.status not in USABLE:
         return Done("")
+    if run.ami is None:
+        return Waiting(f"EC2 does not show {run.registration.ami_id}.") if run.may_be_hidden else Done("")
     missing = _missing_tags(run, run.ami)
     return Due(_CALLS) if any(missing.values()) else Done(" ".join(missing))
 

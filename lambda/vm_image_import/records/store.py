@@ -15,8 +15,9 @@ from botocore.exceptions import ClientError
 
 from vm_image_import.aws.session import member, translate_errors
 from vm_image_import.deadline import Deadline
-from vm_image_import.domain.errors import InProgressError, TransientError
+from vm_image_import.domain.errors import InProgressError, PermanentError, TransientError
 from vm_image_import.records.registration import Record, parse_record
+from vm_image_import.report.log import logger
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -174,23 +175,23 @@ class Store:
         self._delete(key, "#data = :value", {"#data": "data"}, {":value": {"S": value}})
 
     def _release(self, key: str, owner: str, *, is_new: bool) -> None:
-        """End a claim. An item that the claim has made is deleted."""
-        names = {"#owner": "owner"}
+        """End a claim. An item that the claim has made is deleted. A claim that cannot be released expires."""
+        condition, names = "#owner = :owner", {"#owner": "owner"}
         values: dict[str, AttributeValueTypeDef] = {":owner": {"S": owner}}
-        if is_new:
-            self._delete(key, "#owner = :owner", names, values)
-            return
         update: Mapping[str, Any] = {
             "UpdateExpression": "REMOVE claimed_until",
-            "ConditionExpression": "#owner = :owner",
+            "ConditionExpression": condition,
             "ExpressionAttributeNames": names,
             "ExpressionAttributeValues": values,
         }
         try:
-            self._update(key, "", **update)
-        except InProgressError:
-            # The claim had expired, and another invocation has it.
-            return
+            if is_new:
+                self._delete(key, condition, names, values)
+            else:
+                self._update(key, f"another invocation has claimed {key}", **update)
+        except (InProgressError, PermanentError, TransientError) as error:
+            # What the block did, or why it failed, is what its caller needs.
+            logger.warning("The claim was not released", record=key, reason=str(error))
 
     def _update(self, key: str, conflict: str, **update: Any) -> Mapping[str, Any]:  # noqa: ANN401 - any parameter
         """Update an item and return its attributes. Raises InProgressError where the condition fails."""

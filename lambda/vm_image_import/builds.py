@@ -47,7 +47,10 @@ class Builds:
             and build.status not in _UNUSABLE
             and build.arn not in recorded
         ]
-        return min(found, key=lambda build: (build.status != _AVAILABLE, _order(build)), default=None)
+        # Among the tagged ones is that of this system, which has the derived name.
+        return min(
+            found, key=lambda build: (build.status != _AVAILABLE, not build.tagged_task_id, _order(build)), default=None
+        )
 
     def find_requested(self, task: ImportTask, ami: Ami, recorded: Collection[str]) -> Build | None:
         """Return the build that this system has requested for an import, by its tags, in whatever state it is."""

@@ -518,6 +518,12 @@ def test_of_several_builds_the_available_one_is_adopted() -> None:
     assert aws.by_sweep().image_arn == available.arn
 
 
+def test_the_build_of_this_system_is_adopted_before_that_of_another_user() -> None:
+    """Of several available builds of an import, the one with the tags is adopted, whatever the names are."""
+    aws = InMemoryAws(TASK, AMI, builds=[BUILD._replace(arn=OTHER_ARN.replace("7.0.0", "0.1.0")), OWN])
+    assert aws.by_sweep().image_arn == OWN.arn
+
+
 @pytest.mark.parametrize(
     ("build", "age", "waits"),
     [

@@ -45,6 +45,8 @@ REGISTRATION: Final = Registration(
     problems={"tag": "UnauthorizedOperation"},
 )
 RECORD: Final = Record(REGISTRATION, "REJECTED tag Version", {"active": NOW})
+ATTEMPTS: Final = 3
+"""Of each call (`CONFIG`)."""
 Break = Callable[..., None]
 
 
@@ -109,17 +111,23 @@ def items() -> list[dict[str, Any]]:
 
 def losing(operation: str) -> tuple[Store, list[str]]:
     """Return a store that gets no answer to the first request of an operation, and the operations that it sends."""
-    dynamodb = boto3.client("dynamodb", config=CONFIG)
+    store = new_store()
+    return store, lose(store, operation, times=1)
+
+
+def lose(store: Store, operation: str, times: int) -> list[str]:
+    """Lose so many answers to an operation from now on, and return the list of the operations that are sent."""
+    dynamodb = store._client  # noqa: SLF001 - DynamoDB gets the request
     sent: list[str] = []
 
     def send(request: Any, **_: object) -> None:  # noqa: ANN401 - botocore's hook
         sent.append(operation)
-        if len(sent) == 1:
-            dynamodb._endpoint.http_session.send(request)  # noqa: SLF001 - DynamoDB gets it
+        if len(sent) <= times:
+            dynamodb._endpoint.http_session.send(request)  # type: ignore[attr-defined]  # noqa: SLF001 - as above
             raise ReadTimeoutError(endpoint_url=request.url)
 
     dynamodb.meta.events.register(f"before-send.dynamodb.{operation}", send)
-    return Store(dynamodb, TABLE), sent
+    return sent
 
 
 def test_a_record_is_read_as_it_was_saved(store: Store) -> None:
@@ -267,6 +275,35 @@ def test_a_lost_answer_of_a_release_is_no_error(server_store: Store) -> None:
         pass
     assert len(sent) == 2
     assert items() == []
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["new", "known"])
+def test_a_save_without_any_answer_is_kept(server_store: Store, known: bool) -> None:  # noqa: FBT001 - a case
+    """Where no attempt to save a record gets an answer, it is an error, and the record stays as it was saved."""
+    if known:
+        save(server_store, Record(reported="REJECTED tag Version"))
+    with pytest.raises(TransientError), server_store.claim(TASK_ID, deadline()) as claim:  # noqa: PT012 - the claim is no part
+        sent = lose(server_store, "UpdateItem", times=ATTEMPTS)
+        claim.save(RECORD, is_open=True)
+    assert len(sent) == ATTEMPTS + known
+    assert new_store().read([TASK_ID]) == {TASK_ID: RECORD}
+    assert [*new_store().list_open()] == [TASK_ID]
+
+
+@pytest.mark.parametrize(("known", "operation"), [(False, "DeleteItem"), (True, "UpdateItem")])
+def test_a_release_without_any_answer_hides_nothing(server_store: Store, known: bool, operation: str) -> None:  # noqa: FBT001 - a case
+    """Where no attempt to release a claim gets an answer, the block ends as it would have."""
+    if known:
+        save(server_store)
+    with server_store.claim(TASK_ID, deadline()):
+        sent = lose(server_store, operation, times=ATTEMPTS)
+    assert len(sent) == ATTEMPTS
+    denied = PermanentError("denied")
+    store = new_store()
+    with pytest.raises(PermanentError, match="denied"), store.claim(TASK_ID, deadline()):  # noqa: PT012 - the release matters
+        lose(store, operation, times=ATTEMPTS)
+        raise denied
+    assert new_store().read([TASK_ID]) == ({TASK_ID: RECORD} if known else {})
 
 
 def test_a_lost_answer_of_a_version_is_no_error(server_store: Store) -> None:

@@ -176,7 +176,8 @@ class Store:
 
     def _release(self, key: str, owner: str, *, is_new: bool) -> None:
         """End a claim. An item that the claim has made is deleted. A claim that cannot be released expires."""
-        condition, names = "#owner = :owner", {"#owner": "owner"}
+        # A save whose answer was lost has ended the claim: its record stays.
+        condition, names = "#owner = :owner AND attribute_exists(claimed_until)", {"#owner": "owner"}
         values: dict[str, AttributeValueTypeDef] = {":owner": {"S": owner}}
         update: Mapping[str, Any] = {
             "UpdateExpression": "REMOVE claimed_until",
@@ -188,8 +189,11 @@ class Store:
             if is_new:
                 self._delete(key, condition, names, values)
             else:
-                self._update(key, f"another invocation has claimed {key}", **update)
-        except (InProgressError, PermanentError, TransientError) as error:
+                self._update(key, f"the claim of {key} has ended", **update)
+        except InProgressError:
+            # It had ended already.
+            return
+        except (PermanentError, TransientError) as error:
             # What the block did, or why it failed, is what its caller needs.
             logger.warning("The claim was not released", record=key, reason=str(error))
 

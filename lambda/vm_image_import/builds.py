@@ -11,8 +11,6 @@ from vm_image_import.domain.errors import PermanentError, TransientError
 from vm_image_import.domain.models import Ami, Build, ImportTask
 
 _AVAILABLE: Final = "AVAILABLE"
-_UNUSABLE: Final = frozenset({"FAILED", "CANCELLED", "DELETED"})
-"""States of an image that nothing can be built on (API reference, `ImageState`)."""
 
 
 class Builds:
@@ -44,7 +42,7 @@ class Builds:
             for build in self._imports
             if build.ami_ids == (ami.id,)
             and build.tagged_task_id in {None, task.id}
-            and build.status not in _UNUSABLE
+            and build.is_usable
             and build.arn not in recorded
         ]
         # Among the tagged ones is that of this system, which has the derived name.
@@ -53,7 +51,7 @@ class Builds:
         )
 
     def find_requested(self, task: ImportTask, ami: Ami, recorded: Collection[str]) -> Build | None:
-        """Return the build that this system has requested for an import, by its tags, in whatever state it is."""
+        """Return the build that this system has requested for an import, by its tags, if possible a usable one."""
         found = [
             build
             for build in self._imports
@@ -61,7 +59,7 @@ class Builds:
             and build.ami_ids in ((), (ami.id,))
             and build.arn not in recorded
         ]
-        return min(found, key=_order, default=None)
+        return min(found, key=lambda build: (not build.is_usable, _order(build)), default=None)
 
     def is_undecided(self, task: ImportTask, ami: Ami, *, untagged: bool) -> bool:
         """Return whether a build without an output may become the image of this import.
@@ -70,7 +68,7 @@ class Builds:
         """
         tags = {(task.id, ami.id)} | ({(None, None)} if untagged else set())
         return any(
-            not build.ami_ids and build.status not in _UNUSABLE and (build.tagged_task_id, build.tagged_ami_id) in tags
+            not build.ami_ids and build.is_usable and (build.tagged_task_id, build.tagged_ami_id) in tags
             for build in self._imports
         )
 

@@ -411,15 +411,27 @@ def test_a_refusal_is_an_outcome() -> None:
     assert outcome.request
 
 
-@pytest.mark.parametrize("status", ["PENDING", "AVAILABLE", "FAILED", "CANCELLED"])
+@pytest.mark.parametrize("status", ["PENDING", "AVAILABLE", "DEPRECATED"])
 def test_a_reused_client_token_finds_the_image(status: str) -> None:
-    """The image of an invocation that was ended before it could record it is found by its tags, in any state."""
+    """The image of an invocation that was ended before it could record it is found by its tags."""
     aws = InMemoryAws(TASK, AMI)
     aws.import_error = ClientTokenReusedError("mismatch")
     aws.builds_after_request = [OWN._replace(status=status)]
     outcome = aws.on_event()
     assert (outcome.kind, outcome.image_arn) == (OutcomeKind.REGISTERED, ARN)
     assert aws.manually().kind is OutcomeKind.ALREADY_REGISTERED
+
+
+@pytest.mark.parametrize("status", ["FAILED", "CANCELLED", "DELETED"])
+def test_a_reused_client_token_finds_a_failed_image_when_every_image_is_listed(status: str) -> None:
+    """An image that failed or was deleted may be an older one: for five minutes the import waits for another one."""
+    older = OWN._replace(status=status)
+    for another in ([], [OWN._replace(arn=version_arn("1.4.3"))]):
+        aws = InMemoryAws(TASK, AMI, builds=[older], import_error=ClientTokenReusedError("mismatch"))
+        assert aws.by_sweep().kind is OutcomeKind.IN_PROGRESS
+        aws.builds += another
+        aws.age = timedelta(minutes=5)
+        assert aws.by_sweep().image_arn == (another or [older])[0].arn
 
 
 def test_a_reused_client_token_finds_the_image_of_its_own_registration() -> None:

@@ -139,6 +139,11 @@ class Build(NamedTuple):
     tagged_ami_id: str | None = None
     """The values of the tags `vm-image-import:task-id` and `vm-image-import:ami-id`, which anybody may set."""
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether something can be built on it, now or when it is available (API reference, `ImageState`)."""
+        return self.status not in {"FAILED", "CANCELLED", "DELETED"}
+
 
 @dataclass(frozen=True, slots=True)
 class Ami:

@@ -341,21 +341,22 @@ def _request(candidate: _Import, claim: Claim, name: DerivedValue, version: Deri
 def _find_requested(candidate: _Import, claim: Claim, derivation: Derivation) -> Registered:
     """Record the image of a request that an earlier invocation made with other values and did not record.
 
-    Its ARN may be missing from Image Builder's list for some minutes.
+    It may be missing from Image Builder's list for some minutes. Meanwhile a failed or deleted one may be an older one.
     """
     task, ami, invocation = candidate.task, candidate.ami, candidate.invocation
-    recorded = _recorded_arns(task.id, invocation)
-    if build := invocation.builds.list_again().find_requested(task, ami, recorded):
+    since = claim.record.first_seen.get(_SEARCHED, invocation.time)
+    is_listed = invocation.time - since >= _LISTED_AFTER
+    build = invocation.builds.list_again().find_requested(task, ami, _recorded_arns(task.id, invocation))
+    if build and (is_listed or build.is_usable):
         requested, made = derivation.request.semantic_version, BuildArn.parse(build.arn)
         if made.version != requested:
             candidate.claims(derivation.request.name).give_back(requested)
         record = replace(claim.record, registration=_registration(candidate, build.arn, {}))
         claim.save(record, is_open=True)
         return _registered(candidate, record, None)
-    since = claim.record.first_seen.get(_SEARCHED, invocation.time)
     if invocation.time == since:
         claim.save(replace(claim.record, first_seen={**claim.record.first_seen, _SEARCHED: since}))
-    if invocation.time - since < _LISTED_AFTER:
+    if not is_listed:
         return Registered(Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=_NOT_LISTED, ami_id=ami.id), candidate.id)
     reason = _IMAGE_NOT_FOUND.format(candidate.client_token)
     outcome = Outcome(OutcomeKind.IMAGE_NOT_FOUND, task.id, reason=reason, ami_id=ami.id, task=task)

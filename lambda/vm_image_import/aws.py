@@ -66,8 +66,9 @@ _TOO_MANY_REQUESTS: Final = 429
 _SERVER_ERROR: Final = 500
 
 _CLIENT_TOKEN_REUSED: Final = "IdempotentParameterMismatchException"  # noqa: S105 - an error code, no secret
-_IMAGE_NOT_FOUND: Final = ("ResourceNotFoundException", "InvalidParameterValueException")
-"""The codes of GetImage for an ARN that names no image. Which one it is for `x.x.x` is not documented.
+_IMAGE_NOT_FOUND: Final = "ResourceNotFoundException"
+_NO_VERSION: Final = (_IMAGE_NOT_FOUND, "InvalidParameterValueException")
+"""The codes of GetImage for `x.x.x` where no version is AVAILABLE. Which one it is is not documented.
 
 The ARN is the only parameter, and its form is right.
 """
@@ -189,13 +190,9 @@ class ImageBuilder:
 
         The ARN is that of a build version. With `x.x.x` as version, it finds the highest one that is AVAILABLE.
         """
-        with translate_errors():
-            try:
-                answer = _member(self._client.get_image(imageBuildVersionArn=arn), "image")
-            except ClientError as error:
-                if _code(error) in _IMAGE_NOT_FOUND:
-                    return None
-                raise
+        answer = self._get_image(arn)
+        if answer is None:
+            return None
         state = answer.get("state", {})
         amis = answer.get("outputResources", {}).get("amis", [])
         region = self._client.meta.region_name
@@ -222,14 +219,9 @@ class ImageBuilder:
         )
         with translate_errors():
             found = [version["version"] for page in pages for version in _member(page, "imageVersionList")]
-            try:
-                image = _member(self._client.get_image(imageBuildVersionArn=arn), "image")
-            except ClientError as error:
-                if _code(error) not in _IMAGE_NOT_FOUND:
-                    raise
-                return found
+        image = self._get_image(arn)
         # 1.4.2/1: the build is no part of the semantic version.
-        return [*found, image["version"].partition("/")[0]]
+        return found if image is None else [*found, image["version"].partition("/")[0]]
 
     def list_import_builds(self) -> dict[str, list[ImportBuild]]:
         """Return all builds of this account that carry the tag of an import task, by the task's id, oldest first.
@@ -251,6 +243,16 @@ class ImageBuilder:
             if task_id and ami_id and summary.get("buildType") == "IMPORT" and amis in ([], [ami_id]):
                 found.setdefault(task_id, []).append(ImportBuild(summary["arn"], ami_id))
         return found
+
+    def _get_image(self, arn: str) -> Any:  # noqa: ANN401 - a member of an answer
+        """Return GetImage's image, or None where the ARN names none. Raises TransientError or PermanentError."""
+        with translate_errors():
+            try:
+                return _member(self._client.get_image(imageBuildVersionArn=arn), "image")
+            except ClientError as error:
+                if _code(error) in (_NO_VERSION if arn.endswith("/x.x.x") else (_IMAGE_NOT_FOUND,)):
+                    return None
+                raise
 
 
 class Topic:

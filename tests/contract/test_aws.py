@@ -354,3 +354,24 @@ def test_a_failed_image_has_its_reason_and_context(stub: StubServer) -> None:
     available = image_builder(stub.url).find_image("arn:aws:imagebuilder:us-east-1:123456789012:image/web/1.0.0/1")
     assert available
     assert available.reason is None
+
+
+@pytest.mark.parametrize(
+    ("version", "code", "is_none"),
+    [
+        ("1.0.0/1", "ResourceNotFoundException", True),
+        ("x.x.x", "ResourceNotFoundException", True),
+        ("x.x.x", "InvalidParameterValueException", True),
+        ("1.0.0/1", "InvalidParameterValueException", False),
+        ("x.x.x", "InvalidRequestException", False),
+    ],
+)
+def test_an_image_that_is_not_there_is_none(stub: StubServer, version: str, code: str, is_none: bool) -> None:  # noqa: FBT001 - a case of the table
+    """Only a code that says that an ARN names no image is None; for a build, an invalid parameter is an error."""
+    image_builder_error(stub, 400, code)
+    arn = f"arn:aws:imagebuilder:us-east-1:123456789012:image/web/{version}"
+    if is_none:
+        assert image_builder(stub.url).find_image(arn) is None
+    else:
+        with pytest.raises(PermanentError):
+            image_builder(stub.url).find_image(arn)

@@ -1,12 +1,17 @@
-"""The DynamoDB table of Powertools Idempotency."""
+"""The DynamoDB table of the records."""
+
+from typing import Final
 
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
+OPEN_INDEX: Final = "open"
+"""The index, and the attribute that only its items have."""
+
 
 class IdempotencyTable(Construct):
-    """A table with the attributes that Powertools Idempotency uses."""
+    """A table with an item for each registration, and an index of those that have steps left."""
 
     def __init__(self, scope: Construct, id_: str) -> None:
         super().__init__(scope, id_)
@@ -24,4 +29,9 @@ class IdempotencyTable(Construct):
             # The records outlive a stack that is deleted by mistake. docs/operations.md says how to delete the table.
             removal_policy=RemovalPolicy.RETAIN,
             deletion_protection=True,
+        )
+        self.table.add_global_secondary_index(
+            index_name=OPEN_INDEX,
+            partition_key=dynamodb.Attribute(name=OPEN_INDEX, type=dynamodb.AttributeType.STRING),
+            projection_type=dynamodb.ProjectionType.KEYS_ONLY,
         )

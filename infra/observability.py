@@ -48,7 +48,10 @@ _MIN_WARM_UP: Final = 30
 _MAX_WARM_UP: Final = 2880
 """Minutes of an alarm's warm-up (API reference, CloudWatch `WarmUpConfiguration`)."""
 
-_FAILURES: Final = ("ImportsFailed", "ImportsRejected", "ImagesFailed", "ImagesNotFound", "SweepProblems")
+_FAILURES: Final = (
+    *("ImportsFailed", "ImportsHanging", "ImportsRejected", "ImagesFailed", "ImagesNotFound", "FollowUpsFailed"),
+    "SweepProblems",
+)
 
 _GB_SECOND: Final = {"arm64": "0.0000133334", "x86_64": "0.0000166667"}
 _COST: Final = (
@@ -202,13 +205,11 @@ class Observability(Construct):
         self, imports: ImportFunction, table: dynamodb.ITable, configuration: Configuration
     ) -> cloudwatch.Dashboard:
         function, hour, day = imports.function, Duration.hours(1), Duration.days(1)
-        done, failures = ["ImagesRegistered", "ImagesAvailable"], [*_FAILURES]
+        done = ["ImagesRegistered", "ImagesAvailable"]
         if configuration.tag_amis:
             done.append("AmisTagged")
-            failures.append("AmisNotTagged")
         if configuration.parameter_prefix:
             done.append("ParametersWritten")
-            failures.append("ParametersNotWritten")
         cost = cloudwatch.MathExpression(
             label="USD a day",
             expression=_COST.format(gb_second=_GB_SECOND[configuration.architecture]),
@@ -242,7 +243,7 @@ class Observability(Construct):
             ],
             [_graph("Registered images", *(_own(name, hour) for name in done), width=24)],
             [
-                _graph("Failures", *(_own(name, hour) for name in failures)),
+                _graph("Failures", *(_own(name, hour) for name in _FAILURES)),
                 cloudwatch.LogQueryWidget(
                     title="What failed and why",
                     log_group_names=[imports.log_group.log_group_name],

@@ -8,11 +8,8 @@ ACTIONS: Final[Mapping[str, frozenset[str]]] = {
     "RegisterImages": frozenset({"imagebuilder:ImportVmImage"}),
     "TrackImages": frozenset({"imagebuilder:GetImage"}),
     "FindImages": frozenset({"imagebuilder:ListImageBuildVersions"}),
-    # Only with the version scheme `increment`.
-    "ListVersions": frozenset({"imagebuilder:ListImages"}),
-    "UseIdempotencyTable": frozenset(
-        {"dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"}
-    ),
+    "UseIdempotencyTable": frozenset({"dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:UpdateItem"}),
+    "FindOpenRegistrations": frozenset({"dynamodb:Query"}),
     "PublishNotifications": frozenset({"sns:Publish"}),
     # Only with `tagAmis`.
     "ReadTags": frozenset({"ec2:DescribeTags"}),

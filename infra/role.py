@@ -12,6 +12,7 @@ from constructs import Construct
 
 from .acknowledgements import acknowledge, nag_resource
 from .configuration import Configuration
+from .idempotency_table import OPEN_INDEX
 from .notifications import Notifications
 from .operations import ACTIONS
 
@@ -55,6 +56,7 @@ def function_role(
         # Without an ARN, as the function calls it, no resource is known.
         _calls("FindImages", "*", conditions=in_region),
         _calls("UseIdempotencyTable", table.table_arn),
+        _calls("FindOpenRegistrations", f"{table.table_arn}/index/{OPEN_INDEX}"),
         _calls("PublishNotifications", notifications.topic.topic_arn),
         iam.PolicyStatement(
             sid="EncryptNotifications",
@@ -70,8 +72,6 @@ def function_role(
             conditions={"StringEquals": {"iam:AWSServiceName": "imagebuilder.amazonaws.com"}},
         ),
     ]
-    if configuration.version_scheme == "increment":
-        statements.append(_calls("ListVersions", "*", conditions=in_region))
     if configuration.tracing:
         # Without a condition: Lambda refuses the function where it finds that the role lacks the permission, and does
         # not document with which context it asks.

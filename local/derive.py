@@ -31,8 +31,8 @@ from vm_image_import.derive import (  # noqa: E402 - as said above
     identify,
     names,
 )
-from vm_image_import.errors import RejectedError  # noqa: E402
-from vm_image_import.models import (  # noqa: E402
+from vm_image_import.domain.errors import RejectedError  # noqa: E402
+from vm_image_import.domain.models import (  # noqa: E402
     Ami,
     Disk,
     ImportTask,

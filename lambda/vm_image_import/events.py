@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from vm_image_import.errors import InvalidTriggerError
-from vm_image_import.models import Overrides
-from vm_image_import.text import one_line, quote
+from vm_image_import.domain.errors import InvalidTriggerError
+from vm_image_import.domain.models import Overrides
+from vm_image_import.domain.text import one_line, quote
 
 
 @dataclass(frozen=True, slots=True)

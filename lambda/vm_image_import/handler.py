@@ -1,26 +1,23 @@
-"""The function's entry: takes one trigger to its use case, and reports the outcome."""
+"""The function's entry: passes a trigger to its use case, and reports the outcomes."""
 
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
 from vm_image_import import events
-from vm_image_import.answers import answer_of, answer_of_sweep
-from vm_image_import.clients import Clients
+from vm_image_import.deadline import Deadline
+from vm_image_import.domain.models import AwsEnvironment
+from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.events import AmiAvailable, ImageStateChanged, ManualImport, Sweep
-from vm_image_import.models import AwsEnvironment, Invocation, Outcome, OutcomeKind
-from vm_image_import.observability import (
-    log_and_count,
-    log_context,
-    logger,
-    metrics,
-    record_event_age,
-)
-from vm_image_import.register import Registrar
+from vm_image_import.imports.image_event import on_image_event
+from vm_image_import.imports.register import on_ami_event, on_manual_invocation
+from vm_image_import.imports.sweep import sweep
+from vm_image_import.invocation import Clients, Invocation
+from vm_image_import.report.answers import answer_of, answer_of_sweep
+from vm_image_import.report.log import log_and_count, log_context, logger, metrics, record_event_age
 from vm_image_import.settings import Settings
-from vm_image_import.sweep import Sweeper
-from vm_image_import.track import ImageTracker
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -49,29 +46,31 @@ def invoke(event: object, context: "LambdaContext", clients: Clients) -> dict[st
     with log_context():
         trigger = events.parse(event)
     invocation = Invocation(
+        clients,
         AwsEnvironment.of_function(context.invoked_function_arn),
         context.aws_request_id,
         datetime.now(UTC),
-        context.get_remaining_time_in_millis,
+        Deadline(context.get_remaining_time_in_millis),
     )
     if isinstance(trigger, Sweep):
-        return answer_of_sweep(Sweeper(clients, invocation).sweep(dry_run=trigger.dry_run))
-    outcome = _handle_one(trigger, clients, invocation)
-    log_and_count(outcome, dry_run=isinstance(trigger, ManualImport) and trigger.dry_run)
-    return answer_of(outcome)
-
-
-def _handle_one(
-    trigger: AmiAvailable | ImageStateChanged | ManualImport, clients: Clients, invocation: Invocation
-) -> Outcome:
-    registrar = Registrar(clients, invocation)
-    if isinstance(trigger, AmiAvailable):
-        outcome = registrar.register_ami(trigger)
-        if outcome.kind is OutcomeKind.REGISTERED:
+        return answer_of_sweep(sweep(invocation, dry_run=trigger.dry_run))
+    dry_run = isinstance(trigger, ManualImport) and trigger.dry_run
+    outcomes = []
+    # Each use case logs the errors that leave it.
+    for outcome in _outcomes_of(trigger, invocation):
+        if isinstance(trigger, AmiAvailable) and outcome.kind is OutcomeKind.REGISTERED:
             record_event_age((datetime.now(UTC) - trigger.time).total_seconds())
-        return outcome
-    if isinstance(trigger, ImageStateChanged):
-        with log_context(imageArn=trigger.image_arn):
-            return ImageTracker(clients, invocation).check_event(trigger.image_arn)
-    with log_context(importTaskId=trigger.import_task_id):
-        return registrar.register_manually(trigger)
+        log_and_count(outcome, dry_run=dry_run)
+        outcomes.append(outcome)
+    # The first one is what became of the trigger.
+    return answer_of(outcomes[0])
+
+
+def _outcomes_of(trigger: AmiAvailable | ImageStateChanged | ManualImport, invocation: Invocation) -> Iterator[Outcome]:
+    match trigger:
+        case AmiAvailable():
+            return on_ami_event(trigger, invocation)
+        case ImageStateChanged(arn):
+            return on_image_event(arn, invocation)
+        case ManualImport():
+            return on_manual_invocation(trigger, invocation)

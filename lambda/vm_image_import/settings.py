@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self, get_args
 
-from vm_image_import.errors import InvalidSettingsError
-from vm_image_import.text import quote
+from vm_image_import.domain.errors import InvalidSettingsError
+from vm_image_import.domain.text import quote
 
 VersionScheme = Literal["date", "timestamp", "increment"]
 """What gives the version of an import that states none."""

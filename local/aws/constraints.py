@@ -24,8 +24,6 @@ _TYPES: Final[dict[str, type | tuple[type, ...]]] = {
 }
 
 _NODE_MAX: Final = 2**30 - 1
-# The API reference has said 25 where the model says 100: 25 is valid either way.
-_PAGE_MAX: Final = 25
 _IMAGE_NAME: Final = str(get_service_model("imagebuilder").shape_for("ResourceName").metadata["pattern"])
 
 
@@ -47,8 +45,6 @@ def message(problems: Sequence[str]) -> str:
 
 def _violations_beyond_model(operation: str, params: Mapping[str, Any]) -> Iterator[str]:
     """Yield the violations of documented limits that botocore's model does not have."""
-    if operation in {"ListImages", "ListImageBuildVersions"} and (size := params.get("maxResults") or 0) > _PAGE_MAX:
-        yield _violation(size, "maxResults", f"Member must have value less than or equal to {_PAGE_MAX}")
     if operation != "ImportVmImage":
         return
     # The name is any text in the model, but GetImage returns it as a ResourceName: inferred to hold for both.

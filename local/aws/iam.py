@@ -198,7 +198,9 @@ class _AccessDenied(HTTPException):
         self.code = status
 
 
-def _authorization_requests(response: BaseResponse, role: str) -> Iterator[AuthorizationRequest]:
+def _authorization_requests(  # noqa: C901 - one case for each way
+    response: BaseResponse, role: str
+) -> Iterator[AuthorizationRequest]:
     """Yield what a call needs to be allowed, according to the service authorization reference.
 
     Raises NotImplementedError for an operation that is not listed here.
@@ -239,6 +241,8 @@ def _authorization_requests(response: BaseResponse, role: str) -> Iterator[Autho
         case "dynamodb", "BatchGetItem" | "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem":
             tables = params.get("RequestItems") or [params["TableName"]]
             yield from (request(f"{prefix}:table/{table}") for table in tables)
+        case "dynamodb", "Query":
+            yield request(f"{prefix}:table/{params['TableName']}/index/{params['IndexName']}")
         case "sns", "Publish":
             topic = params["TopicArn"]
             yield request(topic)

@@ -1,14 +1,16 @@
-"""What moto lacks of CloudWatch Logs, SNS and Systems Manager.
+"""What moto lacks of CloudWatch Logs, DynamoDB, SNS and Systems Manager.
 
-Filter patterns for JSON, topics whose key is disabled, filter policies where a message has no attributes, and the check
-of parameters that hold AMIs.
+Filter patterns for JSON, writes of one item one after the other, topics whose key is disabled, filter policies where a
+message has no attributes, and the check of parameters that hold AMIs.
 """
 
 import functools
 import json
 import re
+import threading
 from typing import Any, Final
 
+from moto.dynamodb.models import DynamoDBBackend
 from moto.ec2.models import ec2_backends
 from moto.kms.models import kms_backends
 from moto.logs.utils import EventMessageFilter, FilterPattern, UnsupportedFilterPattern
@@ -20,6 +22,7 @@ from local.aws.common import ServiceError
 
 _EQUAL: Final = re.compile(r'\{ *\$\.([\w.]+) *= *"([^"]*)" *\}')
 _KEY_DISABLED: Final = "KMSDisabled"
+_writing: Final = threading.RLock()
 
 
 def unchecked_parameters(account_id: str, region: str) -> list[Parameter]:
@@ -103,7 +106,23 @@ def install() -> None:
                 del self._parameters[name]
         return parameter
 
+    _let_no_write_interrupt_another()
     EventMessageFilter.__init__ = read_pattern  # type: ignore[method-assign]
     SNSBackend.publish = publish_encrypted  # type: ignore[method-assign, assignment]
     FilterPolicyMatcher.matches = matches_attributes  # type: ignore[method-assign, assignment]
     SimpleSystemManagerBackend.put_parameter = put_unchecked  # type: ignore[method-assign]
+
+
+def _let_no_write_interrupt_another() -> None:
+    """Let no write of an item come between the condition of another one and its effect."""
+
+    def locked(write: Any) -> Any:  # noqa: ANN401 - moto's
+        @functools.wraps(write)
+        def write_alone(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - moto's
+            with _writing:
+                return write(*arguments, **options)
+
+        return write_alone
+
+    for name in ("put_item", "update_item", "delete_item"):
+        setattr(DynamoDBBackend, name, locked(getattr(DynamoDBBackend, name)))

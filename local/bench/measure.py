@@ -17,7 +17,7 @@ from local.aws.lambda_runtime import Configuration, ExecutionEnvironment
 from local.bench.stub import AMI, OTHER_AMI, Stub
 from local.bench.variants import Variant
 
-_TIMEOUT: Final = 60.0
+_TIMEOUT: Final = 300.0
 """Seconds; a busy machine takes its time."""
 _COUNTING_TIMEOUT: Final = 900.0
 """Seconds. A process takes some fifty times as long where its instructions are counted."""

@@ -106,7 +106,9 @@ class Stub(ThreadingTCPServer):
                 return json.dumps({"image": {"state": {"status": "AVAILABLE"}, "tags": tags}})
             case "Publish":
                 return _PUBLISHED
-            case "BatchGetItem" | "PutItem" | "UpdateItem":
+            case "ListImageBuildVersions":
+                return json.dumps({"imageSummaryList": []})
+            case "BatchGetItem" | "DeleteItem" | "PutItem" | "Query" | "UpdateItem":
                 return json.dumps(self._recorded(operation, json.loads(body)))
         message = f"There is no answer to {operation} here"
         raise NotImplementedError(message)
@@ -124,18 +126,30 @@ class Stub(ThreadingTCPServer):
             case "PutItem":
                 self._records[request["Item"]["id"]["S"]] = request["Item"]
             case "UpdateItem":
-                record = self._records[request["Key"]["id"]["S"]]
-                # As Powertools names them; not every variant writes values.
-                values = request.get("ExpressionAttributeValues", {})
-                for key, name in (("data", ":response_data"), ("status", ":status")):
-                    if name in values:
-                        record[key] = values[name]
+                record = self._records.setdefault(request["Key"]["id"]["S"], {**request["Key"]})
+                _update(record, request)
+                return {"Attributes": record}
+            case "DeleteItem":
+                self._records.pop(request["Key"]["id"]["S"], None)
+            case "Query":
+                return {"Items": [{"id": record["id"]} for record in self._records.values() if "open" in record]}
             case _:
                 ((table, wanted),) = request["RequestItems"].items()
                 keys = [key["id"]["S"] for key in wanted["Keys"]]
                 found = [self._records[key] for key in keys if key in self._records]
                 return {"Responses": {table: found}, "UnprocessedKeys": {}}
         return {}
+
+
+def _update(record: dict[str, Any], request: Mapping[str, Any]) -> None:
+    """Do what an UpdateExpression of `SET` and `REMOVE` says."""
+    names, values = request.get("ExpressionAttributeNames", {}), request.get("ExpressionAttributeValues", {})
+    sets, _, removes = request["UpdateExpression"].removeprefix("SET ").partition("REMOVE ")
+    for assignment in sets.split(",") if sets else ():
+        name, value = map(str.strip, assignment.split("="))
+        record[names.get(name, name)] = values[value]
+    for name in map(str.strip, removes.split(",")):
+        record.pop(names.get(name, name), None)
 
 
 def tls_stub(bundle: Path) -> Stub:

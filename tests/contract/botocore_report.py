@@ -62,19 +62,18 @@ EXAMPLES: Final[Mapping[tuple[str, str], tuple[Json, str]]] = {
         '{"requestId":"r","imageArn":"a","clientToken":"c"}',
     ),
     ("imagebuilder", "ListImageBuildVersions"): (
-        {"maxResults": 25},
+        {"maxResults": 100},
         '{"imageSummaryList":[{"arn":"a","buildType":"IMPORT","tags":{"k":"v"}}],"nextToken":"t"}',
-    ),
-    ("imagebuilder", "ListImages"): (
-        {"owner": "Self", "filters": [{"name": "name", "values": ["n"]}]},
-        '{"imageVersionList":[{"arn":"a","version":"1.0.0"}],"nextToken":"t"}',
     ),
     ("dynamodb", "BatchGetItem"): (
         {"RequestItems": {"t": {"Keys": [KEY], "ConsistentRead": True}}},
         f'{{"Responses":{{"t":[{ITEM}]}},"UnprocessedKeys":{{}}}}',
     ),
     ("dynamodb", "DeleteItem"): ({"TableName": "t", "Key": KEY}, "{}"),
-    ("dynamodb", "PutItem"): ({"TableName": "t", "Item": KEY, "ConditionExpression": "attribute_not_exists(id)"}, "{}"),
+    ("dynamodb", "Query"): (
+        {"TableName": "t", "IndexName": "open", "KeyConditionExpression": "#a = :a"},
+        f'{{"Items":[{ITEM}],"Count":1}}',
+    ),
     ("dynamodb", "UpdateItem"): ({"TableName": "t", "Key": KEY, "UpdateExpression": "SET #a = :a"}, "{}"),
     ("sns", "Publish"): (
         {"TopicArn": "arn", "Message": "m", "MessageAttributes": {"o": {"DataType": "String", "StringValue": "v"}}},

@@ -11,13 +11,18 @@ from typing import Any, Final, cast
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.model import StructureShape
 from botocore.retries import standard
+from botocore.session import get_session
 
+from infra.operations import OPERATIONS
 from tests.conftest import REGION
-from vm_image_import.aws import CONFIG, CONNECT_TIMEOUT, READ_TIMEOUT, RETRYABLE_ERROR_CODES, Ec2, ImageBuilder
-from vm_image_import.errors import ClientTokenReusedError, PermanentError, TransientError
-from vm_image_import.models import Ami, Disk, ImageRequest, ImportTask
-from vm_image_import.sweep import _MARGIN_MS
+from vm_image_import.aws.ec2 import Ec2
+from vm_image_import.aws.image_builder import ImageBuilder
+from vm_image_import.aws.session import CONFIG, CONNECT_TIMEOUT, READ_TIMEOUT, RETRYABLE_ERROR_CODES
+from vm_image_import.deadline import SLOW_CALL_MS
+from vm_image_import.domain.errors import ClientTokenReusedError, PermanentError, TransientError
+from vm_image_import.domain.models import Ami, Disk, ImageRequest, ImportTask
 
 # One attempt each: the tests are about the translation of the last answer, not about botocore's retries.
 ONCE: Final = CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))
@@ -122,20 +127,53 @@ def image_builder_error(stub: StubServer, status: int, code: str) -> None:
 
 
 def test_calls_end_in_time() -> None:
-    """All attempts of one call take no longer than the time that a sweep keeps free before the timeout."""
+    """All attempts of one call take no longer than the time that a deadline keeps free for it."""
     # Its types leave them out.
     config = cast("Any", CONFIG)
     assert (config.connect_timeout, config.read_timeout) == (CONNECT_TIMEOUT, READ_TIMEOUT)
     assert config.retries == {"mode": "standard", "total_max_attempts": 3}
-    assert 3 * (CONNECT_TIMEOUT + READ_TIMEOUT) * 1000 <= _MARGIN_MS
+    assert 3 * (CONNECT_TIMEOUT + READ_TIMEOUT) * 1000 <= SLOW_CALL_MS
 
 
 def test_retryable_error_codes_are_those_of_botocore() -> None:
-    """The retryable error codes are those that botocore's `standard` mode retries."""
+    """The codes that botocore's `standard` mode retries are retryable, and the one that only EC2's reference has."""
     # Its types leave them out.
     transient: Any = standard.TransientRetryableChecker
     throttled: Any = standard.ThrottledRetryableChecker
-    assert {*transient._TRANSIENT_ERROR_CODES, *throttled._THROTTLED_ERROR_CODES} == RETRYABLE_ERROR_CODES  # noqa: SLF001 - nowhere else
+    retried = {*transient._TRANSIENT_ERROR_CODES, *throttled._THROTTLED_ERROR_CODES}  # noqa: SLF001 - nowhere else
+    assert retried | {"ConcurrentTagAccess"} <= RETRYABLE_ERROR_CODES
+
+
+@pytest.mark.parametrize(
+    ("service", "expected"),
+    [
+        ("dynamodb", {"ProvisionedThroughputExceededException", "ReplicatedWriteConflictException"}),
+        # The model of EC2 has no errors.
+        ("ec2", set[str]()),
+        ("imagebuilder", {"CallRateLimitExceededException", "TooManyRequestsException"}),
+        ("sns", {"KMSThrottling", "Throttled"}),
+        ("ssm", {"ThrottlingException", "TooManyUpdates"}),
+    ],
+)
+def test_errors_that_a_model_calls_retryable_are_transient(service: str, expected: set[str]) -> None:
+    """Every error of a service is transient that its model marks as retryable or describes as throttled."""
+    model = get_session().get_service_model(service)
+    # Its types know less of an error.
+    errors: list[Any] = list(model.error_shapes)
+    found = {shape.error_code for shape in errors if is_retryable(shape)}
+    assert expected <= found <= RETRYABLE_ERROR_CODES
+    assert service in OPERATIONS
+
+
+def is_retryable(shape: StructureShape) -> bool:
+    """Return whether an error says that the same request may succeed later."""
+    metadata, text = shape.metadata, shape.documentation.lower()
+    words = ("request throttling", "is throttling", "rate at which requests", "permitted request rate")
+    return (
+        bool(metadata.get("retryable"))
+        or metadata.get("error", {}).get("httpStatusCode") == 429
+        or any(word in text for word in (*words, "concurrent updates for a resource"))
+    )
 
 
 @pytest.mark.parametrize(
@@ -282,23 +320,13 @@ def test_every_field_of_a_task_is_read(stub: StubServer) -> None:
     )
 
 
-COMPLETED_ANSWER = TASK_ANSWER.replace(b"<status>active<", b"<status>completed<")
-
-
-@pytest.mark.parametrize("status", ["active", "deleting", "converting"])
-def test_a_task_that_has_not_ended_is_not_listed(stub: StubServer, status: str) -> None:
-    """Of the tasks that EC2 lists, those that have not ended are left out."""
-    stub.body = TASK_ANSWER.replace(b"<status>active<", f"<status>{status}<".encode())
-    assert ec2(stub.url).list_ended_tasks(None).tasks == []
-
-
 @pytest.mark.parametrize(
     ("token", "next_token"), [("<nextToken>t</nextToken>", "t"), ("<nextToken/>", None), ("", None)]
 )
 def test_an_empty_token_ends_the_list_of_tasks(stub: StubServer, token: str, next_token: str | None) -> None:
     """A page of tasks whose token is empty or missing is the last one."""
-    stub.body = COMPLETED_ANSWER.replace(b"</importImageTaskSet>", f"</importImageTaskSet>{token}".encode())
-    page = ec2(stub.url).list_ended_tasks(None)
+    stub.body = TASK_ANSWER.replace(b"</importImageTaskSet>", f"</importImageTaskSet>{token}".encode())
+    page = ec2(stub.url).list_tasks(None)
     assert [task.id for task in page.tasks] == ["import-ami-fg4d51t0"]
     assert page.next_token == next_token
 
@@ -354,24 +382,3 @@ def test_a_failed_image_has_its_reason_and_context(stub: StubServer) -> None:
     available = image_builder(stub.url).find_image("arn:aws:imagebuilder:us-east-1:123456789012:image/web/1.0.0/1")
     assert available
     assert available.reason is None
-
-
-@pytest.mark.parametrize(
-    ("version", "code", "is_none"),
-    [
-        ("1.0.0/1", "ResourceNotFoundException", True),
-        ("x.x.x", "ResourceNotFoundException", True),
-        ("x.x.x", "InvalidParameterValueException", True),
-        ("1.0.0/1", "InvalidParameterValueException", False),
-        ("x.x.x", "InvalidRequestException", False),
-    ],
-)
-def test_an_image_that_is_not_there_is_none(stub: StubServer, version: str, code: str, is_none: bool) -> None:  # noqa: FBT001 - a case of the table
-    """Only a code that says that an ARN names no image is None; for a build, an invalid parameter is an error."""
-    image_builder_error(stub, 400, code)
-    arn = f"arn:aws:imagebuilder:us-east-1:123456789012:image/web/{version}"
-    if is_none:
-        assert image_builder(stub.url).find_image(arn) is None
-    else:
-        with pytest.raises(PermanentError):
-            image_builder(stub.url).find_image(arn)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from tests.contract.test_aws import ec2
-from vm_image_import.clients import Clients
-from vm_image_import.errors import InvalidTriggerError, TransientError
+from vm_image_import.domain.errors import InvalidTriggerError, TransientError
 from vm_image_import.handler import invoke
-from vm_image_import.observability import logger
+from vm_image_import.invocation import Clients
+from vm_image_import.report.log import logger
 from vm_image_import.settings import Settings
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ import pytest
 from tests.conftest import ROOT
 from tests.contract.test_handler import CONTEXT
 from tests.unit.fakes import AMI, TASK, InMemoryAws
-from vm_image_import import errors, observability
+from vm_image_import.domain import errors
 from vm_image_import.handler import invoke
+from vm_image_import.report import log
 
 # The function ignores it, too; pytest sets the filters anew for each test.
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
@@ -97,7 +98,7 @@ def handle(event: object) -> str:
     except (errors.InvalidTriggerError, errors.TransientError) as error:
         return str(error)
     finally:
-        observability.metrics.clear_metrics()
+        log.metrics.clear_metrics()
 
 
 @pytest.mark.parametrize(

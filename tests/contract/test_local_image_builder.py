@@ -226,8 +226,8 @@ def test_constraints_that_boto3_checks_too(change: dict[str, Any], problem: str)
     ("operation", "params", "problem"),
     [
         ("ListImages", {"maxResults": 0}, "value greater than or equal to 1"),
-        ("ListImages", {"maxResults": 26}, "value less than or equal to 25"),
-        ("ListImageBuildVersions", {"maxResults": 26}, "value less than or equal to 25"),
+        ("ListImages", {"maxResults": 101}, "value less than or equal to 100"),
+        ("ListImageBuildVersions", {"maxResults": 101}, "value less than or equal to 100"),
         ("ListImages", {"maxResults": True}, "must be of type integer"),
         ("ListImages", {"filters": [{"name": "a"}, {"name": "b c"}]}, "at 'filters.2.member.name'"),
     ],
@@ -405,7 +405,7 @@ def test_filters(filters: dict[str, list[str]], versions: list[str]) -> None:
         ({"filters": [{"name": "colour", "values": ["blue"]}]}, "InvalidRequestException"),
         ({"filters": [{"name": "name", "values": ["a;b"]}]}, "ClientException"),
         ({"owner": "Me"}, "ClientException"),
-        ({"maxResults": 26}, "ClientException"),
+        ({"maxResults": 101}, "ClientException"),
         ({"nextToken": "nonsense"}, "InvalidPaginationTokenException"),
     ],
 )

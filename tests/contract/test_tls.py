@@ -18,9 +18,10 @@ from botocore.httpsession import URLLib3Session
 from local.bench.stub import AMI, TASK, Stub
 from local.bench.tls import Authority
 from tests.conftest import REGION
-from vm_image_import import aws
-from vm_image_import.aws import CONFIG, Ec2, create_client
-from vm_image_import.errors import TransientError
+from vm_image_import.aws import session
+from vm_image_import.aws.ec2 import Ec2
+from vm_image_import.aws.session import CONFIG, create_client
+from vm_image_import.domain.errors import TransientError
 
 # botocore tries again after a refused certificate, too.
 ONCE: Final = CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))
@@ -41,7 +42,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
-    monkeypatch.setattr(aws, "CONFIG", ONCE)
+    monkeypatch.setattr(session, "CONFIG", ONCE)
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
 """The app deployed to the local AWS, and what the tests do with it."""
 
 import json
+import re
 import shutil
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,19 @@ def metrics_of(logs: str) -> set[str]:
         for directive in entry["_aws"]["CloudWatchMetrics"]
         for metric in directive["Metrics"]
     }
+
+
+def age_records(aws: LocalAws, age: timedelta) -> None:
+    """Let this much time pass since everything that the records name, and let every claim expire."""
+    dynamodb, table = aws.client("dynamodb"), physical_id(aws, "AWS::DynamoDB::Table")
+    for item in dynamodb.scan(TableName=table)["Items"]:
+        if "claimed_until" in item:
+            item["claimed_until"] = {"N": "0"}
+        if "data" in item:
+            times = re.compile(r"(?<=\")\d{4}-\d\d-\d\dT[^\"]+")
+            aged = times.sub(lambda time: (datetime.fromisoformat(time[0]) - age).isoformat(), item["data"]["S"])
+            item["data"] = {"S": aged}
+        dynamodb.put_item(TableName=table, Item=item)
 
 
 def queue_messages(aws: LocalAws, logical_id: str) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from tests.e2e.conftest import (
     start_import,
 )
 from vm_image_import.derive import make_client_token
-from vm_image_import.models import AwsEnvironment
+from vm_image_import.domain.models import AwsEnvironment
 
 
 def test_a_completed_import_becomes_an_image(aws: LocalAws) -> None:
@@ -62,14 +62,15 @@ def test_a_disk_by_url_becomes_an_image(aws: LocalAws, url: str, name: str) -> N
 
 
 def test_log_entries_have_the_task_id(aws: LocalAws) -> None:
-    """Every log entry of a run has the task's id, the last one the outcome, and the metrics are in EMF."""
+    """Every log entry of a run has the task's id, the outcomes are in it, and the metrics are in EMF."""
     task = start_import(aws, "exports/logged-1.0.ova")
     finish_imports(aws)
     entries = [json.loads(line) for line in event_run(task).result.logs.splitlines()]
     own = [entry for entry in entries if entry.get("service") == "vm-image-import" and "message" in entry]
     assert {entry["importTaskId"] for entry in own} == {task}
-    assert own[-1]["outcome"] == "REGISTERED"
-    assert own[-1]["imageArn"].endswith(":image/logged/1.0.0/1")
+    done = [entry for entry in own if entry["message"] == "Done"]
+    assert [entry["outcome"] for entry in done] == ["REGISTERED", "IN_PROGRESS"]
+    assert done[0]["imageArn"].endswith(":image/logged/1.0.0/1")
     (emf,) = (entry for entry in entries if "_aws" in entry)
     assert emf["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "VmImageImport"
     assert emf["ImagesRegistered"] == [1.0]
@@ -195,7 +196,7 @@ def test_a_manual_dry_run_returns_the_request_and_changes_nothing(aws: LocalAws)
 
 @pytest.mark.parametrize(
     ("name", "outcome", "build"),
-    [("dry-run", "ALREADY_REGISTERED", 1), ("overrule", "ALREADY_REGISTERED", 1), ("force", "REGISTERED", 2)],
+    [("dry-run", "ALREADY_REGISTERED", 1), ("overrule", "REJECTED", 1), ("force", "REGISTERED", 2)],
 )
 def test_payloads_of_the_readme(aws: LocalAws, name: str, outcome: str, build: int) -> None:
     """Of the reference's payloads for a registered import, only `force` makes another build."""

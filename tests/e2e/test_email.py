@@ -11,9 +11,12 @@ from local.aws.local_aws import ACCOUNT, LocalAws
 from tests.conftest import EMAIL, REGION
 from tests.e2e.conftest import finish_imports_without_events, invoke, physical_id, start_import
 from tests.unit.test_notifications import NOTIFIED
-from vm_image_import.aws import Topic
-from vm_image_import.models import AwsEnvironment, Invocation, Outcome
-from vm_image_import.notifications import notification_of
+from vm_image_import.aws.sns import Topic
+from vm_image_import.deadline import Deadline
+from vm_image_import.domain.models import AwsEnvironment
+from vm_image_import.domain.outcomes import Outcome
+from vm_image_import.invocation import Clients, Invocation
+from vm_image_import.report.notifications import notification_of
 from vm_image_import.settings import Settings
 
 Receive = Callable[[], list[tuple[str, str | None]]]
@@ -64,9 +67,10 @@ def test_alarms_and_all_notifications_arrive(aws: LocalAws, topic: str, receive:
     subject = 'ALARM: "InvocationsFailed" in US East (N. Virginia)'
     aws.client("sns").publish(TopicArn=topic, Subject=subject, Message=json.dumps({"NewStateValue": "ALARM"}))
     assert receive() == [(subject, None)]
-    invocation = Invocation(AwsEnvironment("aws", REGION, ACCOUNT), "request", datetime.now(UTC), lambda: 0)
+    environment, never = AwsEnvironment("aws", REGION, ACCOUNT), Deadline(lambda: 0)
+    invocation = Invocation(Clients(Settings()), environment, "request", datetime.now(UTC), never)
     for kind in NOTIFIED:
-        sent = notification_of(Outcome(kind, "import-ami-0123456789abcdef0"), Settings(), invocation)
+        sent = notification_of(Outcome(kind, "import-ami-0123456789abcdef0"), invocation)
         Topic(aws.client("sns"), topic).publish(sent.subject, sent.message(), sent.outcome)
         assert receive() == [(sent.subject, kind.value)]
 

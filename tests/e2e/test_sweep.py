@@ -20,7 +20,7 @@ from tests.e2e.conftest import (
     physical_id,
     start_import,
 )
-from vm_image_import.remedies import find_remedy
+from vm_image_import.domain.remedies import find_remedy
 
 
 def test_a_lost_event_is_registered_by_the_next_sweep(aws: LocalAws, notifications: Notifications) -> None:

@@ -68,7 +68,7 @@ def test_a_changed_line_of_the_function_installs_nothing(
     monkeypatch.setattr(bundle, "_LAMBDA", shutil.copytree(bundle._LAMBDA, tmp_path / "lambda"))  # noqa: SLF001
     first, _ = bundle.build()
     assert bundle.build()[0] == first
-    with (tmp_path / "lambda/vm_image_import/models.py").open("a", encoding="utf-8") as source:
+    with (tmp_path / "lambda/vm_image_import/domain/models.py").open("a", encoding="utf-8") as source:
         source.write("CHANGED = True\n")
     second, _ = bundle.build()
     changed = {name for name, _ in content(second).items() ^ content(first).items()}

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from aws_cdk import App, Environment
@@ -24,7 +24,7 @@ from infra.configuration import (
 from infra.stack import VmImageImportStack
 from tests.conftest import PARTITIONS, REGION, ROOT
 from tests.unit.test_settings import REQUIRED, SETTINGS
-from vm_image_import.settings import Settings, VersionScheme
+from vm_image_import.settings import Settings
 
 INLINE = lambda_.Code.from_inline("def handler(*_): ...")
 TOPIC_ARN = "arn:aws:sns:eu-west-1:123456789012:images"
@@ -116,13 +116,6 @@ def test_the_command_line_overrides_key_by_key() -> None:
     """A later context value overrides an earlier one key by key, and keeps the keys that it does not state."""
     overridden = Configuration.from_context(EVERYTHING, '{"sweepMinutes": 7}', '{"regions": ["us-east-1"]}')
     assert overridden == replace(Configuration.from_context(EVERYTHING), sweep_minutes=7, regions=["us-east-1"])
-
-
-@pytest.mark.parametrize("scheme", get_args(VersionScheme))
-def test_only_increment_may_list_images(scheme: str) -> None:
-    """The role may list images only with the version scheme `increment`."""
-    text = json.dumps(synthesised({"versionScheme": scheme}))
-    assert ("imagebuilder:ListImages" in text) == (scheme == "increment")
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,12 @@ class Feature(Enum):
     """A sweep is an error only where the tasks could not be listed, and answers a problem of one task."""
     TAGS_AND_PARAMETERS = auto()
     """Half of the deployments set tagAmis and parameterPrefix. Operators tag AMIs and snapshots of imports."""
+    REGISTERED_BY_OTHERS = auto()
+    """Another user registers imports, before or after this system, and some of their images fail or stay PENDING."""
+    DELETED_IMAGES = auto()
+    """Operators delete images in each state."""
+    REGISTERED_LATE = auto()
+    """An import is registered shortly before EC2 lists its task no more, and SNS accepts notifications only after."""
     RECOVERED_IMAGES = auto()
     """The image of an invocation that was ended before it could record it is found and reported."""
 

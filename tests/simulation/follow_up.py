@@ -8,12 +8,13 @@ from tests.simulation.history import History
 from tests.simulation.invocations import PARAMETERS
 from tests.simulation.state import Notification, State
 
-NOT_DONE: Final = ("AMI_NOT_TAGGED", "PARAMETER_NOT_WRITTEN")
+NOT_DONE: Final = ("FOLLOW_UP_FAILED",)
 """The outcomes of what could not be done for a registered image."""
 _KEYS: Final = {"Name", "Team", *(f"vm-image-import:{key}" for key in ("task-id", "ami-id", "source", "image"))} | {
     f"vm-image-import:{key}" for key in ("architecture", "boot-mode", "license-type")
 }
-_PROBLEMS: Final = ("AccessDenied", "is not available")
+_USABLE: Final = {"AVAILABLE", "DEPRECATED"}
+_PROBLEMS: Final = ("AccessDenied", "is not available", "dropped the value")
 
 
 def check_follow_up(history: History, known: Sequence[Image]) -> Iterator[str]:
@@ -23,7 +24,7 @@ def check_follow_up(history: History, known: Sequence[Image]) -> Iterator[str]:
         if any(name.startswith(PARAMETERS) for name in history.parameters):
             yield "wrong: a parameter was written"
         return
-    for image in known:
+    for image in (each for each in known if each.state["status"] in _USABLE):
         yield from _check_tags(history, image)
     for name in {_name(image) for image in known}:
         yield from _check_parameter(history, name, [image for image in known if _name(image) == name])
@@ -36,7 +37,12 @@ def _check_tags(history: History, image: Image) -> Iterator[str]:
     if ami_id not in history.snapshots:
         # It was deregistered.
         return
-    arns = {other.arn for other in history.images if other.params["vmImportTaskId"] == task}
+    all_images = (*history.images, *history.others_images)
+    arns = {
+        other.arn
+        for other in all_images
+        if other.params["vmImportTaskId"] == task and other.state["status"] in {*_USABLE, "DELETED"}
+    }
     for id_ in (ami_id, history.snapshots[ami_id]):
         tags = history.tags.get(id_, {})
         if tags.get("vm-image-import:image") not in arns or tags.get("vm-image-import:task-id") != task:
@@ -51,7 +57,7 @@ def _check_tags(history: History, image: Image) -> Iterator[str]:
 
 def _check_parameter(history: History, name: str, known: Sequence[Image]) -> Iterator[str]:
     """Check that a parameter holds the AMI of the highest version that is AVAILABLE, or was when it was written."""
-    images = [image for image in history.images if _name(image) == name]
+    images = [image for image in (*history.images, *history.others_images) if _name(image) == name]
     if any(image.params["vmImportTaskId"] in history.state.deregistered for image in images):
         # Where the newest AMI is gone, a notification says so.
         return
@@ -73,16 +79,19 @@ def _check_parameter(history: History, name: str, known: Sequence[Image]) -> Ite
 def _check_reports(state: State) -> Iterator[str]:
     """Check that what could not be done is reported when its kind changes, and not when only its text does."""
     doubled: list[Notification] = []
-    repeatable = state.released_rejections
+    repeatable = 0
     last: dict[tuple[str, str], tuple[int, str] | None] = {}
     for of in (of for of in state.attempts if of.outcome in NOT_DONE):
         problem = next((each for each in _PROBLEMS if each in of.text), "")
-        if not problem or not state.follow_up or (problem == "is not available" and not state.deregistered):
+        lines = of.text.splitlines()
+        step = next(line for line in lines if "repeats the step: " in line).rpartition(" ")[2].rstrip(".")
+        configured = step in {"follow", "notify"} or state.follow_up
+        if not problem or not configured or (problem == "is not available" and not state.deregistered):
             yield f"wrong: {of}"
-        about = (of.outcome, next(line for line in of.text.splitlines() if line.startswith("Image: ")))
+        about = (step, next(line for line in lines if line.startswith("Image: ")))
         if of.accepted and last.get(about) == (of.deployment, problem):
             doubled.append(of)
-        last[about] = (of.deployment, problem) if of.accepted else None
+        last[about] = (of.deployment, problem) if of.accepted else last.get(about)
     repeatable += sum(state.repeatable[text] for text in {of.text for of in state.attempts if of.outcome in NOT_DONE})
     if len(doubled) > repeatable:
         yield f"doubled: {doubled}, of which {repeatable} may be"

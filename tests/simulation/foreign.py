@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from botocore.exceptions import ClientError
+
 from local.aws import common
 from local.aws.image_builder import Image
 from local.aws.local_aws import ACCOUNT
 from tests.simulation.events import AMI_EVENT, IMAGE_EVENT, EventBus
 from tests.simulation.features import Feature
-from tests.simulation.state import REGION, Import, State, now
+from tests.simulation.state import REGION, Import, State, client, now
 
 _OTHER_ACCOUNT: Final = "999999999999"
 _OTHER_REGION: Final = "eu-west-1"
@@ -40,6 +42,7 @@ class ForeignResources:
             (Feature.FORGED_AMIS, self._register_ami),
             (Feature.FOREIGN_IMAGES, self._tag_image),
             (Feature.INVALID_EVENTS, self._send_invalid_event),
+            (Feature.REGISTERED_BY_OTHERS, self._request_image),
         )
         for feature, action in actions:
             often = feature is Feature.FOREIGN_AMIS and self.state.unnamed_amis
@@ -94,6 +97,30 @@ class ForeignResources:
         self.state.image_builder.images[image.arn] = image
         detail: dict[str, object] = {"state": image.state}
         self.events.emit(common.event(self.state.image_builder, IMAGE_EVENT, image.arn, detail))
+
+    def _request_image(self, each: Import) -> None:
+        """Register the import as another user does, who follows the VM Import guide: at most once, without our tags."""
+        state, images = self.state, self.state.image_builder.images
+        if state.refused or any(arn in state.others_images and _is_of(images[arn], each) for arn in images):
+            return
+        state.counts["images that another user requested"] += 1
+        try:
+            arn = client("imagebuilder").import_vm_image(
+                # EC2 cannot show the AMI of certain imports, which must not be the newest one of a name of others.
+                name=each.name if each.kind == "raises always" else state.random.choice(("base", each.name)),
+                semanticVersion=f"1.{len(state.others_images)}.0",
+                platform="Linux",
+                vmImportTaskId=each.task,
+                clientToken=f"others-{each.task}",
+            )["imageArn"]
+        except ClientError:
+            # Image Builder may refuse an import that has failed.
+            return
+        state.others_images.add(arn)
+        # Some fail, and some never end.
+        images[arn].state = state.random.choice(
+            (*4 * (images[arn].state,), {"status": "FAILED"}, {"status": "INTEGRATING"})
+        )
 
     def _send_invalid_event(self, each: Import) -> None:
         """Send an event with the ARN of no build version, or with an absurd time."""

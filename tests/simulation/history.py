@@ -1,8 +1,8 @@
 """One history of the system, made from a seed: the real function on the local AWS, in virtual time.
 
 While there are faults, events are lost, delivered twice, delayed and reordered, calls fail in every way that `network`
-knows, and invocations run at once. Then come two sweeps without faults, and a week after which EC2 lists no task. What
-else may happen is in `features`.
+knows, and invocations run at once. Then come sweeps without faults, and a week after which EC2 lists no task. What else
+may happen is in `features`.
 """
 
 import io
@@ -10,10 +10,11 @@ import json
 import logging
 import os
 import random
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any, ClassVar, Final
 from unittest import mock
 
@@ -26,20 +27,22 @@ from moto.dynamodb.models import dynamodb_backends
 from moto.moto_api._internal import mock_random
 
 from local.aws import image_builder, supplements, vm_import
-from local.aws.image_builder import Image, ImageBuilderBackend
+from local.aws.image_builder import Image
 from local.aws.local_aws import ACCOUNT
 from local.aws.switches import Switches, use
 from local.aws.vm_import import Task, VmImportBackend
+from tests.simulation.claims import Claims
 from tests.simulation.events import EventBus
 from tests.simulation.features import ON, Feature
 from tests.simulation.foreign import ForeignResources
-from tests.simulation.imports import BUCKET, start_imports
+from tests.simulation.imports import BUCKET, FIXED_LAST, start_imports
 from tests.simulation.invocations import ENVIRONMENT, TABLE, TOPIC, Lambda
 from tests.simulation.network import Network
 from tests.simulation.operators import Operators
 from tests.simulation.stale_reads import StaleReads, created
 from tests.simulation.state import MINUTE, REGION, State, client, now
-from vm_image_import.observability import metrics
+from vm_image_import.invocation import Invocation
+from vm_image_import.report.log import metrics
 
 _START: Final = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 _SWEEP_MINUTES: Final = 15
@@ -50,8 +53,9 @@ _OLD_TOKEN: Final = 30 * MINUTE
 """How long Image Builder knows a client token at least. The function relies on it for imports of the last minutes."""
 _TABLE_LOSS_MINUTES: Final = (20, 58)
 """When the table may be lost: after the first images, and before the sweep that must repair it."""
+_LISTED: Final = timedelta(days=7)
+"""How long EC2 lists a task after its end (API reference)."""
 _MAX_EVENT_AGE: Final = timedelta(days=2).total_seconds()
-_IMAGE_FAILURE: Final = "Image Builder cannot make the image."
 
 
 class History:
@@ -72,6 +76,12 @@ class History:
     """The tags of each AMI and snapshot in the end."""
     parameters: dict[str, str]
     """The value of each parameter in the end."""
+    others_images: list[Image]
+    """The images of the imports that another user requested, in the end."""
+    left_open: list[set[str]]
+    """The ids of the registrations with steps left, before and after the last week."""
+    idle_calls: list[Counter[str]]
+    """What two sweeps called that had nothing to do: while EC2 lists the tasks, and after."""
 
     def __init__(self, seed: int, features: frozenset[Feature] = ON) -> None:
         self._seed = seed
@@ -123,9 +133,16 @@ class History:
             self._set_up()
             self._live_through_faults()
             self._recover()
+            self.idle_calls = [self._sweep_once_more()]
+            self._register_late()
+            self.left_open = [self._open_registrations()]
             self._age()
+            self.left_open.append(self._open_registrations())
+            self.idle_calls.append(self._sweep_once_more())
         images = state.image_builder.images
-        self.images = [image for arn, image in images.items() if arn not in state.foreign_images]
+        self.others_images = [images[arn] for arn in sorted(state.others_images)]
+        not_ours = state.foreign_images | state.others_images
+        self.images = [image for arn, image in images.items() if arn not in not_ours]
         tasks = {each.task: state.vm_import.tasks[each.task].answer for each in state.imports}
         self.statuses = {task: answer["Status"] for task, answer in tasks.items()}
         self.amis = {task: answer.get("ImageId") for task, answer in tasks.items()}
@@ -135,23 +152,26 @@ class History:
 
     @contextmanager
     def _faulty_network(self) -> Iterator[None]:
-        network = Network(self.state, self._lambda, self._stale_reads)
+        network = Network(self.state, self._lambda, self._stale_reads, Claims(self.state))
         with (
             mock.patch.object(BotocoreStubber, "__call__", network.send),
-            # The waits of botocore between its attempts.
+            # The waits of botocore between its attempts, and of the function for a task that is about to complete.
             mock.patch("botocore.endpoint.time.sleep", self.state.wait),
+            mock.patch("vm_image_import.handler.Invocation", partial(Invocation, sleep=self.state.wait)),
         ):
             yield
 
     def _draw_switches(self) -> Switches:
-        names = ("failed_task_fails_later", "ami_comes_first", "unknown_task_is_missing", "active_task_names_ami")
+        names = (
+            *("failed_task_fails_later", "ami_comes_first", "unknown_task_is_missing", "active_task_names_ami"),
+            *("pending_image_names_ami", "image_is_importing", "next_token_is_empty"),
+        )
         drawn = Switches(**{name: self.state.random.random() < 0.5 for name in names})
         self.ami_comes_first = drawn.ami_comes_first
         return drawn
 
     def _set_up(self) -> None:
         state = self.state
-        vars(state.image_builder).update(failure=self._image_failure)
         state.unnamed_amis = state.has(Feature.FOREIGN_AMIS) and state.random.random() < 0.2
         vars(state.vm_import).update(describe=self._describe_task)
         state.filtered = state.has(Feature.TASK_FILTER) and state.random.random() < 0.2
@@ -165,7 +185,14 @@ class History:
         client("dynamodb").create_table(
             TableName=TABLE,
             KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("id", "open")],
+            GlobalSecondaryIndexes=[
+                {
+                    "IndexName": "open",
+                    "KeySchema": [{"AttributeName": "open", "KeyType": "HASH"}],
+                    "Projection": {"ProjectionType": "KEYS_ONLY"},
+                }
+            ],
             BillingMode="PAY_PER_REQUEST",
         )
         start_imports(state)
@@ -191,19 +218,39 @@ class History:
         if self.state.follow_up:
             # While Image Builder is late to show a version, the parameter may hold the one before it.
             self._pass(_SWEEP_MINUTES)
+        if self.state.deregistered | self.state.deleted:
+            # What AWS does not show for an hour is gone.
+            self._pass(5 * _SWEEP_MINUTES)
+
+    def _register_late(self) -> None:
+        """Fix the last tags when EC2 lists their tasks for minutes more, and let SNS accept notifications after."""
+        state = self.state
+        tasks = [state.vm_import.tasks[each.task] for each in state.imports if each.kind == FIXED_LAST]
+        if not tasks:
+            return
+        unlisted = min(task.ended_at for task in tasks if task.ended_at) + _LISTED
+        self._wait_until(unlisted - 2 * _SWEEP_MINUTES * MINUTE)
+        state.topic_refuses = self._operators.fix_last = True
+        self._pass(_SWEEP_MINUTES + 4)
+        self._wait_until(unlisted + MINUTE)
+        state.topic_refuses = False
+        self._pass(2 * _SWEEP_MINUTES)
+
+    def _wait_until(self, time: datetime) -> None:
+        """Let time pass, with a sweep on each day."""
+        while now() < time:
+            self.state.wait(min(time - now(), timedelta(days=1)).total_seconds())
+            self._stale_reads.take_snapshot()
+            self._lambda.enqueue({"action": "sweep"})
+            self._lambda.run_due()
+
+    def _open_registrations(self) -> set[str]:
+        items: Any = dynamodb_backends[ACCOUNT][REGION].tables[TABLE].items
+        return {item.attrs["id"].value for item in items.values() if "open" in item.attrs}
 
     def _describe_task(self, task: Task) -> dict[str, Any]:
         answer = VmImportBackend.describe(self.state.vm_import, task)
         return answer | {"ImageId": ""} if self.state.unnamed_amis else answer
-
-    def _image_failure(self, task: str) -> str | None:
-        """Let Image Builder fail certain images after it accepted the request."""
-        state = self.state
-        accepted = any(image.params["vmImportTaskId"] == task for image in state.image_builder.images.values())
-        kind = next((each.kind for each in state.imports if each.task == task), "")
-        if accepted and kind == "image fails":
-            return _IMAGE_FAILURE
-        return ImageBuilderBackend.failure(state.image_builder, task)
 
     def _pass(self, minutes: int) -> None:
         for minute in range(1, minutes + 1):
@@ -256,6 +303,7 @@ class History:
         if self._minute > last:
             return
         state.counts["idempotency table lost"] += 1
+        state.claims.clear()
         dynamodb_backends[ACCOUNT][REGION].tables[TABLE].items.clear()
         state.deployment += 1
         state.images_before_loss = {*images}
@@ -285,6 +333,13 @@ class History:
         self._lambda.enqueue({"action": "sweep"})
         self._lambda.run_due()
         self._pass(3)
+
+    def _sweep_once_more(self) -> Counter[str]:
+        """Sweep when nothing is left to do, and return what the sweep called."""
+        self.state.calls.clear()
+        self._lambda.enqueue({"action": "sweep"})
+        self._lambda.run_due()
+        return Counter(self.state.calls)
 
 
 class _Quota(RetryQuota):

@@ -8,7 +8,8 @@ from local.aws.image_builder import Image
 from tests.simulation.features import ON, Feature
 from tests.simulation.follow_up import NOT_DONE, check_follow_up
 from tests.simulation.history import History
-from tests.simulation.imports import FILTER_TAG, STATUS_MESSAGE, WITH_INVALID_TAG
+from tests.simulation.imports import FILTER_TAG, FIXED_LATE, STATUS_MESSAGE, WITH_INVALID_TAG
+from tests.simulation.others import UNUSABLE
 from tests.simulation.state import Import, Notification, State
 from tests.simulation.versions import check_uniqueness
 
@@ -22,7 +23,8 @@ _TERMINAL: Final = {
     "CANCELLED": "IMAGE_FAILED",
 }
 """The notification that must be sent of an image, by its status in the end."""
-_REJECTIONS: Final = ("AccessDenied", "ServiceQuotaExceeded", "is no version")
+_LOOKS_FOR_WORK: Final = {"claim", "DescribeImportImageTasks", "Query", "DeleteItem"}
+_REJECTIONS: Final = ("AccessDenied", "ServiceQuotaExceeded", "is no version", "was deregistered")
 """What tells the kinds of rejections apart, whatever else their texts are."""
 
 
@@ -46,6 +48,7 @@ def check(history: History) -> Iterator[str]:
         yield from _check_images(history, each)
         yield from _check_registrations(history, each)
         yield from _check_notifications(history, each)
+    yield from _check_ends(history)
     arns = {image.arn for image in history.images}
     for _, arn in state.registrations:
         if arn not in arns:
@@ -70,26 +73,42 @@ def check(history: History) -> Iterator[str]:
     yield from state.violations
 
 
-def _known_images(history: History) -> Iterator[Image]:
-    """Yield the images that were registered, whose records a sweep reads until the end."""
+def _check_ends(history: History) -> Iterator[str]:
+    """Check that each step has ended, and that a sweep with nothing to do calls nothing but what tells it so."""
     state = history.state
-    recorded = {*state.registrations, *state.unanswered_registrations}
+    before, after = history.left_open
+    # What AWS does not show is waited for.
+    gone = state.deregistered | {
+        image.params["vmImportTaskId"] for image in _all(history) if image.arn in state.deleted
+    }
+    if left := {id_ for id_ in before if id_.partition(" ")[0] not in gone} | after:
+        yield f"lost: steps are left of {sorted(left)}"
+    listed, unlisted = (calls.keys() - _LOOKS_FOR_WORK for calls in history.idle_calls)
+    # Looking at an AMI may always fail, or the AMI is gone.
+    if unexpected := unlisted | (set() if gone else listed - {"BatchGetItem", "DescribeImages"}):
+        yield f"wrong: a sweep that has nothing to do called {sorted(unexpected)}"
+
+
+def _known_images(history: History) -> Iterator[Image]:
+    """Yield the images that are recorded until the end."""
+    state = history.state
     for each in state.imports:
-        for image in _images(history, each):
-            if (state.deployment, image.arn) in recorded and not _is_excused(state, each, image):
+        for image in _images_of_all(history, each):
+            if (state.deployment, image.arn) in state.recorded and not _is_excused(state, each, image):
                 yield image
 
 
 def _check_images(history: History, each: Import) -> Iterator[str]:
     state, images = history.state, _images(history, each)
-    if len(images) > 1 + state.forced[each.task]:
+    replaced = sum(_is_replaced(state, image) for image in images)
+    if len(images) > 1 + state.forced[each.task] + replaced:
         yield f"doubled: {each} has {len(images)} images and was forced {state.forced[each.task]} times"
     tokens = {image.params["clientToken"] for image in images}
     # A forced registration has the token of an earlier one whose record was lost.
-    if len(tokens) < len(images) and not state.tokens_forgotten:
+    if len(tokens) + replaced < len(images) and not state.tokens_forgotten:
         yield f"doubled: {each} has two images of one client token"
-    if not images and _must_have_image(history, each) and each.task not in state.deregistered:
-        yield f"lost: {each} has no image"
+    if _must_have_image(history, each) and each.task not in state.deregistered | state.recorded_tasks:
+        yield f"lost: {each} is not recorded"
     if images and not _may_have_image(history, each):
         yield f"wrong: {each} has an image"
     for image in images:
@@ -99,7 +118,7 @@ def _check_images(history: History, each: Import) -> Iterator[str]:
 def _check_image(history: History, each: Import, image: Image) -> Iterator[str]:
     parameters, source = dict(image.params), f"s3://exports/{each.key}"
     version = parameters.pop("semanticVersion")
-    if version != each.version and not (each.version is None and version.startswith("1.0.")):
+    if version != each.version and not (each.version is None and version.startswith("1.")):
         yield f"wrong: {image.arn} should be {each.version}"
     if parameters.pop("description") not in {"Manual", f"Imported from {source} by {each.task}"}:
         yield f"wrong: {image.arn} is described as {image.params['description']}"
@@ -123,15 +142,20 @@ def _check_image(history: History, each: Import, image: Image) -> Iterator[str]:
 
 
 def _check_registrations(history: History, each: Import) -> Iterator[str]:
-    """Check that each image is answered as registered, in each deployment at most once."""
+    """Check that each image is recorded, and answered as registered in each deployment at most once."""
     state = history.state
     for image in _images(history, each):
         times = [state.registrations.get((deployment, image.arn), 0) for deployment in range(state.deployment + 1)]
         if max(times) > 1:
             yield f"doubled: {image.arn} was registered {times} times"
-        unanswered = any(arn == image.arn for _, arn in state.unanswered_registrations)
-        if not any(times) and not unanswered and not _is_excused(state, each, image):
-            yield f"lost: no answer that {image.arn} is registered"
+        recorded = any(arn == image.arn for _, arn in state.recorded)
+        if not recorded and not _is_excused(state, each, image):
+            yield f"lost: {image.arn} is not recorded"
+    if each.kind == "deregistered" and not each.excluded and not state.unnamed_amis:
+        said = [of for of in state.notifications if each.task in of.text and "was deregistered" in of.text]
+        recorded = each.task in state.recorded_tasks
+        if each.task in state.deregistered and not recorded and all(of.deployment < state.deployment for of in said):
+            yield f"lost: no notification that the AMI of {each} is gone"
 
 
 def _check_notifications(history: History, each: Import) -> Iterator[str]:
@@ -140,15 +164,16 @@ def _check_notifications(history: History, each: Import) -> Iterator[str]:
     if sent and _is_untouched(state, each):
         yield f"wrong: {each} is excluded, but has notifications: {sent}"
     yield from _check_failures(each, [of for of in sent if of.outcome == "IMPORT_FAILED"])
-    images = _images(history, each)
+    images = _images_of_all(history, each)
     arns = {image.arn for image in images}
     for notification in sent:
         about = {*notification.text.replace("Image: ", "").splitlines()}
         if notification.outcome in {"IMAGE_AVAILABLE", "IMAGE_FAILED"} and not arns & about:
             yield f"wrong: {notification} is about an image that does not exist"
-        if notification.outcome == "IMAGE_NOT_FOUND" and each.task not in state.deregistered:
+        if notification.outcome == "IMAGE_NOT_FOUND" and not arns & state.hidden:
             yield f"wrong: {each} has an image: {notification}"
-    for image in images:
+    recorded = {arn for _, arn in state.recorded}
+    for image in (each for each in images if each.arn in recorded or each.arn not in state.others_images):
         of_image = {of for of in sent if f"Image: {image.arn}" in of.text.splitlines() and of.outcome not in NOT_DONE}
         yield from _check_notifications_of_image(state, each, image, of_image)
 
@@ -168,14 +193,20 @@ def _check_notifications_of_image(
     state: State, each: Import, image: Image, sent: Collection[Notification]
 ) -> Iterator[str]:
     """Check that the notification of an image's end is sent, in each deployment at most once."""
-    expected = {_TERMINAL[image.state["status"]]}
+    # An image may be deleted before or after its notification, which says so where the AMI is gone.
+    may_differ = image.arn in state.deleted or each.task in state.deregistered
+    expected = {_TERMINAL[image.state["status"]]} if image.arn not in state.deleted else set()
+    allowed = Counter({"IMAGE_AVAILABLE", "IMAGE_FAILED"} if may_differ else expected)
     for deployment in range(state.deployment + 1):
         counts = _count_distinct(state, [of for of in sent if of.deployment == deployment])
-        if not counts <= Counter(expected):
+        distinct = {of for of in sent if of.deployment == deployment}
+        # What was sent and not recorded may differ from what is true later.
+        times = len(distinct) - sum(state.repeatable[of.text] for of in distinct)
+        if not counts <= allowed or times > 1:
             yield f"doubled: the notifications of {image.arn} are {dict(counts)}"
-    missing = expected - {notification.outcome for notification in sent}
+    missing = expected and not allowed.keys() & {notification.outcome for notification in sent}
     if missing and not _is_excused(state, each, image):
-        yield f"lost: {image.arn} has no notification {', '.join(sorted(missing))}"
+        yield f"lost: {image.arn} has no notification {', '.join(sorted(allowed))}"
 
 
 def _is_excused(state: State, each: Import, image: Image) -> bool:
@@ -187,7 +218,13 @@ def _is_excused(state: State, each: Import, image: Image) -> bool:
     forgotten = image.arn in state.images_before_loss and (
         bool(state.forced[each.task]) or each.excluded or each.kind == "cancelled"
     )
-    return unfound or forgotten or each.task in state.deregistered or image.arn in state.unrecorded_images
+    # Without its AMI, an import is not registered again.
+    gone = each.task in state.deregistered and (state.deployment, image.arn) not in state.recorded
+    # One of several images of an import is recorded, where it was not forced.
+    others = any(arn in state.others_images and task == each.task for (_, arn), task in state.recorded.items())
+    second = others and all(arn != image.arn for _, arn in state.recorded)
+    excused = image.arn in state.unrecorded_images | state.deleted or _is_replaced(state, image)
+    return unfound or forgotten or gone or second or excused
 
 
 def _count_distinct(state: State, sent: Collection[Notification]) -> Counter[str]:
@@ -204,21 +241,21 @@ def _count_distinct(state: State, sent: Collection[Notification]) -> Counter[str
 def _check_rejections(state: State) -> Iterator[str]:
     """Check that a rejection is reported when its kind changes, and not when only its text does."""
     doubled: list[Notification] = []
-    repeatable = state.released_rejections
+    repeatable = 0
     for each in state.imports:
         attempts = [of for of in state.attempts if of.outcome == "REJECTED" and each.task in of.text]
         kinds = [_rejection(of.text) for of in attempts]
         if "" in kinds or ("is no version" in kinds and each.kind not in WITH_INVALID_TAG):
             yield f"wrong: {each} was rejected: {attempts}"
-        if each.kind == "invalid tag fixed late" and "is no version" not in kinds and not each.excluded:
+        adopted = any(arn in state.others_images and task == each.task for (_, arn), task in state.recorded.items())
+        if each.kind in FIXED_LATE and "is no version" not in kinds and not each.excluded and not adopted:
             yield f"lost: no notification that {each} is rejected"
         repeatable += sum(state.repeatable[text] for text in {of.text for of in attempts})
         last: tuple[int, str] | None = None
         for notification, kind in zip(attempts, kinds, strict=True):
             if notification.accepted and last == (notification.deployment, kind):
                 doubled.append(notification)
-            # Where SNS refuses a rejection, the record of the one before it is deleted already.
-            last = (notification.deployment, kind) if notification.accepted else None
+            last = (notification.deployment, kind) if notification.accepted else last
     if len(doubled) > repeatable:
         yield f"doubled: {len(doubled)} rejections were sent again, of which {repeatable} may be: {doubled}"
 
@@ -227,8 +264,22 @@ def _rejection(text: str) -> str:
     return next((kind for kind in _REJECTIONS if kind in text), "")
 
 
+def _is_replaced(state: State, image: Image) -> bool:
+    """Return whether the import is registered again, because its image cannot be used and there is no record of it."""
+    return (state.deployment, image.arn) not in state.recorded and image.state["status"] in UNUSABLE
+
+
 def _images(history: History, each: Import) -> list[Image]:
     return [image for image in history.images if image.params["vmImportTaskId"] == each.task]
+
+
+def _images_of_all(history: History, each: Import) -> list[Image]:
+    """Return the images of an import, also those that another user requested."""
+    return [image for image in _all(history) if image.params["vmImportTaskId"] == each.task]
+
+
+def _all(history: History) -> list[Image]:
+    return [*history.images, *history.others_images]
 
 
 def _must_have_image(history: History, each: Import) -> bool:

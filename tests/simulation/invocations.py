@@ -5,6 +5,7 @@ another invocation begins or continues.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,11 +17,12 @@ from typing import Any, Final
 from local.aws.local_aws import ACCOUNT
 from tests.simulation.features import Feature
 from tests.simulation.imports import FILTER_TAG
+from tests.simulation.others import listed_images_of_others
 from tests.simulation.stale_reads import StaleReads
 from tests.simulation.state import MINUTE, REGION, State, now
-from tests.simulation.versions import available_images, settled_images
-from vm_image_import.clients import Clients
+from tests.simulation.versions import settled_images
 from vm_image_import.handler import invoke
+from vm_image_import.invocation import Clients
 from vm_image_import.settings import Settings
 
 TABLE: Final = "idempotency"
@@ -35,6 +37,7 @@ ENVIRONMENT: Final = {
     # The only scheme that asks AWS.
     "VERSION_SCHEME": "increment",
 }
+ANOTHER_SWEEP: Final = "Another sweep is running."
 PARAMETERS: Final = "/imagebuilder/base"
 FOLLOW_UP: Final = {"TAG_AMIS": "true", "AMI_TAG_KEYS": '["Team"]', "PARAMETER_PREFIX": PARAMETERS}
 CONCURRENT: Final = 0.05
@@ -45,8 +48,8 @@ _MAX_CONCURRENT: Final = 3
 _MAX_MANUAL_SWEEPS: Final = 4
 _MAX_ATTEMPTS: Final = 3
 _TIMEOUT: Final = 5 * MINUTE
-_SHORT_TIMEOUT: Final = MINUTE
-"""With calls that take seconds, Lambda ends some invocations."""
+_SHORT_TIMEOUT: Final = 4 * MINUTE
+"""With calls that take seconds, Lambda ends some invocations, and others have no time for every step."""
 _RAISED: Final = ("InvocationEnded", "PermanentError", "TransientError")
 """The errors of invocations that are no defect of the function."""
 
@@ -65,22 +68,21 @@ class Invocation:
     """Of the execution environment."""
     deadline: datetime
     settled_images: frozenset[str]
-    available_images: frozenset[str]
     """ARNs, when it began."""
+    others_images: Mapping[str, bool]
+    """The images of other users that each list showed when it began: whether they had an AMI, by their ARNs."""
     unrecorded: str | None = None
     """The text of a notification that SNS accepted and that is not recorded yet."""
     interrupted: bool = False
     """Whether a fault has kept it from recording the notification."""
     image_arn: str = ""
     """Of the image that it requested last."""
-    recorded_images: set[str] = field(default_factory=set)
-    """ARNs of the images whose registration it recorded."""
-    tasks_unlisted: bool = False
-    """Whether a request for the import tasks failed."""
-    claimed: str = ""
-    """The record that it put last."""
-    released_rejections: set[str] = field(default_factory=set)
-    """The records of rejections that it deleted for other rejections, which it has not sent since."""
+    unanswered_save: str = ""
+    """The id of the record whose save was its last call, and got no answer."""
+    unanswered: Counter[str] = field(default_factory=Counter)
+    """How many more attempts of an operation get no answer."""
+    hindered: bool = False
+    """Whether a request failed that a sweep cannot do without: to claim its lock, or to list the import tasks."""
     turn: Semaphore = field(default_factory=lambda: Semaphore(0))
     """It has the turn while this is released."""
 
@@ -124,8 +126,8 @@ class Lambda:
             self._give_turn(self._begin(event, attempt))
             self._idle.acquire()
 
-    def run_concurrently(self, probability: float) -> None:
-        """Begin a queued invocation with this probability, or let another one continue.
+    def run_concurrently(self, probability: float, *, newest: bool = False) -> None:
+        """Begin a queued invocation, or the newest one, with this probability, or let another one continue.
 
         A high probability first enqueues a manual sweep. The current invocation goes on when it has the turn again.
         """
@@ -135,7 +137,7 @@ class Lambda:
             self.enqueue({"action": "sweep"}, attempt=_MAX_ATTEMPTS)
         if len(self._running) < _MAX_CONCURRENT and self.queue and self.state.random.random() < probability:
             self.state.counts["concurrent invocations"] += 1
-            _, event, attempt = self.queue.pop(self.state.random.randrange(len(self.queue)))
+            _, event, attempt = self.queue.pop(-1 if newest else self.state.random.randrange(len(self.queue)))
             other = self._begin(event, attempt)
         elif self.state.has(Feature.CROSSWISE) and len(self._running) > 1 and self.state.random.random() < _SWITCH:
             other = self.state.random.choice([each for each in self._running if each is not current])
@@ -159,7 +161,7 @@ class Lambda:
             number=next(number for number in range(_MAX_CONCURRENT) if number not in numbers),
             deadline=now() + (_SHORT_TIMEOUT if state.slow else _TIMEOUT),
             settled_images=settled_images(state),
-            available_images=available_images(state, self.stale_reads.snapshot),
+            others_images=listed_images_of_others(state, self.stale_reads),
         )
         if "description" in event:
             state.overridden.add(event["importTaskId"])
@@ -206,12 +208,14 @@ class Lambda:
             self._fail(invocation, error)
         finally:
             self.allow_repeat(invocation)
-            state.released_rejections += len(invocation.released_rejections)
 
     def _note_registrations(self, answer: Mapping[str, Any]) -> None:
         for result in answer.get("results", [answer]):
             if result["outcome"] == "REGISTERED":
-                self.state.registrations[self.state.deployment, result["imageArn"]] += 1
+                registration = self.state.deployment, result["imageArn"]
+                self.state.registrations[registration] += 1
+                if registration not in self.state.recorded:
+                    self.state.violations.append(f"lost: {result['imageArn']} was registered before it was recorded")
 
     def _context(self, invocation: Invocation) -> SimpleNamespace:
         return SimpleNamespace(
@@ -229,7 +233,6 @@ class Lambda:
         if not self._may_raise(invocation, type(error).__name__):
             state.violations.append(f"wrong: {dict(payload)} failed with {error!r}")
         each = state.find_import(payload.get("importTaskId", ""))
-        state.unanswered_registrations |= {(state.deployment, arn) for arn in invocation.recorded_images}
         if invocation.image_arn and (payload.get("force") or (each and each.excluded)):
             state.unrecorded_images.add(invocation.image_arn)
         # Lambda does not retry a manual invocation. Without faults, one attempt must be enough.
@@ -238,13 +241,15 @@ class Lambda:
 
     def _may_raise(self, invocation: Invocation, error: str) -> bool:
         if invocation.is_sweep and error != "InvocationEnded":
-            return invocation.tasks_unlisted or not self.state.has(Feature.SWEEP_PROBLEMS)
+            return invocation.hindered or not self.state.has(Feature.SWEEP_PROBLEMS)
         # What EC2 answers about the AMI of certain imports.
         broken = error == "AttributeError" and any(each.kind == "raises always" for each in self.state.imports)
         invalid = error == "InvalidTriggerError" and "detail-type" in invocation.payload
         return error in _RAISED or broken or invalid
 
     def _check_problems(self, answer: Mapping[str, object]) -> None:
+        if answer.get("reason") == ANOTHER_SWEEP:
+            return
         problems = json.dumps(answer.get("problems"))
         for each in self.state.imports:
             task = self.state.vm_import.find(each.task)

@@ -1,7 +1,7 @@
 """The network between the function and AWS, with the faults that the seed decides."""
 
 import json
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, NoReturn, cast
@@ -13,12 +13,15 @@ from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
 from moto.core.models import botocore_stubber
 
 from local.aws import constraints
+from local.aws.image_builder import Image
+from tests.simulation.claims import Claims
 from tests.simulation.features import Feature
 from tests.simulation.invocations import CONCURRENT, Invocation, InvocationEnded, Lambda
+from tests.simulation.others import check_second_image
 from tests.simulation.stale_reads import StaleReads
 from tests.simulation.state import Notification, State, now
 from tests.simulation.versions import check_version
-from vm_image_import.aws import CONNECT_TIMEOUT, READ_TIMEOUT
+from vm_image_import.aws.session import CONNECT_TIMEOUT, READ_TIMEOUT
 
 ERRORS: Final = {
     "throttled": (400, "ThrottlingException"),
@@ -35,32 +38,42 @@ _DEADLINE: Final = "ended at the deadline"
 _QUOTA: Final = "quota exceeded"
 """Only Image Builder answers it, for the imports that it refuses."""
 _FAULTS: Final[tuple[str, ...]] = (*(each for each in ERRORS if each != _QUOTA), *_BEFORE, *_AFTER, "stale read")
+_UNANSWERED: Final = "read timeout of each attempt"
 _FAULT: Final = 0.1
 """How likely a call has a fault."""
-_MOST_HARMFUL: Final = {
-    # The image exists and is not recorded.
-    "ImportVmImage": ("ended after the call", 0.3),
-    "UpdateItem": ("ended before the call", 0.1),
+_MOST_HARMFUL: Final[Mapping[str, Mapping[str, float]]] = {
+    # The image exists and is not recorded, while the claim stays or is released.
+    "ImportVmImage": {"ended after the call": 0.2, _UNANSWERED: 0.2},
+    # The claim, or the record, is written, and another invocation comes before botocore's next attempt.
+    "claim": {"read timeout": 0.1},
+    "save": {"read timeout": 0.1, _UNANSWERED: 0.1},
+    # The claim stays.
+    "release": {"ended before the call": 0.2},
     # The claim is released, and another invocation claims before botocore's retry of the deletion.
-    "Publish": ("denied", 0.15),
-    "DeleteItem": ("read timeout", 0.5),
-    "PutParameter": ("ended after the call", 0.1),
+    "Publish": {"denied": 0.15},
+    "DeleteItem": {"read timeout": 0.5},
+    "PutParameter": {"ended after the call": 0.1},
+    # What is open and not listed by EC2 waits for the next sweep.
+    "Query": {"denied": 0.1},
 }
-"""The fault that does the most harm to an operation, and how likely it is."""
+"""The faults that do the most harm to an operation, and how likely each one is."""
 _MOST_HARMFUL_CONCURRENCY: Final = {"DeleteItem": 0.5}
-_STALE: Final = frozenset({"DescribeImages", "DescribeImportImageTasks", "GetImage", "ListImages"})
+_REPEATED_SAVE: Final = 0.8
+"""How likely another invocation processes the same import before botocore's next attempt to save its record."""
+_STALE: Final = frozenset({"DescribeImages", "DescribeImportImageTasks", "GetImage"})
 """Eventually consistent reads. Those of the idempotency table are strongly consistent."""
+_UPDATES: Final = {"claimed_until = :until": "claim", "reported = :reported": "save", "REMOVE claimed_until": "release"}
+"""What the updates of a record do, by what their expressions have. Any other one takes a version."""
+_TAKE: Final = "take"
 _WRITES: Final = frozenset(
-    {"CreateTags", "DeleteItem", "ImportVmImage", "Publish", "PutItem", "PutParameter", "UpdateItem"}
+    {"CreateTags", "DeleteItem", "ImportVmImage", "Publish", "PutParameter", _TAKE, *_UPDATES.values()}
 )
 _FOLLOW_UP: Final = ("CreateTags", "PutParameter")
-_RELEASE: Final = "#data = :data"
-"""The condition of the deletion of a completed record."""
-_REJECTED: Final = ("rejected#", "not-tagged#", "parameter-not-written#")
-"""The beginnings of the ids of the records of what is reported again when its problem changes."""
-_REGISTERED: Final = "registered#"
-"""The beginning of the ids of the records of registrations."""
-_IMAGE_ARN: Final = re.compile(r"arn:aws:imagebuilder:[\w:./-]+")
+_OTHER_ATTEMPTS: Final = 2
+"""botocore's after the first one."""
+_AMI: Final = "AMI: "
+LOCK: Final = "sweep"
+"""The id of the record that a sweep claims."""
 _moto: Final = BotocoreStubber.__call__
 
 
@@ -71,25 +84,40 @@ class Network:
     state: State
     lambda_: Lambda
     stale_reads: StaleReads
+    claims: Claims
     _errors: int = 0
 
     def send(self, event_name: str, request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
         """Take the place of moto's own hook in botocore."""
-        invocation, operation = self.lambda_.current, event_name.rpartition(".")[2]
+        invocation, operation = self.lambda_.current, _operation(event_name, request)
         if invocation is None:
             # A call of the operator.
             return _moto(botocore_stubber, event_name, request)
         if self.state.faulty:
-            self.lambda_.run_concurrently(_MOST_HARMFUL_CONCURRENCY.get(operation, CONCURRENT))
+            self._run_concurrently(invocation, operation, request)
             if self.state.slow:
                 self.state.wait(self.state.random.uniform(0, READ_TIMEOUT))
+        self.state.calls[operation] += 1
         self._check_request(invocation, operation, request)
-        fault = _DEADLINE if now() >= invocation.deadline else self._choose_fault(operation, request)
+        fault = _DEADLINE if now() >= invocation.deadline else self._choose_fault(invocation, operation, request)
+        invocation.unanswered_save = _key(request) if (operation, fault) == ("save", "read timeout") else ""
         self.state.counts.update([fault] if fault else [])
         if fault not in {"", "stale read"}:
             invocation.interrupted = True
-            invocation.tasks_unlisted |= operation == "DescribeImportImageTasks"
-        return self._deliver(invocation, operation, request, fault)
+            locks = operation == "claim" and _key(request) == LOCK
+            invocation.hindered |= operation == "DescribeImportImageTasks" or locks
+        return self._deliver(invocation, event_name, request, fault)
+
+    def _run_concurrently(self, invocation: Invocation, operation: str, request: AWSPreparedRequest) -> None:
+        if operation == "save" and invocation.unanswered_save == _key(request):
+            self._register(_key(request).partition(" ")[0])
+            self.lambda_.run_concurrently(_REPEATED_SAVE, newest=True)
+        else:
+            self.lambda_.run_concurrently(_MOST_HARMFUL_CONCURRENCY.get(operation, CONCURRENT))
+
+    def _register(self, task: str) -> None:
+        self.state.manual.add(task)
+        self.lambda_.enqueue({"importTaskId": task})
 
     def _check_request(self, invocation: Invocation, operation: str, request: AWSPreparedRequest) -> None:
         if invocation.dry_run and operation in _WRITES:
@@ -99,20 +127,21 @@ class Network:
             self.state.violations += [f"wrong: a request breaks a limit: {limit}" for limit in broken]
 
     def _deliver(
-        self, invocation: Invocation, operation: str, request: AWSPreparedRequest, fault: str
+        self, invocation: Invocation, event_name: str, request: AWSPreparedRequest, fault: str
     ) -> AWSResponse | None:
         """Let the local AWS answer the request, or let it fail before or after that."""
+        operation = _operation(event_name, request)
         if fault in ERRORS:
             if operation == "Publish":
-                self._record_attempt(invocation, request, accepted=False)
+                self._record_attempt(request, accepted=False)
             return self._error(request, *ERRORS[fault])
         if fault in {_DEADLINE, *_BEFORE}:
             self._fail(fault, request)
         images = {*self.state.image_builder.images}
-        with self.stale_reads.apply(operation, request.url, stale=fault == "stale read"):
-            answer = _moto(botocore_stubber, operation, request)
+        with self.stale_reads.apply(operation, stale=fault == "stale read"):
+            answer = _moto(botocore_stubber, event_name, request)
         for arn in self.state.image_builder.images.keys() - images:
-            self._check_version(invocation, arn)
+            self._check_image(invocation, self.state.image_builder.images[arn])
         self._record(invocation, operation, request, answer)
         if fault in _AFTER:
             # Also what this very request did is not known to the function.
@@ -125,32 +154,43 @@ class Network:
     ) -> None:
         if operation == "Publish":
             self.lambda_.allow_repeat(invocation)
-            invocation.unrecorded = self._record_attempt(invocation, request, accepted=True)
-        elif operation == "UpdateItem":
-            invocation.unrecorded = None
-            if json.loads(_body(request))["Key"]["id"]["S"].startswith(_REGISTERED):
-                invocation.recorded_images |= {*_IMAGE_ARN.findall(_body(request))}
-        elif operation == "PutItem":
-            # The next operation begins.
-            self.lambda_.allow_repeat(invocation)
-            invocation.claimed = json.loads(_body(request))["Item"]["id"]["S"]
-        elif operation == "DeleteItem" and _RELEASE in _body(request):
-            record = json.loads(_body(request))["Key"]["id"]["S"]
-            if record.startswith(_REJECTED):
-                invocation.released_rejections.add(record)
+            invocation.unrecorded = self._record_attempt(request, accepted=True)
+        elif operation in {"claim", "save", "release", "DeleteItem"}:
+            self.claims.check(operation, json.loads(_body(request)), answer)
+            self._record_update(invocation, operation, request, answer)
         elif operation == "ImportVmImage" and answer and answer.status_code == HTTPStatus.OK:
             invocation.image_arn = json.loads(answer.content)["imageArn"]
         elif operation == "ImportVmImage" and answer and b"IdempotentParameterMismatch" in answer.content:
             self.state.token_mismatches.add(json.loads(_body(request))["vmImportTaskId"])
 
-    def _check_version(self, invocation: Invocation, arn: str) -> None:
-        image = self.state.image_builder.images[arn]
+    def _record_update(
+        self, invocation: Invocation, operation: str, request: AWSPreparedRequest, answer: AWSResponse | None
+    ) -> None:
+        if operation == "claim":
+            # The next operation begins.
+            self.lambda_.allow_repeat(invocation)
+        elif operation == "save" and answer and answer.status_code == HTTPStatus.OK:
+            invocation.unrecorded = None
+            update = json.loads(_body(request))
+            data = json.loads(update["ExpressionAttributeValues"].get(":data", {}).get("S", "{}"))
+            if registration := data.get("registration"):
+                self._record_registration(_key(request).partition(" ")[0], registration["arn"])
+
+    def _record_registration(self, task: str, arn: str) -> None:
+        state = self.state
+        image = state.image_builder.images.get(arn)
+        if image is None or image.params["vmImportTaskId"] != task:
+            state.violations.append(f"wrong: {arn} is recorded as an image of {task}")
+        state.recorded[state.deployment, arn] = task
+
+    def _check_image(self, invocation: Invocation, image: Image) -> None:
         each = self.state.find_import(image.params["vmImportTaskId"])
         if each and each.version is None:
-            settled, available = invocation.settled_images, invocation.available_images
-            self.state.violations += check_version(self.state, image, settled=settled, available=available)
+            self.state.violations += check_version(self.state, image, invocation.settled_images)
+        if not invocation.payload.get("force"):
+            self.state.violations += check_second_image(self.state, image, invocation.others_images)
 
-    def _choose_fault(self, operation: str, request: AWSPreparedRequest) -> str:
+    def _choose_fault(self, invocation: Invocation, operation: str, request: AWSPreparedRequest) -> str:
         if operation == "Publish" and self.state.topic_refuses:
             return "denied"
         if operation in _FOLLOW_UP and self.state.follow_up_refused:
@@ -161,18 +201,30 @@ class Network:
                 return refusal
         if not self.state.faulty:
             return ""
-        harmful, probability = _MOST_HARMFUL.get(operation, ("", 0.0))
-        if self.state.random.random() < probability:
-            return harmful
+        if invocation.unanswered[operation]:
+            invocation.unanswered[operation] -= 1
+            return "read timeout"
+        for harmful, probability in _MOST_HARMFUL.get(operation, {}).items():
+            if self.state.random.random() < probability:
+                return self._lose_answers(invocation, operation, request) if harmful == _UNANSWERED else harmful
         fault = self.state.random.choice(_FAULTS) if self.state.random.random() < _FAULT else ""
         return "" if fault == "stale read" and operation not in _STALE else fault
 
-    def _record_attempt(self, invocation: Invocation, request: AWSPreparedRequest, *, accepted: bool) -> str:
+    def _lose_answers(self, invocation: Invocation, operation: str, request: AWSPreparedRequest) -> str:
+        """Let this and each other attempt of the call get no answer. An operator registers the import once more."""
+        invocation.unanswered[operation] = _OTHER_ATTEMPTS
+        if operation == "ImportVmImage":
+            self._register(json.loads(_body(request))["vmImportTaskId"])
+        return "read timeout"
+
+    def _record_attempt(self, request: AWSPreparedRequest, *, accepted: bool) -> str:
         body = parse_qs(_body(request))
         (message,) = body["Message"]
         text: str = json.loads(message)["email"]
         (outcome,) = body["MessageAttributes.entry.1.Value.StringValue"]
-        invocation.released_rejections.discard(invocation.claimed)
+        ami_id = next((line.removeprefix(_AMI) for line in text.splitlines() if line.startswith(_AMI)), "")
+        if outcome == "IMAGE_AVAILABLE" and ami_id not in {*self.state.ec2.amis, *self.stale_reads.snapshot.amis}:
+            self.state.violations.append(f"wrong: {outcome} of an AMI that is gone: {text}")
         self.state.attempts.append(Notification(self.state.deployment, outcome, text, accepted))
         return text
 
@@ -205,3 +257,18 @@ class Network:
 def _body(request: AWSPreparedRequest) -> str:
     body = request.body
     return body.decode() if isinstance(body, bytes) else str(body)
+
+
+def _operation(event_name: str, request: AWSPreparedRequest) -> str:
+    """Return the name of an operation; of an update of the idempotency table, what it does."""
+    operation = event_name.rpartition(".")[2]
+    if operation != "UpdateItem":
+        return operation
+    expression: str = json.loads(_body(request))["UpdateExpression"]
+    return next((name for part, name in _UPDATES.items() if part in expression), _TAKE)
+
+
+def _key(request: AWSPreparedRequest) -> str:
+    """Return the id of the record that a request is about."""
+    key: str = json.loads(_body(request))["Key"]["id"]["S"]
+    return key

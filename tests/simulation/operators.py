@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 from local.aws import common
 from tests.simulation.events import IMAGE_EVENT, EventBus
 from tests.simulation.features import Feature
-from tests.simulation.imports import WITH_INVALID_TAG
+from tests.simulation.imports import FIXED_LAST, WITH_INVALID_TAG
 from tests.simulation.invocations import Lambda
 from tests.simulation.state import REGION, Import, State, client
 
@@ -33,6 +33,8 @@ class Operators:
     events: EventBus
     fix_late: bool = False
     """Whether the tags of the kind `invalid tag fixed late` are fixed from now on."""
+    fix_last: bool = False
+    """Whether all tags are."""
 
     def interfere(self, each: Import) -> None:
         """Do at most one thing to this import."""
@@ -52,8 +54,7 @@ class Operators:
         elif each.kind == "retagged" and sometimes:
             _tag(each.task, "Team", str(state.random.random()))
         elif each.kind == "deregistered" and task.answer["Status"] == "completed" and sometimes:
-            state.ec2.amis.pop(task.answer["ImageId"], None)
-            state.deregistered.add(each.task)
+            self._deregister(each, task.answer["ImageId"])
         else:
             return False
         return True
@@ -96,19 +97,37 @@ class Operators:
     def _fixes_now(self, each: Import, *, sometimes: bool) -> bool:
         if each.kind == "invalid tag fixed late":
             return self.fix_late
+        if each.kind == FIXED_LAST:
+            return self.fix_last
         return sometimes or not self.state.faulty
 
     def _replace_invalid_tag(self, each: Import, value: str) -> None:
         if self.state.ec2.tags[each.task]["Version"] != _FIXED:
             _tag(each.task, "Version", value)
 
+    def _deregister(self, each: Import, image_id: str) -> None:
+        """Deregister the AMI of an import, half of the time after it was copied, as Packer does."""
+        if image_id in self.state.ec2.amis and self.state.random.random() < 0.5:
+            name = self.state.random.choice((each.task, "base"))
+            client("ec2").copy_image(SourceImageId=image_id, SourceRegion=REGION, Name=name)
+        self.state.ec2.amis.pop(image_id, None)
+        self.state.deregistered.add(each.task)
+
     def _change_image(self, each: Import) -> None:
-        """Cancel an image that is PENDING, or deprecate one that is AVAILABLE."""
-        for image in self.state.image_builder.images.values():
-            status = {"PENDING": "CANCELLED", "AVAILABLE": "DEPRECATED"}.get(image.state["status"])
-            if status and image.params["vmImportTaskId"] == each.task:
-                self.state.counts[f"images {status}"] += 1
+        """Cancel an image that is in progress, deprecate one that is AVAILABLE, or delete one in any state."""
+        state = self.state
+        changes = {"PENDING": "CANCELLED", "importing": "CANCELLED", "AVAILABLE": "DEPRECATED"}
+        for image in state.image_builder.images.values():
+            status = changes.get(image.state["status"])
+            if state.has(Feature.DELETED_IMAGES) and state.random.random() < 0.3:
+                status = "DELETED"
+            if status and image.params["vmImportTaskId"] == each.task and image.arn not in state.deleted:
+                state.counts[f"images {status}"] += 1
                 image.state = {"status": status}
+                if status == "DELETED":
+                    state.deleted.add(image.arn)
+                    # AWS does not say whether it shows a deleted image.
+                    state.hidden |= {image.arn} if state.random.random() < 0.5 else set()
                 detail: dict[str, object] = {"state": image.state}
                 self.events.emit(common.event(self.state.image_builder, IMAGE_EVENT, image.arn, detail))
 

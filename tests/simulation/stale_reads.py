@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from unittest import mock
 
 from local.aws.image_builder import Image
@@ -13,40 +13,65 @@ from tests.simulation.state import State, now
 
 MAX_LAG: Final = timedelta(minutes=2)
 """Of Image Builder's lists (user guide)."""
-_LISTS: Final = ("ListImages", "ListImageBuildVersions")
-_HIGHEST_VERSION: Final = "x.x.x"
+_LIST: Final = "ListImageBuildVersions"
+
+
+class Look(NamedTuple):
+    """An image as it was at one moment."""
+
+    image: Image
+    state: dict[str, str]
+    amis: list[dict[str, str]]
 
 
 @dataclass(frozen=True)
 class Snapshot:
     """What EC2 and Image Builder showed at one moment."""
 
+    time: datetime
     amis: frozenset[str] = frozenset()
     tasks: Mapping[str, dict[str, Any]] = field(default_factory=dict)
-    image_states: Mapping[str, dict[str, str]] = field(default_factory=dict)
+    images: Mapping[str, Look] = field(default_factory=dict)
 
 
 @dataclass
 class StaleReads:
-    """The local AWS as it was at the last snapshot."""
+    """The local AWS as it was at the last snapshots."""
 
     state: State
-    snapshot: Snapshot = field(default_factory=Snapshot)
+    _snapshots: list[Snapshot] = field(default_factory=lambda: [Snapshot(now())])
+    """Those of the last two minutes, and the last one."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The last snapshot."""
+        return self._snapshots[-1]
 
     def take_snapshot(self) -> None:
-        """Let stale reads show the present from now on."""
-        self.snapshot = Snapshot(
+        """Let stale reads show the present from now on. What is changed before the next one is changed now."""
+        snapshot = Snapshot(
+            now(),
             frozenset(self.state.ec2.amis),
             {task.id: task.answer for task in self.state.vm_import.tasks.values()},
-            {arn: image.state for arn, image in self.state.image_builder.images.items()},
+            self._images(),
         )
+        self._snapshots = [*(each for each in self._snapshots if each.time > now() - MAX_LAG), snapshot]
+
+    def looks(self, image: Image) -> list[Look]:
+        """Return how an image looks in each list that Image Builder may answer; none if it may be missing in one."""
+        if created(image) > now() - MAX_LAG or image.arn in self.state.hidden:
+            return []
+        found = [each.images.get(image.arn) for each in self._snapshots if each.time > now() - MAX_LAG]
+        return [*filter(None, found), Look(image, image.state, image.amis)]
 
     @contextmanager
-    def apply(self, operation: str, url: str, *, stale: bool) -> Iterator[None]:
-        """Answer a request to this URL. Where it is stale, the snapshot answers it; a write is never stale."""
-        lists = operation in _LISTS or (operation == "GetImage" and _HIGHEST_VERSION in url)
-        if self.state.has(Feature.LAGGING_LISTS) and lists:
-            with self._lagging_images():
+    def apply(self, operation: str, *, stale: bool) -> Iterator[None]:
+        """Answer a request. Where it is stale, the snapshot answers it; a write is never stale."""
+        if operation == _LIST:
+            with self._show(self._listed_images()):
+                yield
+        elif operation == "GetImage":
+            with self._show(self.snapshot.images if stale else self._images()):
                 yield
         elif stale:
             with self._stale(operation):
@@ -61,9 +86,6 @@ class StaleReads:
                 yield
         elif operation == "DescribeImportImageTasks":
             with self._stale_tasks():
-                yield
-        elif operation in {"GetImage", "ListImages"}:
-            with self._stale_images():
                 yield
         else:
             yield
@@ -84,25 +106,30 @@ class StaleReads:
         for task_id, task in tasks.items():
             task.answer = present[task_id]
 
-    @contextmanager
-    def _lagging_images(self) -> Iterator[None]:
-        image_builder = self.state.image_builder
+    def _images(self) -> dict[str, Look]:
+        """Return the images as they are now, without those that are deleted and not shown any more."""
+        images = self.state.image_builder.images
+        return {
+            arn: Look(image, image.state, image.amis) for arn, image in images.items() if arn not in self.state.hidden
+        }
+
+    def _listed_images(self) -> Mapping[str, Look]:
+        """Return the images as they were at a time of the last two minutes."""
+        if not self.state.has(Feature.LAGGING_LISTS):
+            return self._images()
         since = now() - MAX_LAG * self.state.random.random()
-        listed = {arn: image for arn, image in image_builder.images.items() if created(image) <= since}
-        with mock.patch.object(image_builder, "images", listed):
-            yield
+        images = next((each.images for each in self._snapshots if each.time > since), self._images())
+        return {arn: look for arn, look in images.items() if created(look.image) <= since}
 
     @contextmanager
-    def _stale_images(self) -> Iterator[None]:
-        image_builder, states = self.state.image_builder, self.snapshot.image_states
-        stale = {arn: image for arn, image in image_builder.images.items() if arn in states}
-        present = {arn: image.state for arn, image in stale.items()}
-        for arn, image in stale.items():
-            image.state = states[arn]
-        with mock.patch.object(image_builder, "images", stale):
+    def _show(self, looks: Mapping[str, Look]) -> Iterator[None]:
+        present = [(look.image, look.image.state, look.image.amis) for look in looks.values()]
+        for look in looks.values():
+            vars(look.image).update(state=look.state, amis=look.amis)
+        with mock.patch.object(self.state.image_builder, "images", {arn: look.image for arn, look in looks.items()}):
             yield
-        for arn, image in stale.items():
-            image.state = present[arn]
+        for image, state, amis in present:
+            vars(image).update(state=state, amis=amis)
 
 
 def created(image: Image) -> datetime:

@@ -45,6 +45,15 @@ class Notification(NamedTuple):
     """Whether SNS accepted it."""
 
 
+class Claim(NamedTuple):
+    """A claim of a record."""
+
+    owner: str
+    """The token of its invocation."""
+    until: datetime
+    """When it ends, or long ago where it has ended."""
+
+
 @dataclass
 class State:
     """One history so far."""
@@ -80,14 +89,16 @@ class State:
     """The number of times that the idempotency table was lost."""
     registrations: Counter[tuple[int, str]] = field(default_factory=Counter)
     """How often an invocation answered that it registered an image, by deployment and ARN."""
-    unanswered_registrations: set[tuple[int, str]] = field(default_factory=set)
-    """The same of registrations that were recorded by an invocation that ended before its answer."""
+    recorded: dict[tuple[int, str], str] = field(default_factory=dict)
+    """The task of each image whose registration was recorded, by deployment and ARN."""
+    claims: dict[str, Claim] = field(default_factory=dict)
+    """The last claim of each record, by the id of the record."""
+    calls: Counter[str] = field(default_factory=Counter)
+    """How often each operation was called."""
     attempts: list[Notification] = field(default_factory=list)
     """The notifications that reached SNS, in their order."""
     repeatable: Counter[str] = field(default_factory=Counter)
     """How often a notification with this text may be sent again, because it could not be recorded."""
-    released_rejections: int = 0
-    """How often the record of a rejection was deleted for another one that was then not sent."""
     token_mismatches: set[str] = field(default_factory=set)
     """Tasks whose client token came with other values."""
     violations: list[str] = field(default_factory=list)
@@ -103,7 +114,13 @@ class State:
     manual: set[str] = field(default_factory=set)
     """Tasks that a manual invocation was to register."""
     foreign_images: set[str] = field(default_factory=set)
-    """ARNs of images that this system did not request."""
+    """ARNs of images that are of no import task."""
+    others_images: set[str] = field(default_factory=set)
+    """ARNs of images of the imports that another user has requested."""
+    deleted: set[str] = field(default_factory=set)
+    """ARNs of images that an operator deleted."""
+    hidden: set[str] = field(default_factory=set)
+    """Those of them that Image Builder does not show any more."""
     images_before_loss: set[str] = field(default_factory=set)
     """ARNs of the images that existed when the idempotency table was lost."""
     tokens_forgotten: bool = False
@@ -113,6 +130,11 @@ class State:
     def notifications(self) -> list[Notification]:
         """The notifications that SNS accepted."""
         return [each for each in self.attempts if each.accepted]
+
+    @property
+    def recorded_tasks(self) -> set[str]:
+        """The tasks with a registration that is recorded."""
+        return {task for (deployment, _), task in self.recorded.items() if deployment == self.deployment}
 
     @property
     def vm_import(self) -> VmImportBackend:

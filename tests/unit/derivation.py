@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 
-from tests.unit.fakes import InMemoryAws
+from tests.unit.fakes import InMemoryAws, version_arn
+from vm_image_import.builds import Builds
 from vm_image_import.derive import Derivation, DerivedValue, Identity, identify
 from vm_image_import.derive import derive as derive_request
-from vm_image_import.idempotency.records import RegistrationId
-from vm_image_import.models import Ami, ImportTask, Overrides
+from vm_image_import.domain.models import Ami, Build, ImportTask, Overrides
+from vm_image_import.records.version_claims import VersionClaims
 from vm_image_import.settings import Settings
-from vm_image_import.version_claims import VersionClaims
 
 
 def derive(
@@ -17,7 +17,7 @@ def derive(
     """Return the derivation where these versions of the image exist. Raises RejectedError."""
     name, version = identify(task, ami, overrides, settings)
     if version is None:
-        aws = InMemoryAws(versions=tuple(existing))
-        claimed = VersionClaims(aws.clients(), aws.invocation()).claim(RegistrationId(task.id), name.value)
-        version = DerivedValue(claimed, "highest existing version")
+        builds = Builds(Build(version_arn(each), "AVAILABLE", is_import=False) for each in existing)
+        claims = VersionClaims(InMemoryAws().clients().store, task.id, name.value)
+        version = DerivedValue(claims.claim(builds.highest_version("web-server")), "highest existing version")
     return derive_request(task, ami, overrides, settings, Identity(name, version), token)

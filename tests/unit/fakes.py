@@ -1,41 +1,28 @@
 """AWS in memory, for the tests of the use cases. It contains only what a test puts there, and fails on demand."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from vm_image_import.aws import Ec2, ImageBuilder, ParameterStore, TaskPage, Topic
-from vm_image_import.clients import Clients
-from vm_image_import.errors import InProgressError, InvalidRecordError
+from vm_image_import.aws.ec2 import Ec2, TaskPage
+from vm_image_import.aws.image_builder import ImageBuilder, ImportAnswer
+from vm_image_import.aws.sns import Topic
+from vm_image_import.aws.ssm import ParameterStore
+from vm_image_import.deadline import Deadline
+from vm_image_import.domain.errors import InProgressError
+from vm_image_import.domain.models import Ami, AwsEnvironment, Build, Disk, Image, ImageRequest, ImportTask, Overrides
+from vm_image_import.domain.outcomes import Outcome, SweepResult
 from vm_image_import.events import AmiAvailable, ManualImport
-from vm_image_import.idempotency.records import (
-    MAX_REGISTRATIONS,
-    IdempotencyKey,
-    Registration,
-    RegistrationId,
-    parse_registration,
-)
-from vm_image_import.idempotency.store import Claim, IdempotencyStore, Registrations
-from vm_image_import.models import (
-    Ami,
-    AwsEnvironment,
-    Disk,
-    Image,
-    ImageRequest,
-    ImportBuild,
-    ImportTask,
-    Invocation,
-    Outcome,
-    Overrides,
-    SweepResult,
-)
-from vm_image_import.register import Registrar
+from vm_image_import.imports.image_event import on_image_event
+from vm_image_import.imports.register import on_ami_event, on_manual_invocation
+from vm_image_import.imports.sweep import sweep
+from vm_image_import.invocation import Clients, Invocation
+from vm_image_import.records.registration import Record, Registration, parse_record
+from vm_image_import.records.store import Claim, Store
 from vm_image_import.settings import Settings
-from vm_image_import.sweep import Sweeper
-from vm_image_import.track import ImageTracker
 
 TASK_ID = "import-ami-fg4d51t0"
 NOW = datetime(2026, 11, 23, 10, 15, tzinfo=UTC)
@@ -44,8 +31,15 @@ TASK = ImportTask(
     id=TASK_ID, status="completed", image_id=AMI.id, disks=(Disk(bucket="b", key="web-server-1.4.2.ova"),)
 )
 ARN = "arn:aws:imagebuilder:us-east-1:123456789012:image/web-server/1.4.2/1"
+PENDING = Image(ARN, status="PENDING", tagged_task_id=TASK_ID)
+AVAILABLE = Image(ARN, status="AVAILABLE", ami_id=AMI.id, tagged_task_id=TASK_ID)
 ENVIRONMENT = AwsEnvironment("aws", "us-east-1", "123456789012")
-REGISTERED = IdempotencyKey("registered", TASK_ID)
+SWEEP = "sweep"
+
+
+def version_arn(version: str, name: str = "web-server", build: int = 1) -> str:
+    """Return the ARN of a build version."""
+    return f"arn:aws:imagebuilder:us-east-1:123456789012:image/{name}/{version}/{build}"
 
 
 class Published(NamedTuple):
@@ -56,6 +50,14 @@ class Published(NamedTuple):
     outcome: str
 
 
+class Item(NamedTuple):
+    """An item of the table."""
+
+    data: str | None = None
+    reported: str = ""
+    is_open: bool = False
+
+
 @dataclass
 class InMemoryAws:
     """One account, and the function in it."""
@@ -63,40 +65,53 @@ class InMemoryAws:
     task: ImportTask | None = None
     ami: Ami | None = None
     settings: Settings = field(default_factory=Settings)
-    image: Image | None = None
+    other_ami: Ami | None = None
+    """One more AMI."""
+    image: Image | None = PENDING
+    """The image that Image Builder shows by its ARN."""
     pages: list[Sequence[ImportTask] | Exception] | None = None
-    """What EC2 lists as ended; by default the task."""
-    builds: dict[str, list[ImportBuild]] = field(default_factory=dict)
-    """What Image Builder lists of imports, by task."""
+    """What EC2 lists; by default the task."""
+    builds: list[Build] = field(default_factory=list)
+    """What Image Builder lists."""
+    builds_after_request: list[Build] | None = None
+    """What Image Builder lists once it was asked for an image."""
+    builds_error: Exception | None = None
     age: timedelta = timedelta(0)
     """The time since the AMI was created, for sweeps and manual invocations."""
-    versions: tuple[str, ...] = ()
     import_error: Exception | None = None
     publish_error: Exception | None = None
     errors: dict[str, Exception] = field(default_factory=dict)
-    """By the id of the task or AMI, or the ARN of the image, that is read."""
-    in_progress: set[IdempotencyKey] = field(default_factory=set)
-    """What another invocation has claimed."""
+    """By the id of the task or AMI, the ARN of the image, or the name of the parameter, that is read."""
+    in_progress: set[str] = field(default_factory=set)
+    """The ids of the records that another invocation has claimed."""
     calls: list[str] = field(default_factory=list)
     reads: int = 0
     """How often the records were read."""
+    writes: int = 0
+    """How often a record was claimed."""
     requests: list[ImageRequest] = field(default_factory=list)
     """Those that Image Builder accepted."""
     published: list[Published] = field(default_factory=list)
-    records: dict[IdempotencyKey, str] = field(default_factory=dict)
+    items: dict[str, Item] = field(default_factory=dict)
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Of AMIs and snapshots that exist beside the AMI and its snapshots, too."""
+    """Of AMIs and snapshots."""
     gone: set[str] = field(default_factory=set)
     """Ids of AMIs and snapshots to which no tag can be added."""
     parameters: dict[str, str] = field(default_factory=dict)
-    newest: Image | None = None
-    """What Image Builder returns for `x.x.x`."""
+    keeps_parameters: bool = True
+    """Whether Systems Manager keeps what is written."""
     calls_in_time: int = 10_000
-    """The function has time for so many calls of EC2 and Image Builder in a sweep."""
+    """The function has time for so many calls of EC2 and Image Builder in an invocation."""
+    slept: float = 0
+    """Seconds."""
+    task_after_sleep: ImportTask | None = None
+    """The task, once the function has waited."""
+    outcomes: list[Outcome] = field(default_factory=list)
+    """Those of the last invocation, or of the last attempt of it."""
 
-    def on_event(self, age: timedelta = timedelta(seconds=1), image_id: str = AMI.id) -> Outcome:
+    def on_event(self, age: timedelta | None = None, image_id: str = AMI.id) -> Outcome:
         """Handle the event of an AMI of that age."""
-        return self._registrar(age=age).register_ami(AmiAvailable(image_id, NOW))
+        return self._first(on_ami_event(AmiAvailable(image_id, NOW), self.invocation(age=age)))
 
     def manually(
         self,
@@ -108,29 +123,44 @@ class InMemoryAws:
     ) -> Outcome:
         """Handle a manual invocation."""
         trigger = ManualImport(TASK_ID, overrides or Overrides(), dry_run=dry_run, force=force)
-        return self._registrar(request_id, self.age).register_manually(trigger)
-
-    def by_sweep(self, *, dry_run: bool = False) -> Outcome:
-        """Handle the task as a sweep does that finds it without a record."""
-        assert self.task
-        return self._registrar(age=self.age).register_ended(self.task, dry_run=dry_run)
+        return self._first(on_manual_invocation(trigger, self.invocation(request_id)))
 
     def sweep(self, *, dry_run: bool = False) -> SweepResult:
         """Handle a sweep."""
-        invocation = Invocation(ENVIRONMENT, "sweep", NOW + self.age, Remaining(self, len(self.calls)))
-        return Sweeper(self.clients(), invocation).sweep(dry_run=dry_run)
+        return sweep(self.invocation("sweep"), dry_run=dry_run)
 
-    def check(self, arn: str = ARN) -> Outcome:
-        """Check a registered image."""
-        return ImageTracker(self.clients(), self.invocation()).check(arn)
+    def by_sweep(self, *, dry_run: bool = False) -> Outcome:
+        """Handle a sweep, and return its first outcome."""
+        return self.sweep(dry_run=dry_run).outcomes[0]
 
     def on_image_event(self, arn: str = ARN) -> Outcome:
         """Handle the event of an image."""
-        return ImageTracker(self.clients(), self.invocation()).check_event(arn)
+        return self._first(on_image_event(arn, self.invocation()))
 
     def outcomes_published(self) -> list[str]:
         """Return the outcomes of the notifications."""
         return [each.outcome for each in self.published]
+
+    def record(self, id_: str = TASK_ID) -> Record:
+        """Return a record."""
+        item = self.items.get(id_, Item())
+        return parse_record(id_, item.data, item.reported)
+
+    def registration(self, id_: str = TASK_ID) -> Registration:
+        """Return a registration that is recorded."""
+        registration = self.record(id_).registration
+        assert registration
+        return registration
+
+    def put(self, record: Record, id_: str = TASK_ID, *, is_open: bool = True) -> None:
+        """Put a record into the table."""
+        self.items[id_] = Item(record.to_json(), record.reported, is_open)
+
+    def put_registration(self, id_: str = TASK_ID, **changes: object) -> None:
+        """Put a registration into the table."""
+        task = replace(TASK, id=id_.partition(" ")[0])
+        known = {"arn": ARN, "ami_id": AMI.id, "time": NOW, "task": task}
+        self.put(Record(Registration(**{**known, **changes})), id_)  # type: ignore[arg-type]
 
     def clients(self) -> Clients:
         """Return the clients of a new execution environment."""
@@ -139,15 +169,27 @@ class InMemoryAws:
         clients.image_builder = InMemoryImageBuilder(self)
         clients.parameter_store = InMemoryParameterStore(self)
         clients.topic = InMemoryTopic(self)
-        clients.idempotency_store = InMemoryStore(self)
+        clients.store = InMemoryStore(self)
         return clients
 
-    def invocation(self, request_id: str = "event", age: timedelta = timedelta(0)) -> Invocation:
-        """Return an invocation with much time, this long after the AMI was created."""
-        return Invocation(ENVIRONMENT, request_id, NOW + age, lambda: 300_000)
+    def invocation(self, request_id: str = "event", age: timedelta | None = None) -> Invocation:
+        """Return an invocation, this long after the AMI was created."""
+        return Invocation(
+            self.clients(),
+            ENVIRONMENT,
+            request_id,
+            NOW + (self.age if age is None else age),
+            Deadline(Remaining(self, len(self.calls))),
+            self._sleep,
+        )
 
-    def _registrar(self, request_id: str = "event", age: timedelta = timedelta(0)) -> Registrar:
-        return Registrar(self.clients(), self.invocation(request_id, age))
+    def _first(self, outcomes: Iterator[Outcome]) -> Outcome:
+        self.outcomes = [*outcomes]
+        return self.outcomes[0]
+
+    def _sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        self.task = self.task_after_sleep or self.task
 
     def called(self, name: str, argument: str) -> None:
         """Note a call, and fail on demand."""
@@ -178,7 +220,7 @@ class InMemoryEc2(Ec2):
         self._aws.called("find_task", import_task_id)
         return self._aws.task if self._aws.task and self._aws.task.id == import_task_id else None
 
-    def list_ended_tasks(self, next_token: str | None) -> TaskPage:
+    def list_tasks(self, next_token: str | None) -> TaskPage:
         pages = self._aws.pages if self._aws.pages is not None else [[self._aws.task] if self._aws.task else []]
         number = int(next_token or 0)
         page = pages[number]
@@ -188,7 +230,7 @@ class InMemoryEc2(Ec2):
 
     def find_ami(self, image_id: str) -> Ami | None:
         self._aws.called("find_ami", image_id)
-        return self._aws.ami if self._aws.ami and self._aws.ami.id == image_id else None
+        return next((ami for ami in (self._aws.ami, self._aws.other_ami) if ami and ami.id == image_id), None)
 
     def find_ami_named(self, name: str) -> Ami | None:
         self._aws.called("find_ami_named", name)
@@ -220,33 +262,34 @@ class InMemoryParameterStore(ParameterStore):
     def put_ami(self, name: str, ami_id: str, description: str) -> None:
         self._aws.called("put_parameter", name)
         assert description
-        self._aws.parameters[name] = ami_id
+        if self._aws.keeps_parameters:
+            self._aws.parameters[name] = ami_id
 
 
 class InMemoryImageBuilder(ImageBuilder):
-    """Image Builder, with at most one image."""
+    """Image Builder."""
 
     def __init__(self, aws: InMemoryAws) -> None:
         self._aws = aws
 
-    def list_versions(self, arn: str, name: str) -> list[str]:
-        self._aws.called("list_versions", f"{arn} {name}")
-        return [*self._aws.versions]
-
-    def import_vm_image(self, request: ImageRequest) -> str:
+    def import_vm_image(self, request: ImageRequest) -> ImportAnswer:
         self._aws.called("import_vm_image", request.import_task_id)
+        if self._aws.builds_after_request is not None:
+            self._aws.builds = self._aws.builds_after_request
         if self._aws.import_error:
             raise self._aws.import_error
         self._aws.requests.append(request)
-        return ARN
+        return ImportAnswer(f"{ARN[:-1]}{len(self._aws.requests)}", "request-id")
 
-    def list_import_builds(self) -> dict[str, list[ImportBuild]]:
-        self._aws.calls.append("list_import_builds")
-        return self._aws.builds
+    def list_builds(self, deadline: Deadline) -> Iterator[Build]:  # noqa: ARG002 - the signature of Image Builder
+        self._aws.calls.append("list_builds")
+        if self._aws.builds_error:
+            raise self._aws.builds_error
+        return iter(self._aws.builds)
 
     def find_image(self, arn: str) -> Image | None:
         self._aws.called("find_image", arn)
-        return self._aws.newest if arn.endswith("/x.x.x") else self._aws.image
+        return self._aws.image and replace(self._aws.image, arn=arn)
 
 
 class InMemoryTopic(Topic):
@@ -261,38 +304,48 @@ class InMemoryTopic(Topic):
         self._aws.published.append(Published(subject, json.loads(message)["default"], outcome))
 
 
-class InMemoryStore(IdempotencyStore):
+class InMemoryStore(Store):
     """The records."""
 
     def __init__(self, aws: InMemoryAws) -> None:
         self._aws = aws
 
     @contextmanager
-    def claim(self, key: IdempotencyKey, invocation: Invocation) -> Iterator[Claim]:  # noqa: ARG002 - the signature of the store
+    def claim(self, id_: object, deadline: Deadline) -> Iterator[Claim]:  # noqa: ARG002 - the signature of the store
+        key = str(id_)
         if key in self._aws.in_progress:
-            message = f"Another invocation is processing {key.subject}."
+            message = f"Another invocation is processing {key}."
             raise InProgressError(message)
-        claim = Claim(completed=self._aws.records.get(key))
-        yield claim
-        if claim.result is not None:
-            self._aws.records[key] = claim.result
+        self._aws.writes += 1
+        self._aws.in_progress.add(key)
+        try:
+            yield Claim(self, key, "owner", self._aws.record(key))
+        finally:
+            self._aws.in_progress.discard(key)
 
-    def release(self, key: IdempotencyKey, result: str) -> None:
-        if self._aws.records.get(key) == result:
-            del self._aws.records[key]
+    def save(self, id_: str, owner: str, record: Record, *, is_open: bool) -> None:
+        assert owner
+        if record.unreadable:
+            self._aws.items[id_] = self._aws.items[id_]._replace(reported=record.reported)
+        else:
+            self._aws.put(record, id_, is_open=is_open)
 
-    def get_registrations(self, import_task_ids: Collection[str]) -> Registrations:
+    def read(self, ids: Iterable[object]) -> dict[str, Record]:
         self._aws.reads += 1
-        by_task: dict[str, dict[int, Registration]] = {task_id: {} for task_id in import_task_ids}
-        unreadable: dict[str, InvalidRecordError] = {}
-        for id_ in (RegistrationId(task_id, number) for task_id in by_task for number in range(MAX_REGISTRATIONS)):
-            try:
-                if id_.key in self._aws.records:
-                    by_task[id_.import_task_id][id_.number] = parse_registration(id_, self._aws.records[id_.key])
-            except InvalidRecordError as error:
-                unreadable[id_.import_task_id] = error
-        return Registrations(by_task, unreadable)
+        return {id_: self._aws.record(id_) for id_ in map(str, ids) if id_ in self._aws.items}
 
-    def get_completed(self, keys: Iterable[IdempotencyKey]) -> dict[IdempotencyKey, str]:
+    def list_open(self) -> Iterator[str]:
         self._aws.reads += 1
-        return {key: self._aws.records[key] for key in keys if key in self._aws.records}
+        return iter([id_ for id_, item in self._aws.items.items() if item.is_open])
+
+    def take(self, key: str, value: str) -> str:
+        self._aws.items.setdefault(key, Item(value))
+        return self._aws.items[key].data or ""
+
+    def read_values(self, keys: Iterable[str]) -> dict[str, str]:
+        self._aws.reads += 1
+        return {key: item.data for key in keys if (item := self._aws.items.get(key)) and item.data}
+
+    def give_back(self, key: str, value: str) -> None:
+        if (item := self._aws.items.get(key)) and item.data == value:
+            del self._aws.items[key]

@@ -10,22 +10,28 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "lambda" / "vm_image_import"
 LAYERS = [
     {"handler"},
-    {"sweep"},
-    {"register", "track"},
-    {"parameter", "tag"},
-    {"notifications", "readiness", "version_claims"},
-    {"clients"},
-    {"idempotency.store"},
-    {"aws"},
-    {"observability"},
-    {"answers", "events"},
+    {"imports.image_event", "imports.sweep"},
+    {"imports.register"},
+    {"imports.readiness", "imports.reports", "imports.steps"},
+    {"imports.steps.run"},
+    {"imports.steps.notify", "imports.steps.parameter", "imports.steps.tag"},
+    {"imports.steps.follow"},
+    {"imports.steps.step"},
+    {"report.notifications"},
+    {"invocation"},
+    {"builds", "records.version_claims"},
+    {"records.store"},
+    {"aws.ec2", "aws.image_builder", "aws.sns", "aws.ssm"},
+    {"aws.session", "records.registration", "report.log"},
+    {"deadline", "events", "report.answers"},
     {"derive"},
     {"derive.disks", "derive.formats", "derive.tags"},
     {"derive.filenames"},
     {"derive.names", "derive.versions", "derive.words"},
-    {"idempotency.records", "models", "settings"},
-    {"errors", "remedies", "text"},
-    {"idempotency", ""},
+    {"domain.outcomes", "settings"},
+    {"domain.models"},
+    {"domain.arns", "domain.errors", "domain.remedies", "domain.text"},
+    {"", "aws", "domain", "imports", "records", "report"},
 ]
 """From top to bottom: a module imports modules of lower layers only."""
 IMPURE = {"boto3", "botocore", "aws_lambda_powertools", "os", "sys", "subprocess", "socket", "random", "time"}
@@ -97,11 +103,14 @@ def test_the_derivation_is_pure() -> None:
     ("library", "users"),
     [
         ("boto3", set()),
-        ("botocore", {"aws"}),
-        ("aws_lambda_powertools", {"idempotency.store", "events", "observability"}),
+        (
+            "botocore",
+            {"aws.ec2", "aws.image_builder", "aws.session", "aws.ssm", "records.store"},
+        ),
+        ("aws_lambda_powertools", {"events", "report.log"}),
         ("os", {"handler"}),
     ],
 )
 def test_a_library_is_used_where_it_belongs(library: str, users: set[str]) -> None:
-    """Calls of AWS, idempotency, validation and the log each have one module that knows their library."""
+    """Only the modules of AWS's services and of the table know botocore, and only two know Powertools."""
     assert {module for module, path in FILES.items() if library in libraries(path)} == users

@@ -8,8 +8,8 @@ import pytest
 
 from tests.unit.derivation import derive
 from vm_image_import.derive import Derivation, make_client_token, versions
-from vm_image_import.errors import RejectedError
-from vm_image_import.models import Ami, AwsEnvironment, Disk, ImageRequest, ImportTask, Overrides
+from vm_image_import.domain.errors import RejectedError
+from vm_image_import.domain.models import Ami, AwsEnvironment, Disk, ImageRequest, ImportTask, Overrides
 from vm_image_import.settings import Settings, VersionScheme
 
 AMI = Ami(

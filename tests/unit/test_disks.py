@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from vm_image_import.derive import disks
-from vm_image_import.models import Disk
+from vm_image_import.domain.models import Disk
 
 # key, name, version
 PATHS = [

@@ -17,7 +17,7 @@ from botocore.validate import ParamValidator
 from tests.conftest import ROOT
 from tests.unit.test_notifications import NOTIFIED
 from vm_image_import import events
-from vm_image_import.models import OutcomeKind
+from vm_image_import.domain.outcomes import OutcomeKind
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -112,6 +112,13 @@ def test_the_payloads_of_operations_are_accepted() -> None:
     assert payloads
     for payload in payloads:
         assert isinstance(events.parse(json.loads(payload)), events.ManualImport | events.Sweep)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_synchronous_invocations_are_not_repeated(document: Path) -> None:
+    """Every documented command that waits for the answer of a function waits for as long as it takes."""
+    for command in re.findall(r"^aws lambda invoke .+", document.read_text(encoding="utf-8"), re.MULTILINE):
+        assert ("--cli-read-timeout 0 " in command) is ("--invocation-type Event" not in command), command
 
 
 def test_actions_are_pinned_by_commit() -> None:

@@ -8,8 +8,8 @@ import pytest
 from tests.unit.test_derive import AMI, BARE, BARE_AMI, TASK, derivation, request
 from tests.unit.test_settings import REQUIRED
 from vm_image_import.derive import disks, identify, names, versions
-from vm_image_import.errors import RejectedError
-from vm_image_import.models import Ami, Disk, ImportTask, Overrides
+from vm_image_import.domain.errors import RejectedError
+from vm_image_import.domain.models import Ami, Disk, ImportTask, Overrides
 from vm_image_import.settings import Settings, VersionScheme
 
 

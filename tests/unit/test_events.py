@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from vm_image_import import events
-from vm_image_import.errors import InvalidTriggerError
+from vm_image_import.domain.errors import InvalidTriggerError
+from vm_image_import.domain.models import Overrides
 from vm_image_import.events import AmiAvailable, ImageStateChanged, ManualImport, Sweep
-from vm_image_import.models import Overrides
 
 EVENTS = Path(__file__).parent.parent / "events"
 TASK_ID = "import-ami-0123456789abcdef0"

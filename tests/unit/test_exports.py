@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from vm_image_import.derive import disks, names
-from vm_image_import.models import Disk
+from vm_image_import.domain.models import Disk
 
 with Path(__file__).with_name("exports.csv").open(encoding="utf-8", newline="") as file:
     EXPORTS: Final = list(csv.DictReader(file, strict=True))

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from vm_image_import.derive import disks, names
-from vm_image_import.models import Disk
+from vm_image_import.domain.models import Disk
 
 with Path(__file__).with_name("families.csv").open(encoding="utf-8", newline="") as file:
     FAMILIES: Final = list(csv.DictReader(file, strict=True))

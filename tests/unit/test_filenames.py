@@ -285,7 +285,7 @@ def test_the_lists_of_words_are_tidy() -> None:
 HOSTILE = r"""
 import re, resource, time
 from vm_image_import.derive import disks, filenames, formats, names, tags, versions
-from vm_image_import.models import Disk
+from vm_image_import.domain.models import Disk
 
 resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
 modules = (disks, filenames, formats, names, tags, versions)

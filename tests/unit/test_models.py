@@ -2,7 +2,7 @@
 
 import pytest
 
-from vm_image_import.models import Ami, AwsEnvironment, Disk, Image
+from vm_image_import.domain.models import Ami, AwsEnvironment, Disk, Image
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from vm_image_import import observability
-from vm_image_import.models import Outcome, OutcomeKind
+from vm_image_import.domain.outcomes import Outcome, OutcomeKind
+from vm_image_import.report import log as observability
 
 
 @pytest.fixture(autouse=True)

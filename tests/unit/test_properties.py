@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from local.aws import constraints
 from tests.unit.derivation import derive
-from vm_image_import import aws
+from vm_image_import.aws.ec2 import parse_ami, parse_import_task
 from vm_image_import.derive import Derivation
-from vm_image_import.errors import RejectedError
+from vm_image_import.domain.errors import RejectedError
+from vm_image_import.domain.models import Ami, ImportTask
 from vm_image_import.events import ManualImport, parse
-from vm_image_import.models import Ami, ImportTask
 from vm_image_import.settings import Settings
 
 # As many as the project asks for where nobody waits for the answer.
@@ -100,8 +100,8 @@ def described(shape: Shape, required: tuple[str, ...] = ()) -> st.SearchStrategy
     return st.sampled_from(shape.metadata["enum"]) if "enum" in shape.metadata else texts
 
 
-tasks: Final = described(_EC2.shape_for("ImportImageTask"), ("ImportTaskId",)).map(aws.import_task)
-amis: Final = described(_EC2.shape_for("Image"), ("ImageId", "CreationDate", "State")).map(aws.ami)
+tasks: Final = described(_EC2.shape_for("ImportImageTask"), ("ImportTaskId",)).map(parse_import_task)
+amis: Final = described(_EC2.shape_for("Image"), ("ImageId", "CreationDate", "State")).map(parse_ami)
 payloads: Final = st.fixed_dictionaries(
     {"importTaskId": SPECIAL["ImportTaskId"]},
     optional={
@@ -159,8 +159,8 @@ cases: Final = st.builds(Case, tasks, amis, payloads, configured, existing)
 @many
 @example(
     Case(
-        aws.import_task({"ImportTaskId": "import-ami-00000000"}),
-        aws.ami({"ImageId": "ami-1", "CreationDate": "2000-01-01T00:00:00.000Z", "State": "available"}),
+        parse_import_task({"ImportTaskId": "import-ami-00000000"}),
+        parse_ami({"ImageId": "ami-1", "CreationDate": "2000-01-01T00:00:00.000Z", "State": "available"}),
         ManualImport("import-ami-00000000"),
         Settings(version_scheme="increment", tags={}),
         ["0.0.1073741823"],

@@ -11,8 +11,9 @@ from tests.conftest import ROOT
 from tests.unit.test_notifications import ARN, notification
 from vm_image_import import events
 from vm_image_import.derive import disks, words
+from vm_image_import.domain.models import Disk
+from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.events import ManualImport
-from vm_image_import.models import Disk, Outcome, OutcomeKind
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")

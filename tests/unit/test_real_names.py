@@ -9,7 +9,7 @@ import pytest
 
 from vm_image_import.derive import disks, names
 from vm_image_import.derive.words import EXTENSIONS
-from vm_image_import.models import Disk
+from vm_image_import.domain.models import Disk
 
 
 def read(name: str, answers: str) -> list[dict[str, Any]]:

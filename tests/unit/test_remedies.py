@@ -14,8 +14,8 @@ from typing import NotRequired, TypedDict
 import pytest
 
 from tests.conftest import ROOT
-from vm_image_import import remedies
-from vm_image_import.remedies import cancelled_by_user, find_remedy, load_table
+from vm_image_import.domain import remedies
+from vm_image_import.domain.remedies import cancelled_by_user, find_remedy, load_table
 
 
 class Case(TypedDict):
@@ -282,7 +282,7 @@ def test_any_other_end_is_a_failure(message: str | None) -> None:
 def test_the_page_of_failed_imports_has_every_remedy() -> None:
     """docs/failed-imports.md has one row for each row of the table, with its remedies and its page of the guide."""
     page = (ROOT / "docs" / "failed-imports.md").read_text(encoding="utf-8")
-    table = json.loads((ROOT / "lambda/vm_image_import/remedies.json").read_text(encoding="utf-8"))
+    table = json.loads((ROOT / "lambda/vm_image_import/domain/remedies.json").read_text(encoding="utf-8"))
     for row in [*table["remedies"], table["otherwise"]]:
         for remedy in (row, *row.get("byPlatform", {}).values()):
             assert remedy["remedy"].replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*") in page

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vm_image_import.errors import InvalidSettingsError
+from vm_image_import.domain.errors import InvalidSettingsError
 from vm_image_import.settings import Settings
 
 REQUIRED = {"TABLE_NAME": "table", "TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:topic"}

@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 
-from tests.unit.fakes import AMI, ARN, TASK, TASK_ID, InMemoryAws
-from vm_image_import import observability
-from vm_image_import.answers import answer_of_sweep
-from vm_image_import.errors import PermanentError, SweepError, TransientError
-from vm_image_import.idempotency.records import IdempotencyKey, Registration, RegistrationId, parse_registration
-from vm_image_import.models import Image, ImportTask, Outcome, OutcomeKind, SweepResult
-from vm_image_import.remedies import find_remedy
+from tests.unit.fakes import AMI, AVAILABLE, PENDING, SWEEP, TASK, TASK_ID, InMemoryAws, Item, version_arn
+from vm_image_import.domain.errors import PermanentError, SweepError, TransientError
+from vm_image_import.domain.models import ImportTask
+from vm_image_import.domain.outcomes import Outcome, OutcomeKind, SweepResult
+from vm_image_import.domain.remedies import find_remedy
+from vm_image_import.records.registration import Record, parse_record
+from vm_image_import.report import log as observability
+from vm_image_import.report.answers import answer_of_sweep
+from vm_image_import.settings import Settings
 
-RECORD = Registration(ARN, AMI.id).to_json()
-AVAILABLE = Image(ARN, status="AVAILABLE", tagged_task_id=TASK_ID)
+ENDED = {"follow": "AVAILABLE", "notify": "IMAGE_AVAILABLE"}
+FILTER = Settings(only_tasks_tagged={"Images": "yes"})
 
 
 @pytest.fixture(autouse=True)
@@ -33,11 +35,6 @@ def metrics() -> dict[str, float]:
     return {name: sum(metric["Value"]) for name, metric in recorded.items() if "Sweep" in name}
 
 
-def registered(import_task_id: str, number: int = 0) -> IdempotencyKey:
-    """Return the key of a registration."""
-    return IdempotencyKey("registered", f"{import_task_id} {number}" if number else import_task_id)
-
-
 def tasks(how_many: int) -> list[ImportTask]:
     """Return completed tasks, whose AMI is gone."""
     return [ImportTask(f"import-ami-{number:08}", status="completed") for number in range(how_many)]
@@ -49,87 +46,133 @@ def tasks_asked_for(aws: InMemoryAws) -> list[str]:
 
 
 def test_a_task_without_a_record_is_registered() -> None:
-    """An ended task that has no record is registered."""
+    """A completed task that has no record is registered, and its image is looked at."""
     aws = InMemoryAws(TASK, AMI)
     result = aws.sweep()
-    assert [outcome.kind for outcome in result.outcomes] == [OutcomeKind.REGISTERED]
+    assert [outcome.kind for outcome in result.outcomes] == [OutcomeKind.REGISTERED, OutcomeKind.IN_PROGRESS]
     assert result.reason is None
     assert len(aws.requests) == 1
 
 
-def test_what_is_done_costs_no_call() -> None:
-    """Reported images, reported failures and cancelled imports are not asked for again."""
-    (available,) = tasks(1)
+def test_what_is_done_costs_one_read_a_page() -> None:
+    """Reported images, failures and rejections, cancelled and excluded imports cost no call but one read of a page."""
+    available, *_ = tasks(1)
     failed = ImportTask("import-ami-failed00", status="deleted", status_message="ClientError")
-    cancelled = ImportTask("import-ami-cancel00", status="deleted", status_message="Cancelled by user")
-    aws = InMemoryAws(pages=[[available, failed, cancelled]])
-    aws.records = {
-        registered(available.id): RECORD,
-        IdempotencyKey("terminal", ARN): "IMAGE_AVAILABLE",
-        IdempotencyKey("terminal", failed.id): "IMPORT_FAILED",
-    }
+    rejected = replace(TASK, id="import-ami-rejected", tags={"Version": "latest", "Images": "yes"})
+    aws = InMemoryAws(
+        settings=FILTER,
+        pages=[
+            [available, replace(failed, tags={"Images": "yes"}), rejected],
+            [
+                replace(failed, id="import-ami-cancel00", status_message="Cancelled by user", tags={"Images": "yes"}),
+                ImportTask("import-ami-deleting", status="deleting", tags={"Images": "yes"}),
+                *(replace(task, id=f"{task.id}x") for task in tasks(100)),
+                replace(failed, id="import-ami-excluded"),
+                ImportTask("import-ami-active00", status="active"),
+            ],
+        ],
+    )
+    aws.put_registration(available.id, results=ENDED)
+    aws.put(Record(reported="IMPORT_FAILED"), failed.id, is_open=False)
+    aws.put(Record(reported="REJECTED tag Version"), rejected.id, is_open=False)
+    aws.items[available.id] = aws.items[available.id]._replace(is_open=False)
     assert aws.sweep().outcomes == []
-    assert aws.calls == []
+    # Two pages, and what is open.
+    assert (aws.reads, aws.calls, aws.writes) == (4, [], 1)
 
 
-def test_a_registered_image_is_checked_until_it_is_terminal() -> None:
-    """An image whose state is terminal is not checked again."""
-    aws = InMemoryAws(TASK, records={registered(TASK_ID): RECORD}, image=replace(AVAILABLE, status="PENDING"))
+def test_a_registered_image_is_followed_to_its_last_state() -> None:
+    """An image whose state is the last one is not looked at again."""
+    aws = InMemoryAws(TASK, AMI, image=PENDING)
+    aws.put_registration()
     assert [outcome.kind for outcome in aws.sweep().outcomes] == [OutcomeKind.IN_PROGRESS]
     aws.image = AVAILABLE
     assert [outcome.kind for outcome in aws.sweep().outcomes] == [OutcomeKind.IMAGE_AVAILABLE]
     assert aws.sweep().outcomes == []
 
 
-def test_a_refused_notification_is_sent_by_the_next_sweep() -> None:
-    """A notification that SNS refuses is one problem of its task, and is sent by the next sweep, once."""
-    aws = InMemoryAws(TASK, records={registered(TASK_ID): RECORD}, image=AVAILABLE, publish_error=PermanentError("SNS"))
-    assert aws.sweep().problems == [f"{TASK_ID}: SNS"]
-    aws.publish_error = None
-    for _ in range(2):
-        assert aws.sweep().problems == []
-    assert aws.outcomes_published() == ["IMAGE_AVAILABLE"]
-
-
 def test_forced_registrations_are_handled_like_the_first() -> None:
-    """Every registration of a task is tracked until its image is terminal."""
-    aws = InMemoryAws(TASK)
-    aws.records = {
-        registered(TASK_ID): RECORD,
-        IdempotencyKey("terminal", ARN): "IMAGE_FAILED",
-        registered(TASK_ID, 1): Registration("arn/2", AMI.id, request_id="a").to_json(),
-        registered(TASK_ID, 2): Registration("arn/3", AMI.id, request_id="b").to_json(),
-    }
+    """Every registration of a task is followed and reported."""
+    aws = InMemoryAws(TASK, AMI, image=AVAILABLE)
+    aws.put_registration(results=ENDED)
+    for number in (1, 2):
+        aws.put_registration(f"{TASK_ID} {number}", arn=version_arn("1.4.2", build=number + 1))
     aws.sweep()
-    assert aws.calls == ["find_image arn/2", "find_image arn/3"]
+    assert aws.outcomes_published() == ["IMAGE_AVAILABLE"] * 2
+    assert {each.message.partition("parentImage: ")[2].splitlines()[0][-1] for each in aws.published} == {"2", "3"}
 
 
-def test_an_image_is_checked_although_its_import_failed_afterwards() -> None:
-    """A task that fails after its image was registered is reported, and its image is checked."""
+def test_an_image_is_followed_although_its_import_failed_afterwards() -> None:
+    """The image of a task that fails after its registration is followed and reported."""
     failed = replace(TASK, status="deleted", image_id=None, status_message="ClientError: x")
-    aws = InMemoryAws(failed, records={registered(TASK_ID): RECORD}, image=replace(AVAILABLE, status="FAILED"))
+    aws = InMemoryAws(failed, image=replace(AVAILABLE, status="FAILED"))
+    aws.put_registration()
     aws.sweep()
-    assert aws.outcomes_published() == ["IMPORT_FAILED", "IMAGE_FAILED"]
+    assert aws.outcomes_published() == ["IMAGE_FAILED"]
     aws.calls.clear()
     aws.sweep()
     assert aws.calls == []
 
 
-def test_nothing_new_costs_two_reads_a_page() -> None:
-    """A page of tasks with nothing to do reads the registrations once and the other records once."""
+def test_an_excluded_import_that_was_registered_manually_keeps_its_steps() -> None:
+    """OnlyTasksTagged keeps no registered import from being followed."""
+    aws = InMemoryAws(TASK, AMI, FILTER, image=PENDING)
+    aws.manually()
+    aws.image = AVAILABLE
+    assert aws.by_sweep().kind is OutcomeKind.IMAGE_AVAILABLE
+
+
+def test_an_import_that_hangs_is_reported_once() -> None:
+    """A task that is active for more than 12 hours is one notification; when it completes, it is registered."""
+    active = replace(TASK, status="active", image_id=None, status_message="converting", progress="39")
+    aws = InMemoryAws(active, AMI)
+    assert aws.sweep().outcomes == []
+    aws.age = timedelta(hours=12)
+    assert aws.sweep().outcomes == []
+    aws.age += timedelta(seconds=1)
+    (outcome,) = aws.sweep().outcomes
+    assert (outcome.kind, outcome.is_new) == (OutcomeKind.IMPORT_HANGS, True)
+    assert aws.sweep().outcomes == []
+    assert "converting, 39 %" in aws.published[0].message
+    assert f"cancel-import-task --import-task-id {TASK_ID}" in aws.published[0].message
+    aws.task = TASK
+    assert aws.by_sweep().kind is OutcomeKind.REGISTERED
+
+
+def test_an_excluded_import_does_not_hang() -> None:
+    """A task that the configuration excludes is not noted and not reported."""
+    aws = InMemoryAws(replace(TASK, status="active", image_id=None), settings=FILTER)
+    for aws.age in (timedelta(0), timedelta(days=1)):
+        assert aws.sweep().outcomes == []
+    assert SWEEP not in aws.items
+    assert aws.items == {}
+
+
+def test_a_sweep_that_begins_while_another_one_runs_ends_at_once() -> None:
+    """Two sweeps at once are one; a dry run is not kept from running."""
+    aws = InMemoryAws(TASK, AMI, in_progress={SWEEP})
+    result = aws.sweep()
+    assert (result.outcomes, result.reason) == ([], "Another sweep is running.")
+    assert aws.calls == []
+    assert aws.by_sweep(dry_run=True).kind is OutcomeKind.DRY_RUN
+
+
+def test_nothing_new_costs_one_read_a_page() -> None:
+    """A page of tasks with nothing to do reads their records once."""
     many = tasks(1000)
     aws = InMemoryAws(pages=[many[:500], many[500:]])
     for task in many:
-        aws.records[registered(task.id)] = Registration(f"arn-{task.id}", AMI.id).to_json()
-        aws.records[IdempotencyKey("terminal", f"arn-{task.id}")] = "IMAGE_AVAILABLE"
+        aws.put_registration(task.id, results=ENDED)
+        aws.items[task.id] = aws.items[task.id]._replace(is_open=False)
     aws.sweep()
+    # The pages, and what is open: its ids, and their records.
     assert (aws.reads, aws.calls) == (4, [])
 
 
 def test_one_bad_task_does_not_stop_the_others() -> None:
     """Every problem is in the result, with its task; the other tasks are processed, and the sweep is complete."""
     bad = ["import-ami-00000001", "import-ami-00000002"]
-    aws = InMemoryAws(pages=[tasks(4)], errors=dict.fromkeys(bad, TransientError("throttled")))
+    aws = InMemoryAws(pages=[tasks(4)], errors={id_: TransientError("throttled") for id_ in bad})
     result = aws.sweep()
     assert sorted(result.problems) == [f"{task_id}: throttled" for task_id in bad]
     assert len(tasks_asked_for(aws)) == 4
@@ -147,20 +190,29 @@ def test_a_page_that_cannot_be_listed_is_an_error() -> None:
     assert metrics() == {"SweepProblems": 1.0}
 
 
-@pytest.mark.parametrize("record", ["?", "[]", "{}", '{"arn": ""}', '{"arn": "a", "ami_id": 7}', '{"arn": ["a"]}'])
+@pytest.mark.parametrize(
+    "record",
+    [
+        *("?", "[]", "1", '{"registration": 1}', '{"registration": {}}', '{"firstSeen": {"active": "yesterday"}}'),
+        '{"registration": {"arn": "a", "ami_id": "b", "time": "2026-11-23T10:15:00+00:00", "task": {"id": "c"}}}',
+    ],
+)
 def test_an_unreadable_record_is_one_problem(record: str) -> None:
     """A record that cannot be read is one problem that names its task; the other tasks of its page are processed."""
     bad, good = tasks(2)
-    aws = InMemoryAws(pages=[[bad, good]], records={registered(bad.id): record})
+    aws = InMemoryAws(pages=[[bad, good]], items={bad.id: Item(record)})
     (problem,) = aws.sweep().problems
     assert problem.startswith(f"{bad.id}: ")
     assert tasks_asked_for(aws) == [good.id]
 
 
-def test_a_record_of_another_version_is_read() -> None:
-    """A key that an earlier or later version of the function adds to a record is ignored."""
-    record = json.dumps({**Registration(ARN, AMI.id)._asdict(), "later": 1})
-    assert parse_registration(RegistrationId(TASK_ID), record) == Registration(ARN, AMI.id)
+def test_a_record_of_a_later_version_is_read() -> None:
+    """A field that a later version of the function adds to a record is ignored."""
+    aws = InMemoryAws()
+    aws.put_registration()
+    found = json.loads(aws.items[TASK_ID].data or "")
+    found["later"] = found["registration"]["later"] = found["registration"]["task"]["later"] = 1
+    assert parse_record(TASK_ID, json.dumps(found), "").registration == aws.registration()
 
 
 def test_a_dry_run_is_not_counted() -> None:
@@ -203,8 +255,10 @@ def test_builds_are_listed_once_a_sweep() -> None:
     """A sweep over several imports that may exist lists the builds of the account once."""
     several = [replace(TASK, id=f"import-ami-0000000{number}") for number in range(3)]
     aws = InMemoryAws(ami=AMI, pages=[several], age=timedelta(days=1))
-    assert len(aws.sweep().outcomes) == 3
-    assert aws.calls.count("list_import_builds") == 1
+    assert len(aws.requests) == 0
+    aws.sweep()
+    assert len(aws.requests) == 3
+    assert aws.calls.count("list_builds") == 1
 
 
 def test_a_large_answer_is_cut() -> None:
@@ -217,10 +271,18 @@ def test_a_large_answer_is_cut() -> None:
     assert "of 10000 problems" in str(answer["reason"])
 
 
+def test_a_list_of_builds_that_fails_is_one_problem() -> None:
+    """What Image Builder refuses for all imports is asked for once a sweep, and is one problem."""
+    several = [replace(TASK, id=f"import-ami-0000000{number}") for number in range(3)]
+    aws = InMemoryAws(ami=AMI, pages=[several], builds_error=TransientError("throttled on page 12"))
+    assert len(aws.sweep().problems) == 1
+    assert aws.calls.count("list_builds") == 1
+
+
 def test_a_dry_run_lists_failed_imports_with_their_remedies() -> None:
     """A dry run lists every failed import that EC2 lists, reported or not, with what to do, and reports none."""
     failed = replace(TASK, status="deleted", image_id=None, status_message="ClientError: Unsupported kernel version 4")
-    aws = InMemoryAws(failed, records={IdempotencyKey("terminal", TASK_ID): "IMPORT_FAILED"})
+    aws = InMemoryAws(failed, items={TASK_ID: Item(reported="IMPORT_FAILED")})
     (outcome,) = aws.sweep(dry_run=True).outcomes
     assert outcome.kind is OutcomeKind.IMPORT_FAILED
     assert find_remedy(failed.status_message, None).text in (outcome.reason or "")

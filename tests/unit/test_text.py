@@ -4,7 +4,7 @@ import html
 
 import pytest
 
-from vm_image_import.text import chat_code, one_line, quote, visible
+from vm_image_import.domain.text import chat_code, one_line, quote, visible
 
 INVISIBLE = [
     *("\u00ad", "\u034f", "\u061c", "\u115f", "\u1160", "\u17b4", "\u17b5", "\u180b", "\u180e", "\u180f"),

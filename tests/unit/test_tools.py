@@ -16,8 +16,8 @@ from tests.unit.test_derive import AMI, TASK
 from tests.unit.test_settings import REQUIRED
 from vm_image_import import events
 from vm_image_import.derive import Derivation
+from vm_image_import.domain.models import Disk, ImportTask, Overrides
 from vm_image_import.events import ManualImport
-from vm_image_import.models import Disk, ImportTask, Overrides
 from vm_image_import.settings import Settings
 
 DOCUMENT = (ROOT / "docs" / "tools.md").read_text(encoding="utf-8")

@@ -11,10 +11,10 @@ from typing import Final, NamedTuple
 from uuid import UUID, uuid5
 
 from vm_image_import.derive import disks, formats, names, tags, versions
-from vm_image_import.errors import RejectedError
-from vm_image_import.models import Ami, AwsEnvironment, Disk, ImageRequest, ImportTask, Overrides, Platform
+from vm_image_import.domain.errors import RejectedError
+from vm_image_import.domain.models import Ami, AwsEnvironment, Disk, ImageRequest, ImportTask, Overrides, Platform
+from vm_image_import.domain.text import quote
 from vm_image_import.settings import Settings
-from vm_image_import.text import quote
 
 _MAX_DESCRIPTION: Final = 1024
 """The limit of the parameter `description` (API reference, `ImportVmImage`)."""
@@ -63,7 +63,7 @@ def identify(
     Raises RejectedError, with every problem at once, when a stated name or version cannot be used: it never silently
     becomes another one.
     """
-    if problems := dict(_problems(task, overrides, settings)):
+    if problems := dict(find_problems(task, overrides, settings)):
         raise RejectedError(problems)
     from_key = _from_key(task, ami, settings)
     name = _name(task, overrides, settings, from_key.name)
@@ -105,7 +105,7 @@ def make_client_token(environment: AwsEnvironment, registration_id: str) -> str:
     return str(uuid5(_TOKENS, f"{environment.account}/{environment.region}/{registration_id}"))
 
 
-def _problems(task: ImportTask, overrides: Overrides, settings: Settings) -> Iterator[tuple[str, str]]:
+def find_problems(task: ImportTask, overrides: Overrides, settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield what is stated wrongly, and the text that says so."""
     where, name = "name", overrides.name
     if name is None:

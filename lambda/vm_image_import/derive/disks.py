@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from vm_image_import.derive import filenames, names
 from vm_image_import.derive.words import EXTENSIONS, SAYS_NOTHING, SYSTEMS, TRAILING
-from vm_image_import.models import Disk
+from vm_image_import.domain.models import Disk
 
 _EXTENSIONS: Final = re.compile(rf"(?:\.(?:{'|'.join(sorted(EXTENSIONS))})){{1,4}}$", re.IGNORECASE)
 _SUFFIX: Final = re.compile(

@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from vm_image_import.models import Ami, ImportTask
+from vm_image_import.domain.arns import BuildArn
+from vm_image_import.domain.models import Ami, ImportTask
 from vm_image_import.settings import Settings
 
 PREFIX: Final = "vm-image-import:"
@@ -44,14 +45,22 @@ def merge(task: ImportTask, ami: Ami, payload: Mapping[str, str], settings: Sett
     return Merged({key: merged[key] for key in accepted}, tuple(key for key in merged if key not in accepted))
 
 
-def of_ami(task: ImportTask, ami: Ami, image_arn: str, settings: Settings) -> dict[str, str]:
+IMAGE: Final = f"{PREFIX}image"
+"""The key of the tag that names the image of an AMI."""
+
+
+def of_build(build: BuildArn) -> dict[str, str]:
+    """Return those tags of an AMI that depend on its image."""
+    return {_NAME: f"{build.name} {build.version}", IMAGE: build.text}
+
+
+def of_ami(task: ImportTask, ami: Ami, build: BuildArn, settings: Settings) -> dict[str, str]:
     """Return the tags of the AMI of an image, and of the AMI's snapshots, the most important ones first.
 
-    `image_arn` is that of the build version. Of the task's tags there are those that `amiTagKeys` names: in accounts
+    Of the task's tags there are those that `amiTagKeys` names: in accounts
     that authorise by tags, any other could grant access to the AMI.
     """
-    name, version = image_arn.rpartition("image/")[2].split("/")[:2]
-    tags = {_NAME: f"{name} {version}", **_provenance(task, ami), f"{PREFIX}image": image_arn}
+    tags = {**of_build(build), **_provenance(task, ami)}
     listed = {key: task.tags[key] for key in settings.ami_tag_keys if key in task.tags}
     for source in (listed, settings.tags):
         tags |= {key: value for key, value in source.items() if key not in {*tags, _CREATED_BY}}

@@ -13,7 +13,6 @@ _DATE: Final = re.compile(r"v?(\d{4})([-_.]?)(\d{2})\2(\d{2})", re.ASCII | re.IG
 _NUMBERS: Final = re.compile(
     r"v(\d{1,10}(?:\.\d{1,10}){0,2})|(\d{1,10}(?:\.\d{1,10}){1,2}|\d{1,5})", re.ASCII | re.IGNORECASE
 )
-_BUILD: Final = re.compile(r"/(\d+)\.(\d+)\.(\d+)/(\d+)$", re.ASCII)
 
 FORMS: Final = "1.4.2, 1.4, 3, v2, 2026-11-23 or 20261123, with no number above 1073741823"
 """What `parse` accepts, for a person."""
@@ -76,7 +75,7 @@ def _parse_day(text: str) -> str | None:
     return f"{year}.{month}.{day}"
 
 
-def of_arn(arn: str) -> tuple[int, ...]:
-    """Return version and build in the ARN of an image's build version, to compare them; nothing for another ARN."""
-    match = _BUILD.search(arn)
-    return tuple(map(int, match.groups())) if match else ()
+def is_same(stated: str, version: str) -> bool:
+    """Return whether a stated version is this semantic version: 2021.01.01 and 2021.1.1 are one."""
+    parsed = parse(stated)
+    return parsed is not None and [*map(int, parsed.split("."))] == [*map(int, version.split("."))]

@@ -10,9 +10,9 @@ from typing import Final
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from vm_image_import.answers import answer_of, counts_of
-from vm_image_import.models import Outcome, OutcomeKind, SweepResult
-from vm_image_import.text import visible
+from vm_image_import.domain.outcomes import Outcome, SweepResult
+from vm_image_import.domain.text import visible
+from vm_image_import.report.answers import answer_of, counts_of
 
 
 def _serialize(record: Mapping[str, object]) -> str:
@@ -27,26 +27,6 @@ logging.getLogger("botocore").setLevel(logging.WARNING)
 # Most AMIs are no imports, and then there is nothing to count.
 warnings.filterwarnings("ignore", message="No application metrics to publish")
 
-_METRICS: Final = {
-    OutcomeKind.REGISTERED: "ImagesRegistered",
-    OutcomeKind.IMPORT_FAILED: "ImportsFailed",
-    OutcomeKind.REJECTED: "ImportsRejected",
-    OutcomeKind.IMAGE_AVAILABLE: "ImagesAvailable",
-    OutcomeKind.IMAGE_FAILED: "ImagesFailed",
-    OutcomeKind.IMAGE_NOT_FOUND: "ImagesNotFound",
-    OutcomeKind.AMI_NOT_TAGGED: "AmisNotTagged",
-    OutcomeKind.PARAMETER_NOT_WRITTEN: "ParametersNotWritten",
-}
-_ACTION_REQUIRED: Final = frozenset(
-    {
-        OutcomeKind.IMPORT_FAILED,
-        OutcomeKind.IMAGE_FAILED,
-        OutcomeKind.IMAGE_NOT_FOUND,
-        OutcomeKind.REJECTED,
-        OutcomeKind.AMI_NOT_TAGGED,
-        OutcomeKind.PARAMETER_NOT_WRITTEN,
-    }
-)
 _MAX_EVENT_AGE: Final = 2 * 24 * 60 * 60
 """Seconds. EventBridge delivers for one day and Lambda tries for 6 hours: an older time is not that of the event."""
 
@@ -66,18 +46,21 @@ def log_context(**keys: str) -> Iterator[None]:
 
 
 def log_and_count(outcome: Outcome, *, dry_run: bool) -> None:
-    """Log an outcome, as a warning where it requires action, and count it where it has a metric.
+    """Log an outcome, as a warning where the user has to act, and count it where it has a metric.
 
     A dry run is not counted, nor is an outcome that was reported before: every sweep finds it again.
     """
-    log = logger.warning if outcome.kind in _ACTION_REQUIRED and outcome.is_new else logger.info
+    log = logger.warning if outcome.meaning.is_problem and outcome.is_new else logger.info
     log("Done", extra=answer_of(outcome))
-    if outcome.kind in _METRICS and outcome.is_new and not dry_run:
-        metrics.add_metric(_METRICS[outcome.kind], MetricUnit.Count, 1)
+    if outcome.meaning.metric and outcome.is_new and not dry_run:
+        count(outcome.meaning.metric)
+    if metrics.metric_set:
+        # The rest of the invocation may be killed.
+        metrics.flush_metrics()
 
 
 def count(metric: str) -> None:
-    """Count something that was done beside an outcome."""
+    """Add 1 to a metric."""
     metrics.add_metric(metric, MetricUnit.Count, 1)
 
 

@@ -17,6 +17,11 @@ class PermanentError(Exception):
         self.certain = certain
         """Whether nothing was done: an earlier attempt of the same call, without an answer, may have succeeded."""
 
+    @property
+    def problem(self) -> str:
+        """What is wrong, without the words that vary."""
+        return self.code or type(self).__name__
+
 
 class ClientTokenReusedError(PermanentError):
     """The client token came with other values before: an image of this import exists."""
@@ -56,5 +61,5 @@ class RejectedError(_ProblemsError):
     def __init__(self, problems: Mapping[str, str]) -> None:
         """Create it. `problems` maps what is wrong, for example `tag Version`, to its text."""
         super().__init__(problems.values())
-        self.kind = ", ".join(problems)
+        self.problem = ", ".join(problems)
         """What is wrong, without the values that are."""

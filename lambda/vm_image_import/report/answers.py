@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from vm_image_import.models import Outcome, SweepResult
-from vm_image_import.text import one_line
+from vm_image_import.domain.outcomes import Outcome, SweepResult
+from vm_image_import.domain.text import one_line
 
 _MAX_BYTES: Final = 2_500_000
 """Of the results and of the problems each: Lambda's answer has at most 6 MB (user guide, "Lambda quotas")."""
@@ -24,6 +24,8 @@ def answer_of(outcome: Outcome) -> dict[str, object]:
         "tagged": [*outcome.tagged] or None,
         "parameter": outcome.parameter,
         "request": outcome.request,
+        "sources": {**outcome.sources} or None,
+        "step": outcome.step,
         "reason": outcome.reason,
     }
     return {key: value for key, value in answer.items() if value is not None}

@@ -1,11 +1,10 @@
-"""What the use cases work with: what EC2 and Image Builder say, the request, and the outcome."""
+"""What the use cases work with: what EC2 and Image Builder say, and the request."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -25,23 +24,6 @@ class AwsEnvironment:
         """Return the environment of the function with this ARN, `arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME`."""
         _, partition, _, region, account, *_ = arn.split(":")
         return cls(partition, region, account)
-
-    def image_arn(self, name: str) -> str:
-        """Return the ARN of all versions of an image, `name` being written as in ARNs."""
-        return f"arn:{self.partition}:imagebuilder:{self.region}:{self.account}:image/{name}/x.x.x"
-
-
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """One invocation of the function, as Lambda's context describes it."""
-
-    environment: AwsEnvironment
-    request_id: str
-    """The same for Lambda's retries of one event."""
-    time: datetime
-    """When it began, with a time zone."""
-    remaining_ms: Callable[[], int]
-    """Returns the time until Lambda ends the invocation, in milliseconds."""
 
 
 IMPORT_TASK_ID: Final = re.compile(r"import-ami-[0-9a-z]{8,64}")
@@ -82,7 +64,7 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class ImportTask:
-    """An import task. EC2 leaves out any field but the id (observed output)."""
+    """An import task. Any field but the id may be missing (observed output)."""
 
     id: str
     status: str | None = None
@@ -113,6 +95,16 @@ class ImportTask:
         """Whether the task failed or was cancelled: both end as `deleted` (observed output)."""
         return self.status == "deleted"
 
+    @property
+    def is_being_deleted(self) -> bool:
+        """Whether the task has ended, and its status message may not say yet whether it failed or was cancelled."""
+        return self.status == "deleting"
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the import is still running. A status that is not known here is taken for a running import."""
+        return self.status not in {None, "completed", "deleted", "deleting"}
+
 
 @dataclass(frozen=True, slots=True)
 class Image:
@@ -124,6 +116,8 @@ class Image:
     ami_id: str | None = None
     tagged_task_id: str | None = None
     """The value of the tag `vm-image-import:task-id`, which anybody may set."""
+    is_import: bool = True
+    """Whether `ImportVmImage` made it."""
 
     @property
     def import_task_id(self) -> str | None:
@@ -132,12 +126,23 @@ class Image:
         return task_id if task_id and IMPORT_TASK_ID.fullmatch(task_id) else None
 
 
-@dataclass(frozen=True, slots=True)
-class ImportBuild:
-    """A build of an image that was imported from an import task's AMI, as its tags say."""
+class Build(NamedTuple):
+    """An image build version, as the list of builds shows it: what is needed of thousands."""
 
     arn: str
-    ami_id: str
+    status: str
+    is_import: bool
+    """Whether `ImportVmImage` made it."""
+    ami_ids: tuple[str, ...] = ()
+    """The AMIs that are its output in this Region; none while the list shows none."""
+    tagged_task_id: str | None = None
+    tagged_ami_id: str | None = None
+    """The values of the tags `vm-image-import:task-id` and `vm-image-import:ami-id`, which anybody may set."""
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether something can be built on it, now or when it is available (API reference, `ImageState`)."""
+        return self.status not in {"FAILED", "CANCELLED", "DELETED"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +166,7 @@ class Ami:
 
     @property
     def import_task_id(self) -> str | None:
-        """The id of the import task that made this AMI, or None where its name tells that none did."""
+        """The id of the import task that made this AMI, or None where its name is not that of an import task."""
         return self.name if self.name and IMPORT_TASK_ID.fullmatch(self.name) else None
 
     @property
@@ -216,58 +221,3 @@ class ImageRequest:
         if self.log_group:
             parameters["loggingConfiguration"] = {"logGroupName": self.log_group}
         return parameters
-
-
-class OutcomeKind(StrEnum):
-    """The outcomes of the contract: docs and answers name them so."""
-
-    REGISTERED = "REGISTERED"
-    DRY_RUN = "DRY_RUN"
-    IMPORT_FAILED = "IMPORT_FAILED"
-    IMPORT_CANCELLED = "IMPORT_CANCELLED"
-    REJECTED = "REJECTED"
-    IMAGE_NOT_FOUND = "IMAGE_NOT_FOUND"
-    IGNORED = "IGNORED"
-    IN_PROGRESS = "IN_PROGRESS"
-    NOT_FOUND = "NOT_FOUND"
-    ALREADY_REGISTERED = "ALREADY_REGISTERED"
-    IMAGE_AVAILABLE = "IMAGE_AVAILABLE"
-    IMAGE_FAILED = "IMAGE_FAILED"
-    AMI_NOT_TAGGED = "AMI_NOT_TAGGED"
-    PARAMETER_NOT_WRITTEN = "PARAMETER_NOT_WRITTEN"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one trigger. A field that does not apply is None."""
-
-    kind: OutcomeKind
-    import_task_id: str | None = None
-    image_arn: str | None = None
-    """The full ARN of the image build version."""
-    request: Mapping[str, object] | None = None
-    """The `ImportVmImage` request, in the API's own shape."""
-    reason: str | None = None
-    """What happened and what to do, as text for a person."""
-    ami_id: str | None = None
-    tagged: Sequence[str] = ()
-    """The ids of the AMI and of the snapshots that have the tags of `tagAmis`."""
-    parameter: str | None = None
-    """The name of the parameter that holds the AMI's id."""
-    task: ImportTask | None = None
-    """The import task, where it was read."""
-    problem: str = ""
-    """The kind of the problem, without the values and the words that vary: an error code, or what is stated wrongly."""
-    is_new: bool = True
-    """Whether it was not reported before."""
-
-
-@dataclass(frozen=True, slots=True)
-class SweepResult:
-    """What a sweep did. Tasks with nothing left to do are not in it."""
-
-    outcomes: Sequence[Outcome]
-    problems: Sequence[str] = ()
-    """Each with the id of its task."""
-    reason: str | None = None
-    """Why the sweep did not process all tasks; None where it did."""

@@ -1,19 +1,19 @@
-"""The notifications: what they say, in which form for which subscriber, and that each is sent once."""
+"""The notifications: what they say, in which form for which subscriber."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC
 from typing import Final
 
-from vm_image_import.clients import Clients
 from vm_image_import.derive import disks
-from vm_image_import.errors import InProgressError
-from vm_image_import.idempotency.records import IdempotencyKey
-from vm_image_import.models import ImportTask, Invocation, Outcome, OutcomeKind
-from vm_image_import.remedies import Remedy, find_remedy
+from vm_image_import.domain.arns import BuildArn
+from vm_image_import.domain.models import ImportTask
+from vm_image_import.domain.outcomes import Outcome, OutcomeKind
+from vm_image_import.domain.remedies import Remedy, find_remedy
+from vm_image_import.domain.text import chat_code, one_line
+from vm_image_import.invocation import Invocation
 from vm_image_import.settings import Settings
-from vm_image_import.text import chat_code, one_line
 
 _MAX_SUBJECT: Final = 99
 """Characters of a subject, which has to be ASCII (API reference, SNS `Publish`: less than 100)."""
@@ -23,17 +23,6 @@ _MAX_CHAT: Final = 8_000
 """Characters of `description` (user guide of Amazon Q Developer in chat applications, custom notifications)."""
 _MAX_CHAT_VALUE: Final = 800
 """Characters of a value in chat: a remedy and what is known of an import fit into one description."""
-
-_TITLES: Final = {
-    OutcomeKind.IMAGE_AVAILABLE: "Image available",
-    OutcomeKind.IMAGE_FAILED: "Image failed",
-    OutcomeKind.IMPORT_FAILED: "Import failed",
-    OutcomeKind.REJECTED: "Import not registered",
-    OutcomeKind.IMAGE_NOT_FOUND: "Image not found",
-    OutcomeKind.DRY_RUN: "Observed: would be registered",
-    OutcomeKind.AMI_NOT_TAGGED: "AMI not tagged",
-    OutcomeKind.PARAMETER_NOT_WRITTEN: "Parameter not written",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +54,10 @@ class Notification:
         return json.dumps(forms, ensure_ascii=False)
 
 
-def notification_of(outcome: Outcome, settings: Settings, invocation: Invocation) -> Notification:
+def notification_of(outcome: Outcome, invocation: Invocation) -> Notification:
     """Return the notification of an outcome."""
-    title, label, remedy = _TITLES[outcome.kind], _label(outcome, settings), _remedy(outcome)
+    settings = invocation.settings
+    title, label, remedy = outcome.meaning.title, _label(outcome, settings), _remedy(outcome)
     subject = "".join(character if " " <= character <= "~" else "?" for character in f"{title}: {label}")
     facts = [(name, value) for name, value in _facts(outcome, settings, invocation) if value]
 
@@ -77,6 +67,7 @@ def notification_of(outcome: Outcome, settings: Settings, invocation: Invocation
             [
                 f"{title}.",
                 *([shown(outcome.reason)] if outcome.reason else []),
+                *map(shown, outcome.warnings),
                 *_actions(outcome, shown),
                 *([remedy.text, f"See {remedy.url}"] if remedy else []),
                 "",
@@ -99,7 +90,7 @@ def notification_of(outcome: Outcome, settings: Settings, invocation: Invocation
 def _label(outcome: Outcome, settings: Settings) -> str:
     """Return what the owner of the VM knows it by."""
     if outcome.image_arn:
-        return outcome.image_arn.rpartition("image/")[2]
+        return BuildArn.parse(outcome.image_arn).label
     known = _vm_name(outcome.task, settings) if outcome.task else None
     return f"{known} ({outcome.import_task_id})" if known else outcome.import_task_id or ""
 
@@ -117,25 +108,11 @@ def _remedy(outcome: Outcome) -> Remedy | None:
 
 
 def _actions(outcome: Outcome, shown: Callable[[str], str]) -> Iterator[str]:
-    match outcome.kind:
-        case OutcomeKind.IMAGE_AVAILABLE if not outcome.reason:
-            arn = outcome.image_arn or ""
-            yield f"Use it in a recipe as parentImage: {shown(arn)}"
-            highest = f"{arn.rsplit('/', 2)[0]}/x.x.x"
-            yield f"The highest version of its name: {shown(highest)}"
-        case OutcomeKind.IMAGE_FAILED:
-            yield 'Fix the cause, then invoke the function manually with "force": true.'
-        case OutcomeKind.REJECTED:
-            yield "Fix the import task's tags or the account. The next sweep registers the import."
-        case OutcomeKind.AMI_NOT_TAGGED:
-            yield "The image is registered. Fix the cause. The next sweep tags the AMI and its snapshots."
-        case OutcomeKind.PARAMETER_NOT_WRITTEN:
-            yield "The image is available. Fix the cause. The next sweep writes the parameter."
-        case OutcomeKind.DRY_RUN:
-            request = outcome.request or {}
-            identity = f"{request.get('name')} {request.get('semanticVersion')}"
-            yield f"It would be {shown(identity)}. Nothing was registered."
-            yield 'To register it, set "observe" to false, or invoke the function manually.'
+    if outcome.kind is OutcomeKind.IMAGE_AVAILABLE and outcome.reason:
+        # It was deprecated or disabled meanwhile.
+        return
+    values = {name: shown(str(value)) for name, value in outcome.fields.items()}
+    yield from (action.format_map(values) for action in outcome.meaning.actions)
 
 
 def _facts(outcome: Outcome, settings: Settings, invocation: Invocation) -> Iterator[tuple[str, str | None]]:
@@ -146,6 +123,8 @@ def _facts(outcome: Outcome, settings: Settings, invocation: Invocation) -> Iter
     yield "Import task", outcome.import_task_id
     yield "Image", outcome.image_arn
     yield "AMI", outcome.ami_id
+    sources = (("name", "name"), ("version", "semanticVersion"))
+    yield "Sources", ", ".join(f"{part} from {outcome.sources[key]}" for part, key in sources if key in outcome.sources)
     yield "Tagged", ", ".join(outcome.tagged)
     yield "Parameter", outcome.parameter
     yield "Account", invocation.environment.account
@@ -155,10 +134,6 @@ def _facts(outcome: Outcome, settings: Settings, invocation: Invocation) -> Iter
 def _document(outcome: Outcome, settings: Settings, invocation: Invocation, remedy: Remedy | None) -> dict[str, object]:
     """Return the document of an outcome; a field that does not apply is null."""
     task = outcome.task
-    request = outcome.request or {}
-    name, version = request.get("name"), request.get("semanticVersion")
-    if outcome.image_arn:
-        name, version = outcome.image_arn.rpartition("image/")[2].split("/")[:2]
     fields: dict[str, object | None] = {
         "version": "1",
         "time": invocation.time.astimezone(UTC).isoformat(timespec="seconds"),
@@ -172,41 +147,21 @@ def _document(outcome: Outcome, settings: Settings, invocation: Invocation, reme
         "platform": task.platform if task else None,
         "amiId": outcome.ami_id,
         "imageArn": outcome.image_arn,
-        "name": name,
-        "semanticVersion": version,
+        "name": outcome.fields["name"],
+        "semanticVersion": outcome.fields["version"],
+        "sources": {**outcome.sources} or None,
         "tagged": [*outcome.tagged] or None,
         "parameter": outcome.parameter,
+        "step": outcome.step,
         "reason": outcome.reason,
+        "warnings": [*outcome.warnings] or None,
         "remedy": remedy.text if remedy else None,
         "remedyUrl": remedy.url if remedy else None,
     }
     return {key: one_line(value, _MAX_LINE) if isinstance(value, str) else value for key, value in fields.items()}
 
 
-def notify_once(key: IdempotencyKey, outcome: Outcome, clients: Clients, invocation: Invocation) -> Outcome:
-    """Send the notification of an outcome, unless it was the last one of its key. Return the outcome with `is_new`.
-
-    Outcomes of one kind with one problem are the same notification, whatever their text is. Raises TransientError or
-    PermanentError where it cannot be sent or recorded.
-    """
-    result = f"{outcome.kind.value} {outcome.problem}".rstrip()
-    store = clients.idempotency_store
-    last = store.get_completed([key]).get(key) if outcome.problem else None
-    if last not in {None, result}:
-        store.release(key, str(last))
-    try:
-        with store.claim(key, invocation) as claim:
-            if claim.completed is not None:
-                return replace(outcome, is_new=False)
-            publish(outcome, clients, invocation)
-            claim.complete(result)
-            return outcome
-    except InProgressError:
-        # The other invocation sends it.
-        return replace(outcome, is_new=False)
-
-
-def publish(outcome: Outcome, clients: Clients, invocation: Invocation) -> None:
+def publish(outcome: Outcome, invocation: Invocation) -> None:
     """Send the notification of an outcome. Raises TransientError or PermanentError."""
-    notification = notification_of(outcome, clients.settings, invocation)
-    clients.topic.publish(notification.subject, notification.message(), notification.outcome)
+    notification = notification_of(outcome, invocation)
+    invocation.clients.topic.publish(notification.subject, notification.message(), notification.outcome)

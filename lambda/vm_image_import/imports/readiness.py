@@ -2,55 +2,58 @@
 
 from typing import Final
 
-from vm_image_import.models import Ami, ImportTask, Outcome, OutcomeKind
-from vm_image_import.remedies import cancelled_by_user
+from vm_image_import.domain.models import Ami, ImportTask
+from vm_image_import.domain.outcomes import Outcome, OutcomeKind
+from vm_image_import.domain.remedies import cancelled_by_user
 
 _FAILED_STATES: Final = frozenset({"error", "failed", "invalid"})
 """States of an AMI that never becomes available (API reference, `DescribeImages`)."""
 
 
-def _ended(task: ImportTask) -> Outcome | None:
+def _end_of(task: ImportTask) -> Outcome | None:
+    """Return the outcome for a task that has ended without an AMI; None for any other task."""
     if task.ended_without_ami:
         kind = OutcomeKind.IMPORT_CANCELLED if cancelled_by_user(task.status_message) else OutcomeKind.IMPORT_FAILED
-        return Outcome(kind, task.id, reason=task.status_message or "EC2 gives no reason.")
-    if task.status == "deleting":
-        # The status message may not say yet whether it failed or was cancelled.
-        return Outcome(OutcomeKind.IN_PROGRESS, task.id, reason="The import has ended and is being deleted.")
+        return Outcome(kind, task.id, reason=task.status_message or "EC2 gives no reason.", task=task)
+    if task.is_being_deleted:
+        return Outcome(OutcomeKind.IN_PROGRESS, task.id, reason="The import has ended and is being deleted.", task=task)
     return None
 
 
-def without_ami(task: ImportTask) -> Outcome:
+def check_task(task: ImportTask) -> Outcome:
     """Return the outcome for a task of which EC2 shows no AMI."""
-    if ended := _ended(task):
+    if ended := _end_of(task):
         return ended
     if task.status == "completed":
         reason = "The import completed, but EC2 does not show its AMI: it is gone, or ask again."
-        return Outcome(OutcomeKind.IGNORED, task.id, reason=reason)
+        return Outcome(OutcomeKind.IGNORED, task.id, reason=reason, task=task)
     return _running(task)
 
 
 def _running(task: ImportTask) -> Outcome:
     step = ", ".join(filter(None, (task.status_message, task.progress and f"{task.progress} %")))
     reason = f"The import is still running ({step or task.status or 'no status'})."
-    return Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=reason)
+    return Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=reason, task=task)
 
 
-def unusable(task: ImportTask, ami: Ami) -> Outcome | None:
+def check_ami(task: ImportTask, ami: Ami) -> Outcome | None:
     """Return the outcome for an AMI that cannot be registered for a task; None where it can."""
-    if ended := _ended(task):
+    if ended := _end_of(task):
         return ended
     if ami.state == "pending":
         return _running(task)
     if ami.is_copy:
-        return Outcome(OutcomeKind.IGNORED, task.id, reason=f"{ami.id} is a copy of {ami.source_image_id}.")
+        reason = f"{ami.id} is a copy of {ami.source_image_id}."
+        return Outcome(OutcomeKind.IGNORED, task.id, reason=reason, task=task)
     if ami.state != "available":
         kind = OutcomeKind.REJECTED if ami.state in _FAILED_STATES else OutcomeKind.IGNORED
         reason = f"{ami.id} is {ami.state}, so it cannot be registered."
-        return Outcome(kind, task.id, reason=reason, ami_id=ami.id, problem=ami.state)
+        return Outcome(kind, task.id, reason=reason, ami_id=ami.id, task=task, problem=ami.state)
     if task.image_id and task.image_id != ami.id:
-        return Outcome(OutcomeKind.IGNORED, task.id, reason=f"The import made {task.image_id}, not {ami.id}.")
-    if not task.image_id and task.status not in {None, "completed"}:
+        reason = f"The import made {task.image_id}, not {ami.id}."
+        return Outcome(OutcomeKind.IGNORED, task.id, reason=reason, task=task)
+    if not task.image_id and task.is_active:
         # Anybody in the account may register an AMI with the name of a running task.
         reason = f"The import is still running, and does not name {ami.id} as its AMI yet. The next sweep registers it."
-        return Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=reason)
+        return Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=reason, task=task)
     return None

@@ -1,0 +1,1 @@
+"""What the use cases work with: pure values, without AWS."""

@@ -1,0 +1,44 @@
+"""The ARN of an image build version, in its parts."""
+
+import re
+from dataclasses import dataclass
+from typing import Final, Self
+
+_BUILD: Final = re.compile(
+    r"(?P<image>arn:[a-z-]+:imagebuilder:[a-z0-9-]+:\d{12}:image/(?P<name>[a-z0-9-_]+))"
+    r"/(?P<version>\d+\.\d+\.\d+)/(?P<build>\d+)",
+    re.ASCII,
+)
+"""No part is a wildcard (API reference, `ImageBuildVersionArn`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildArn:
+    """The ARN of an image build version, like `arn:aws:imagebuilder:us-east-1:123456789012:image/web/1.4.2/1`."""
+
+    text: str
+    all_versions: str
+    """The ARN that a recipe uses for the highest version that is AVAILABLE: `…:image/NAME/x.x.x`."""
+    name: str
+    """As the ARN has it: lower case, with hyphens."""
+    version: str
+    build: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the parts of an ARN. Raises ValueError for anything but the ARN of an image build version."""
+        match = _BUILD.fullmatch(text)
+        if match is None:
+            message = f"{text!r} is not the ARN of an image build version."
+            raise ValueError(message)
+        return cls(text, f"{match['image']}/x.x.x", match["name"], match["version"], int(match["build"]))
+
+    @property
+    def label(self) -> str:
+        """The name, version and build, like `web/1.4.2/1`."""
+        return f"{self.name}/{self.version}/{self.build}"
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The version and the build as numbers: of two builds of one name, the higher one is the newer one."""
+        return (*map(int, self.version.split(".")), self.build)

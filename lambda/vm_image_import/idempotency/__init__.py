@@ -1,1 +1,0 @@
-"""Runs each operation once, and records its result in DynamoDB."""

@@ -1,0 +1,30 @@
+"""Publishes the outcome of an import that has no image, once for each problem."""
+
+from dataclasses import replace
+
+from vm_image_import.domain.errors import InProgressError
+from vm_image_import.domain.outcomes import Outcome
+from vm_image_import.invocation import Invocation
+from vm_image_import.records.registration import Record, RegistrationId
+from vm_image_import.report.notifications import publish
+
+
+def report_once(outcome: Outcome, id_: RegistrationId, record: Record, invocation: Invocation) -> Outcome:
+    """Publish an outcome unless it is the last one that was reported. Return it with `is_new`.
+
+    `record` is the record of the import as it was read. Raises TransientError or PermanentError where the notification
+    cannot be sent or recorded.
+    """
+    known = replace(outcome, is_new=False)
+    if record.reported == outcome.report:
+        return known
+    try:
+        with invocation.store.claim(id_, invocation.deadline) as claim:
+            if claim.record.registration or claim.record.reported == outcome.report:
+                return known
+            publish(outcome, invocation)
+            claim.save(replace(claim.record, reported=outcome.report))
+    except InProgressError:
+        # The other invocation reports it.
+        return known
+    return outcome

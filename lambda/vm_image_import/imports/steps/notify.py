@@ -1,0 +1,61 @@
+"""Publish what has become of the image."""
+
+from dataclasses import replace
+from typing import Final
+
+from vm_image_import.domain.errors import PermanentError, TransientError
+from vm_image_import.domain.outcomes import Outcome, OutcomeKind
+from vm_image_import.imports.steps.follow import DELETED, FAILED, GIVEN_UP, USABLE
+from vm_image_import.imports.steps.step import Done, Due, Run, Step, Waiting
+from vm_image_import.report.notifications import publish
+
+_REASONS: Final = {
+    "CANCELLED": "The image was cancelled in Image Builder.",
+    "DEPRECATED": "The image was deprecated after it became available.",
+    "DISABLED": "The image was disabled after it became available.",
+}
+_ADOPTED: Final = "An earlier deployment or another user registered the import, not this function."
+_AMI_GONE: Final = "The image is {}, but its AMI {} was deregistered. Delete the image, and import the VM again."
+_AMI_UNUSABLE: Final = "The image is {}, but its AMI {} is {}."
+
+
+def _look(run: Run) -> Done | Waiting | Due:
+    if not run.status:
+        return Waiting("The image has no final state yet.")
+    if run.status == DELETED:
+        outcome = run.outcome(OutcomeKind.IGNORED, "The image was deleted.")
+        return Done(DELETED, outcome)
+    if run.status == GIVEN_UP:
+        return Done(GIVEN_UP)
+    if run.status in USABLE and run.ami is None and run.may_be_hidden:
+        return Waiting(f"EC2 does not show {run.registration.ami_id}.")
+    # To look at the AMI, and to publish.
+    return Due(calls=2)
+
+
+def _act(run: Run) -> Done | Waiting:
+    outcome = _describe(run)
+    try:
+        publish(outcome, run.invocation)
+    except PermanentError as error:
+        # No notification can say that none can be sent.
+        raise TransientError(str(error)) from error
+    return Done(outcome.kind.value, outcome)
+
+
+def _describe(run: Run) -> Outcome:
+    status = run.status
+    if status in FAILED:
+        reason = (run.image.reason if run.image else None) or _REASONS.get(status)
+        return run.outcome(OutcomeKind.IMAGE_FAILED, reason)
+    if run.ami is None:
+        return run.outcome(OutcomeKind.IMAGE_FAILED, _AMI_GONE.format(status, run.registration.ami_id))
+    if run.ami.state != "available":
+        reason = _AMI_UNUSABLE.format(status, run.ami.id, run.ami.state)
+        return run.outcome(OutcomeKind.IMAGE_FAILED, reason)
+    reported = run.image.reason if run.image and status != "AVAILABLE" else None
+    outcome = run.outcome(OutcomeKind.IMAGE_AVAILABLE, reported or _REASONS.get(status))
+    return replace(outcome, warnings=[_ADOPTED] if run.registration.adopted else [])
+
+
+NOTIFY: Final = Step("notify", lambda _settings: True, _look, _act)

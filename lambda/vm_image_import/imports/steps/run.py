@@ -1,0 +1,152 @@
+"""Runs the steps of one registration."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from vm_image_import.domain.errors import InProgressError, PermanentError, TransientError
+from vm_image_import.domain.outcomes import Outcome, OutcomeKind
+from vm_image_import.imports.steps.follow import FOLLOW, GIVEN_UP, USABLE
+from vm_image_import.imports.steps.notify import NOTIFY
+from vm_image_import.imports.steps.parameter import PARAMETER
+from vm_image_import.imports.steps.step import Done, Due, Run, Step, Waiting
+from vm_image_import.imports.steps.tag import TAG
+from vm_image_import.invocation import Invocation
+from vm_image_import.records.registration import Record, Registration, RegistrationId
+from vm_image_import.records.store import Claim
+from vm_image_import.report.log import logger
+from vm_image_import.report.notifications import publish
+from vm_image_import.settings import Settings
+
+STEPS: Final = (FOLLOW, TAG, PARAMETER, NOTIFY)
+"""In their order: a step uses the results of those before it."""
+_GIVEN_UP_AFTER: Final = timedelta(days=6)
+"""EC2 lists a task for 7 days after its end. What has not happened by then will not happen."""
+_RECORD_CALLS: Final = 2
+"""To claim a record, and to save it."""
+
+
+def have_ended(registration: Registration, settings: Settings) -> bool:
+    """Return whether no step of a registration is left."""
+    return all(step.name in registration.results for step in STEPS if step.is_configured(settings))
+
+
+def has_failed(registration: Registration) -> bool:
+    """Return whether the image of a registration is one that nothing can be built on."""
+    return FOLLOW.name in registration.results and registration.results[FOLLOW.name] not in USABLE
+
+
+def run(id_: RegistrationId, record: Record, invocation: Invocation) -> Iterator[Outcome]:
+    """Run what is left of the steps of a registration, and yield their outcomes.
+
+    `record` is its record as it was read; without a registration there is nothing to do. A step that fails does not
+    keep the others from running. Raises the first error that was not reported, when all steps have run.
+    """
+    if record.registration is None:
+        return
+    this = Run(invocation, id_, record.registration)
+    errors: list[Exception] = []
+    for step in STEPS:
+        if step.is_configured(this.settings) and step.name not in this.registration.results:
+            try:
+                yield from _run_step(step, this)
+            except InProgressError as error:
+                logger.info("Another invocation runs the steps", step=step.name, reason=str(error))
+            except Exception as error:  # noqa: BLE001 - one step must not stop the others
+                logger.exception("The step failed", step=step.name)
+                errors.append(error)
+    if this.registration.results != this.recorded.results:
+        # Without the record, the next sweep looks again.
+        with suppress(InProgressError), _claim(this) as claim:
+            _save(claim, this)
+    if errors:
+        raise errors[0]
+
+
+def _run_step(step: Step, this: Run) -> Iterator[Outcome]:
+    """Run one step, and yield its outcome. Raises InProgressError, or an error of the step that was not reported."""
+    is_over = this.invocation.time - this.registration.time > _GIVEN_UP_AFTER
+    try:
+        found = _look_and_act(step, this)
+    except PermanentError as error:
+        yield _report(step, error.problem, str(error), this)
+        if is_over:
+            this.note_result(step.name, GIVEN_UP)
+        return
+    except InProgressError:
+        raise
+    except Exception as error:
+        if not is_over:
+            raise
+        found = Waiting(str(error))
+    if isinstance(found, Done):
+        this.note_result(step.name, found.result)
+    elif is_over:
+        logger.error("The step is given up", step=step.name, reason=found.reason)
+        # No notification can say that none can be sent, and each problem is reported once.
+        if step is not NOTIFY and step.name not in this.registration.problems:
+            yield _report(step, GIVEN_UP, f"{found.reason} This was tried for {_GIVEN_UP_AFTER.days} days.", this)
+        this.note_result(step.name, GIVEN_UP)
+        return
+    if found.outcome:
+        yield found.outcome
+
+
+def _look_and_act(step: Step, this: Run) -> Done | Waiting:
+    """Look what there is to do, and do it if there is time. Raises what the step raises, and InProgressError."""
+    found = step.look(this)
+    if not isinstance(found, Due):
+        return found
+    if not this.invocation.deadline.allows(found.calls + _RECORD_CALLS):
+        logger.info("No time is left for the step. The next sweep runs it", step=step.name)
+        return Waiting("No invocation had time for the step.")
+    return _act(step, this)
+
+
+def _act(step: Step, this: Run) -> Done | Waiting:
+    """Do what is due, unless another invocation has done it. Raises what `Step.act` raises, and InProgressError."""
+    with _claim(this) as claim:
+        if step.name in this.registration.results:
+            return Done(this.registration.results[step.name])
+        found = step.act(this)
+        if isinstance(found, Done):
+            this.note_result(step.name, found.result)
+        elif found.unverified:
+            this.note_unverified(step.name, found.unverified)
+        _save(claim, this)
+    return found
+
+
+def _report(step: Step, problem: str, reason: str, this: Run) -> Outcome:
+    """Publish that a step failed, unless this problem was the last one that was reported of it."""
+    outcome = this.outcome(OutcomeKind.FOLLOW_UP_FAILED, reason)
+    outcome = replace(outcome, step=step.name, problem=problem, is_new=False)
+    if this.registration.problems.get(step.name) == problem:
+        return outcome
+    with _claim(this) as claim:
+        if this.registration.problems.get(step.name) == problem:
+            return outcome
+        publish(outcome, this.invocation)
+        this.note_problem(step.name, problem)
+        _save(claim, this)
+    return replace(outcome, is_new=True)
+
+
+@contextmanager
+def _claim(this: Run) -> Iterator[Claim]:
+    """Claim the record, and add what other invocations have recorded."""
+    with this.invocation.store.claim(this.id, this.invocation.deadline) as claim:
+        recorded = claim.record.readable().registration
+        if recorded is None or recorded.arn != this.registration.arn:
+            message = f"The record of {this.id} was deleted or replaced."
+            raise TransientError(message)
+        this.registration = replace(recorded, results={**this.registration.results, **recorded.results})
+        yield claim
+
+
+def _save(claim: Claim, this: Run) -> None:
+    is_open = not have_ended(this.registration, this.settings)
+    claim.save(replace(claim.record, registration=this.registration), is_open=is_open)
+    this.recorded = this.registration

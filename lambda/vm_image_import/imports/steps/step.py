@@ -1,0 +1,141 @@
+"""What a step is, and what it works with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import cached_property
+from typing import Final
+
+from vm_image_import.domain.models import Ami, Image
+from vm_image_import.domain.outcomes import Outcome, OutcomeKind
+from vm_image_import.invocation import Invocation
+from vm_image_import.records.registration import Registration, RegistrationId, Unverified
+from vm_image_import.settings import Settings
+
+_VISIBLE_AFTER: Final = timedelta(hours=1)
+"""The reads of EC2 and Image Builder are eventually consistent. What they do not show for so long is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The step has ended."""
+
+    result: str
+    outcome: Outcome | None = None
+    """What to log and count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The step waits for what changes by itself."""
+
+    reason: str
+    unverified: str = ""
+    """What the step has written, and reads back later."""
+    outcome: Outcome | None = None
+    """What to log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The step has something to do."""
+
+    calls: int
+    """How many calls of AWS it needs at most, without those of its record."""
+
+
+@dataclass
+class Run:
+    """One registration, and what its steps have read so far."""
+
+    invocation: Invocation
+    id: RegistrationId
+    registration: Registration
+    """With what this invocation has done."""
+    recorded: Registration = field(init=False)
+    """As it was read or saved last."""
+
+    def __post_init__(self) -> None:
+        self.recorded = self.registration
+
+    @property
+    def settings(self) -> Settings:
+        """The configuration."""
+        return self.invocation.settings
+
+    @property
+    def status(self) -> str:
+        """The final state of the image; empty while it has none."""
+        return self.registration.results.get("follow", "")
+
+    @cached_property
+    def image(self) -> Image | None:
+        """The image, as Image Builder shows it now. Raises TransientError or PermanentError."""
+        return self.invocation.clients.image_builder.find_image(self.registration.arn)
+
+    @cached_property
+    def ami(self) -> Ami | None:
+        """The AMI, as EC2 shows it now. Raises TransientError or PermanentError."""
+        return self.invocation.clients.ec2.find_ami(self.registration.ami_id)
+
+    @property
+    def may_be_hidden(self) -> bool:
+        """Whether an image or an AMI that AWS does not show may exist all the same."""
+        return self.invocation.time - self.registration.time < _VISIBLE_AFTER
+
+    @property
+    def is_notified(self) -> bool:
+        """Whether the notification of the image has been sent, so that it cannot say what the other steps do."""
+        return "notify" in self.registration.results
+
+    def outcome(self, kind: OutcomeKind, reason: str | None) -> Outcome:
+        """Return an outcome of this registration, with what its steps have done so far."""
+        registration, results = self.registration, self.registration.results
+        written = registration.unverified.get("parameter")
+        is_own = written is not None and written.value == registration.ami_id
+        parameter = results.get("parameter") or (self.parameter_name if is_own else None)
+        return Outcome(
+            kind,
+            self.id.import_task_id,
+            image_arn=registration.arn,
+            sources=registration.sources,
+            reason=reason,
+            ami_id=registration.ami_id,
+            tagged=results.get("tag", "").split(),
+            parameter=parameter,
+            task=registration.task,
+        )
+
+    @property
+    def parameter_name(self) -> str | None:
+        """The name of the parameter for the image's name; None where none is configured."""
+        prefix = self.settings.parameter_prefix
+        return f"{prefix}/{self.registration.build.name}" if prefix else None
+
+    def note_result(self, step: str, result: str) -> None:
+        """Note that a step has ended."""
+        self.registration = replace(self.registration, results={**self.registration.results, step: result})
+
+    def note_unverified(self, step: str, value: str) -> None:
+        """Note what a step has written."""
+        written = Unverified(value, self.invocation.time)
+        self.registration = replace(self.registration, unverified={**self.registration.unverified, step: written})
+
+    def note_problem(self, step: str, problem: str) -> None:
+        """Note the problem that was reported of a step."""
+        self.registration = replace(self.registration, problems={**self.registration.problems, step: problem})
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that follows a registration."""
+
+    name: str
+    is_configured: Callable[[Settings], bool]
+    look: Callable[[Run], Done | Waiting | Due]
+    """Reads what there is to do, and writes nothing. Raises TransientError or PermanentError."""
+    act: Callable[[Run], Done | Waiting]
+    """Does what is due, while this invocation has the claim.
+
+    Raises TransientError, or PermanentError where AWS refuses it until something is changed.
+    """

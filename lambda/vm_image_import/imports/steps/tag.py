@@ -1,0 +1,81 @@
+"""Tag the AMI of an image that has become available, and the AMI's snapshots."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from vm_image_import.derive import tags
+from vm_image_import.domain.arns import BuildArn
+from vm_image_import.domain.models import Ami
+from vm_image_import.domain.outcomes import OutcomeKind
+from vm_image_import.imports.steps.follow import USABLE
+from vm_image_import.imports.steps.step import Done, Due, Run, Step, Waiting
+from vm_image_import.report.log import count
+
+_MAX_TAGS: Final = 50
+"""The most tags of an AMI or snapshot; those of AWS (`aws:`) do not count (user guide, "Tag your resources")."""
+_CALLS: Final = 3
+"""To read the tags, and to tag twice: most disks lack the same tags. What an invocation has no time for, the next sweep
+tags: to tag once more changes nothing."""
+
+
+def _look(run: Run) -> Done | Waiting | Due:
+    if not run.status:
+        return Waiting("The image is not available yet.")
+    if run.status not in USABLE:
+        return Done("")
+    if run.ami is None:
+        return Waiting(f"EC2 does not show {run.registration.ami_id}.") if run.may_be_hidden else Done("")
+    missing = _missing_tags(run, run.ami)
+    return Due(_CALLS) if any(missing.values()) else Done(" ".join(missing))
+
+
+def _act(run: Run) -> Done | Waiting:
+    if run.ami is None:
+        return Done("")
+    missing = _missing_tags(run, run.ami)
+    groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for id_, wanted in missing.items():
+        groups.setdefault(tuple(wanted.items()), []).append(id_)
+    gone = [id_ for wanted, ids in groups.items() if wanted for id_ in _create_tags(run, ids, dict(wanted))]
+    count("AmisTagged")
+    tagged = " ".join(id_ for id_ in missing if id_ not in gone)
+    if not run.is_notified:
+        return Done(tagged)
+    outcome = run.outcome(OutcomeKind.ALREADY_REGISTERED, "The AMI and its snapshots are tagged now.")
+    return Done(tagged, replace(outcome, tagged=tagged.split()))
+
+
+def _missing_tags(run: Run, ami: Ami) -> Mapping[str, Mapping[str, str]]:
+    """Return the tags to write, by the id of the AMI and of each snapshot."""
+    wanted = tags.of_ami(run.registration.task, ami, run.registration.build, run.settings)
+    ids = (ami.id, *ami.snapshot_ids)
+    present = run.invocation.clients.ec2.find_tags(ids)
+    return {id_: _missing(wanted, present.get(id_, {}), run.registration.build) for id_ in ids}
+
+
+def _missing(wanted: Mapping[str, str], present: Mapping[str, str], build: BuildArn) -> Mapping[str, str]:
+    """Return the wanted tags that a resource lacks and has room for, and those with another value of this system."""
+    try:
+        earlier = BuildArn.parse(present.get(tags.IMAGE, ""))
+    except ValueError:
+        earlier = None
+    if earlier and earlier.name == build.name and earlier.order > build.order:
+        # A newer build of the same AMI, made with "force".
+        return {}
+    own = tags.of_build(earlier) if earlier else {}
+    room = _MAX_TAGS - sum(not key.startswith("aws:") for key in present)
+    changed = {key: wanted[key] for key in own if present.get(key) == own[key] != wanted[key]}
+    missing = [key for key in wanted if key not in present][: max(0, room)]
+    return changed | {key: wanted[key] for key in missing}
+
+
+def _create_tags(run: Run, ids: Sequence[str], missing: Mapping[str, str]) -> Sequence[str]:
+    """Tag what has the same tags missing, and return the ids of what does not exist."""
+    ec2 = run.invocation.clients.ec2
+    if ec2.create_tags(ids, missing):
+        return ()
+    return [id_ for id_ in ids if len(ids) == 1 or not ec2.create_tags([id_], missing)]
+
+
+TAG: Final = Step("tag", lambda settings: settings.tag_amis and not settings.observe, _look, _act)

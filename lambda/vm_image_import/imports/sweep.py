@@ -1,0 +1,227 @@
+"""Sweeps all import tasks: registers what is not registered, and runs what is left of the steps."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Final, NamedTuple
+
+from vm_image_import.derive import find_problems
+from vm_image_import.domain.errors import InProgressError, RejectedError, SweepError
+from vm_image_import.domain.models import ImportTask, Overrides
+from vm_image_import.domain.outcomes import Outcome, OutcomeKind, SweepResult
+from vm_image_import.domain.remedies import cancelled_by_user, find_remedy
+from vm_image_import.imports import steps
+from vm_image_import.imports.register import AMI_GONE, exclude, register_listed
+from vm_image_import.imports.reports import report_once
+from vm_image_import.invocation import Invocation
+from vm_image_import.records.registration import MAX_REGISTRATIONS, Record, RegistrationId
+from vm_image_import.report.log import log_and_count, log_and_count_sweep, log_context, logger
+
+_LOCK: Final = "sweep"
+_CALLS: Final = 3
+"""The calls for which there must be time before an import is begun. Each use case looks at the time by itself, too."""
+_HANGS_AFTER: Final = timedelta(hours=12)
+_ACTIVE: Final = "active"
+"""What is noted in a record with the time at which the task was first seen active."""
+_HANGS: Final = "The import task has been active for more than {} hours. It says: {}."
+_OUT_OF_TIME: Final = "Out of time. The next sweep continues."
+_ANOTHER_SWEEP: Final = "Another sweep is running."
+
+
+class Pending(NamedTuple):
+    """An import with something left to do: its task where EC2 lists it, and its record."""
+
+    id: RegistrationId
+    task: ImportTask | None
+    record: Record
+
+
+@dataclass(slots=True)
+class _Listing:
+    """The imports with something left to do, as far as they could be listed."""
+
+    pending: list[Pending] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    complete: bool = True
+    """Whether there was time for everything."""
+    error: str | None = None
+    """Why EC2 did not list all tasks."""
+
+
+def sweep(invocation: Invocation, *, dry_run: bool) -> SweepResult:
+    """Process all imports, until the time is over.
+
+    A sweep that begins while another one runs ends at once. A dry run changes nothing. Raises SweepError where the
+    tasks could not be listed to the end; those that were listed are processed first.
+    """
+    if dry_run:
+        return _sweep(invocation, dry_run=True)
+    try:
+        with invocation.store.claim(_LOCK, invocation.deadline):
+            return _sweep(invocation, dry_run=False)
+    except InProgressError:
+        result = SweepResult([], reason=_ANOTHER_SWEEP)
+        logger.info("Swept", extra={"reason": result.reason})
+        return result
+
+
+def _sweep(invocation: Invocation, *, dry_run: bool) -> SweepResult:
+    listing = _list_pending(invocation, dry_run=dry_run)
+    outcomes: list[Outcome] = []
+    errors: list[Exception] = []
+    for pending in listing.pending:
+        if not invocation.deadline.allows(_CALLS):
+            listing.complete = False
+            break
+        try:
+            with log_context(importTaskId=pending.id.import_task_id):
+                for outcome in _process(pending, invocation, dry_run=dry_run):
+                    log_and_count(outcome, dry_run=dry_run)
+                    outcomes.append(outcome)
+        except Exception as error:  # noqa: BLE001 - one bad task is one problem
+            # What the whole invocation lacks, such as the list of builds, is one problem, too.
+            if not any(error is earlier for earlier in errors):
+                listing.problems.append(f"{pending.id}: {error}")
+            errors.append(error)
+    result = SweepResult(outcomes, listing.problems, None if listing.complete else _OUT_OF_TIME)
+    log_and_count_sweep(result, dry_run=dry_run, listed=listing.error is None)
+    if listing.error:
+        raise SweepError([listing.error])
+    return result
+
+
+def _process(pending: Pending, invocation: Invocation, *, dry_run: bool) -> Iterator[Outcome]:
+    """Do what is left to do for one import, and yield the outcomes."""
+    id_, task, record = pending
+    if record.registration or task is None:
+        yield from steps.run(id_, record, invocation)
+    elif dry_run:
+        yield exclude(task, invocation) or _with_remedy(
+            register_listed(task, record, invocation, dry_run=True).outcome, task
+        )
+    elif task.is_active:
+        yield from _report_hanging(task, record, invocation)
+    else:
+        registered = register_listed(task, record, invocation, dry_run=False)
+        yield registered.outcome
+        yield from steps.run(id_, registered.record, invocation)
+
+
+def _list_pending(invocation: Invocation, *, dry_run: bool) -> _Listing:
+    """Return the imports with something left to do, in random order."""
+    listing = _Listing()
+    seen: set[RegistrationId] = set()
+    next_token = None
+    while True:
+        try:
+            with log_context():
+                page, next_token = invocation.clients.ec2.list_tasks(next_token)
+        except Exception as error:  # noqa: BLE001 - raised when the listed tasks are processed
+            listing.error = f"The import tasks could not be listed to the end: {error}"
+            break
+        try:
+            with log_context():
+                _add_pending(listing, page, invocation, dry_run=dry_run)
+        except Exception as error:  # noqa: BLE001 - one bad page is one problem
+            listing.problems.append(f"{page[0].id} and {len(page) - 1} more: {error}")
+        if next_token is None:
+            break
+        if not invocation.deadline.allows(_CALLS):
+            listing.complete = False
+            break
+    if not dry_run:
+        try:
+            with log_context():
+                seen.update(pending.id for pending in listing.pending)
+                _add_open(listing, seen, invocation)
+        except Exception as error:  # noqa: BLE001 - what is listed is processed
+            listing.problems.append(f"The open registrations could not be listed: {error}")
+    # A sweep that runs out of time must not leave the same imports to the next one again and again.
+    random.shuffle(listing.pending)
+    return listing
+
+
+def _add_pending(listing: _Listing, page: Sequence[ImportTask], invocation: Invocation, *, dry_run: bool) -> None:
+    """Add those tasks of a page that have something left to do."""
+    records = invocation.store.read(RegistrationId(task.id) for task in page)
+    for task in page:
+        id_ = RegistrationId(task.id)
+        record = records.get(str(id_), Record())
+        if record.unreadable:
+            logger.error("Failed", importTaskId=task.id, reason=str(record.unreadable))
+            listing.problems.append(f"{task.id}: {record.unreadable}")
+        elif record.registration:
+            if not dry_run and _follows_up(record, invocation):
+                listing.pending += _registrations(task, record, invocation)
+        elif dry_run or _is_pending(task, record, invocation):
+            listing.pending.append(Pending(id_, task, record))
+
+
+def _follows_up(record: Record, invocation: Invocation) -> bool:
+    """Return whether steps are left of a registration, or may be left of the forced ones of its task."""
+    registration, settings = record.registration, invocation.settings
+    if registration is None:
+        return False
+    # An option that was turned on later applies to the forced image that replaced a failed one, too.
+    options = settings.tag_amis or settings.parameter_prefix
+    return not steps.have_ended(registration, settings) or bool(options and steps.has_failed(registration))
+
+
+def _registrations(task: ImportTask, record: Record, invocation: Invocation) -> Iterator[Pending]:
+    """Yield those registrations of a task that have steps left."""
+    forced = [RegistrationId(task.id, number) for number in range(1, MAX_REGISTRATIONS)]
+    records = {str(RegistrationId(task.id)): record} | invocation.store.read(forced)
+    for id_, each in records.items():
+        if each.registration and not steps.have_ended(each.registration, invocation.settings):
+            yield Pending(RegistrationId.parse(id_), task, each)
+
+
+def _is_pending(task: ImportTask, record: Record, invocation: Invocation) -> bool:
+    """Return whether an import without an image has something left to do, without a call of AWS."""
+    if exclude(task, invocation) or task.is_being_deleted:
+        return False
+    if task.ended_without_ami:
+        reported = record.reported == OutcomeKind.IMPORT_FAILED.value
+        return not reported and not cancelled_by_user(task.status_message)
+    if task.is_active:
+        return not record.reported and _hangs(record, invocation) is not False
+    rejections = (AMI_GONE, RejectedError(dict(find_problems(task, Overrides(), invocation.settings))).problem)
+    return record.reported not in {f"{OutcomeKind.REJECTED.value} {problem}" for problem in rejections}
+
+
+def _hangs(record: Record, invocation: Invocation) -> bool | None:
+    """Return whether a task has been active for too long; None where it is seen for the first time."""
+    since = record.first_seen.get(_ACTIVE)
+    return None if since is None else invocation.time - since > _HANGS_AFTER
+
+
+def _report_hanging(task: ImportTask, record: Record, invocation: Invocation) -> Iterator[Outcome]:
+    """Note when a task was first seen active, or report that it has been active for too long."""
+    id_ = RegistrationId(task.id)
+    if _hangs(record, invocation) is None:
+        with invocation.store.claim(id_, invocation.deadline) as claim:
+            claim.save(replace(claim.record, first_seen={**claim.record.first_seen, _ACTIVE: invocation.time}))
+        return
+    says = ", ".join(filter(None, (task.status_message, task.progress and f"{task.progress} %"))) or "nothing"
+    reason = _HANGS.format(_HANGS_AFTER // timedelta(hours=1), says)
+    outcome = Outcome(OutcomeKind.IMPORT_HANGS, task.id, reason=reason, task=task)
+    yield report_once(outcome, id_, record, invocation)
+
+
+def _add_open(listing: _Listing, seen: set[RegistrationId], invocation: Invocation) -> None:
+    """Add the registrations with steps left of tasks that EC2 may not list any more."""
+    ids = [id_ for id_ in map(RegistrationId.parse, invocation.store.list_open()) if id_ not in seen]
+    for id_, record in invocation.store.read(ids).items():
+        if record.unreadable:
+            listing.problems.append(f"{id_}: {record.unreadable}")
+        elif record.registration and not steps.have_ended(record.registration, invocation.settings):
+            listing.pending.append(Pending(RegistrationId.parse(id_), None, record))
+
+
+def _with_remedy(outcome: Outcome, task: ImportTask) -> Outcome:
+    """Return the outcome of a failed import with what to do about it, as its notification says it."""
+    if outcome.kind is not OutcomeKind.IMPORT_FAILED:
+        return outcome
+    remedy = find_remedy(task.status_message, task.platform, task.disk_files)
+    return replace(outcome, reason=f"{outcome.reason} {remedy.text} See {remedy.url}")

@@ -1,0 +1,135 @@
+"""The record of one import task: its registration, what followed it, and what was reported of it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any, Final, NamedTuple, Self
+
+from vm_image_import.domain.arns import BuildArn
+from vm_image_import.domain.errors import InvalidRecordError
+from vm_image_import.domain.models import Disk, ImportTask
+
+MAX_REGISTRATIONS: Final = 50
+"""The most registrations of one task."""
+
+
+class RegistrationId(NamedTuple):
+    """The id of one registration of a task: number 0 is shared by all triggers, each forced one is one more."""
+
+    import_task_id: str
+    number: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.import_task_id} {self.number}" if self.number else self.import_task_id
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the id that `str` returns as `text`."""
+        import_task_id, _, number = text.partition(" ")
+        return cls(import_task_id, int(number or 0))
+
+
+class Unverified(NamedTuple):
+    """What a step has written, and not read back."""
+
+    value: str
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """An image that Image Builder has of an import, and the facts that the steps need when EC2 lists the task no more.
+
+    A mapping of steps has the name of each step as key.
+    """
+
+    arn: str
+    """Of the image build version."""
+    ami_id: str
+    time: datetime
+    """When it was recorded, with a time zone."""
+    task: ImportTask
+    """Without its status, and with its boot disk as the only disk."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Where the parts of the request come from."""
+    adopted: bool = False
+    """Whether the image existed already: an earlier deployment or another user registered it."""
+    request_id: str = ""
+    """Lambda's request id of the invocation that made it."""
+    results: Mapping[str, str] = field(default_factory=dict)
+    """The result of each step that has ended."""
+    unverified: Mapping[str, Unverified] = field(default_factory=dict)
+    """What each step has written last, and not read back."""
+    problems: Mapping[str, str] = field(default_factory=dict)
+    """The problem that was reported last of each step."""
+
+    @property
+    def build(self) -> BuildArn:
+        """The ARN in its parts. Raises ValueError where Image Builder answered another ARN."""
+        return BuildArn.parse(self.arn)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the table has of one import task, or of one of its forced registrations."""
+
+    registration: Registration | None = None
+    reported: str = ""
+    """The outcome that was reported last, without a registration (`Outcome.report`)."""
+    first_seen: Mapping[str, datetime] = field(default_factory=dict)
+    """When what must last for a while was first seen, by what it is."""
+    unreadable: InvalidRecordError | None = None
+    """Why the registration cannot be read."""
+
+    def readable(self) -> Self:
+        """Return this record. Raises InvalidRecordError where its registration cannot be read."""
+        if self.unreadable:
+            raise self.unreadable
+        return self
+
+    def to_json(self) -> str:
+        """Return the registration and the times as text."""
+        registration = self.registration and asdict(self.registration)
+        return json.dumps({"registration": registration, "firstSeen": self.first_seen}, default=_to_text)
+
+
+def parse_record(id_: str, text: str | None, reported: str) -> Record:
+    """Return the record of an item's attributes. A registration that cannot be read is in `unreadable`."""
+    try:
+        found = {} if text is None else json.loads(text)
+        registration = found.get("registration")
+        first_seen = {what: datetime.fromisoformat(time) for what, time in found.get("firstSeen", {}).items()}
+        return Record(None if registration is None else _parse_registration(registration), reported, first_seen)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        return Record(reported=reported, unreadable=_invalid(id_, error))
+
+
+def _parse_registration(found: Mapping[str, Any]) -> Registration:
+    """Return a registration. A field that a later version of the function adds is ignored."""
+    known = {key: found[key] for key in Registration.__dataclass_fields__ if key in found}
+    task = {key: value for key, value in found["task"].items() if key in ImportTask.__dataclass_fields__}
+    disks = tuple(Disk(**disk) for disk in task.pop("disks", ()))
+    parsed = {
+        "time": datetime.fromisoformat(found["time"]),
+        "task": ImportTask(**task, disks=disks),
+        "unverified": {
+            step: Unverified(value, datetime.fromisoformat(time)) for step, (value, time) in found["unverified"].items()
+        },
+    }
+    registration = Registration(**{**known, **parsed})
+    BuildArn.parse(registration.arn)
+    return registration
+
+
+def _to_text(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError
+
+
+def _invalid(id_: str, reason: object) -> InvalidRecordError:
+    return InvalidRecordError(
+        f"The record {id_!r} cannot be read ({reason}): delete the item with this id from the idempotency table. The"
+        " next sweep then looks for the image in Image Builder."
+    )

@@ -1,0 +1,1 @@
+"""What the function reports: log, metrics, notifications and answers."""

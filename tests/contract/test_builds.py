@@ -1,0 +1,108 @@
+"""The builds that exist, on the local Image Builder with real boto3."""
+
+from collections import Counter
+from dataclasses import replace
+
+import boto3
+import pytest
+
+from local.aws import image_builder as local_image_builder
+from local.aws import vm_import
+from tests.conftest import ACCOUNT, REGION, client
+from tests.unit.fakes import AMI, TASK
+from vm_image_import.aws.image_builder import ImageBuilder
+from vm_image_import.aws.session import CONFIG
+from vm_image_import.builds import Builds
+from vm_image_import.deadline import Deadline
+from vm_image_import.domain.errors import TransientError
+from vm_image_import.domain.models import Build
+
+ENOUGH = Deadline(lambda: 300_000)
+
+
+@pytest.fixture
+def task(local_aws_mode: str) -> str:
+    """Give the id of an import task that completes after some steps."""
+    assert local_aws_mode
+    s3 = client("s3")
+    s3.create_bucket(Bucket="exports")
+    s3.put_object(Bucket="exports", Key="k.ova", Body=b"disk")
+    answer = client("ec2").import_image(DiskContainers=[{"UserBucket": {"S3Bucket": "exports", "S3Key": "k.ova"}}])
+    return str(answer["ImportTaskId"])
+
+
+def register(task: str, name: str, *semantic_versions: str, tags: dict[str, str] | None = None) -> None:
+    """Register images of one task."""
+    for version in semantic_versions:
+        client("imagebuilder").import_vm_image(
+            name=name,
+            semanticVersion=version,
+            platform="Linux",
+            vmImportTaskId=task,
+            clientToken=f"{name}{version}",
+            **({"tags": tags} if tags else {}),
+        )
+
+
+def complete() -> None:
+    """Advance all imports and images to their end."""
+    for _ in range(10):
+        vm_import.advance(ACCOUNT, REGION)
+        local_image_builder.advance(ACCOUNT, REGION)
+
+
+def listed(deadline: Deadline = ENOUGH) -> tuple[list[Build], Counter[str]]:
+    """Return the builds that the adapter finds and how often it called what."""
+    calls: Counter[str] = Counter()
+    image_builder = boto3.client("imagebuilder", config=CONFIG)
+    image_builder.meta.events.register("before-call.imagebuilder.*", lambda model, **_: calls.update([model.name]))
+    return [*ImageBuilder(image_builder).list_builds(deadline)], calls
+
+
+def test_a_page_has_a_hundred_builds(task: str) -> None:
+    """101 builds cost two calls, and the highest version is found on any page and in any state."""
+    register(task, "Web Server", *(f"1.0.{patch}" for patch in range(101, 0, -1)))
+    builds, calls = listed()
+    assert Builds(builds).highest_version("web-server") == "1.0.101"
+    assert Builds(builds).highest_version("web") is None
+    assert calls == Counter(ListImageBuildVersions=2)
+
+
+def test_the_list_ends_in_time(task: str) -> None:
+    """Where the invocation has no time for the next page, listing ends with a transient error."""
+    register(task, "web", *(f"1.0.{patch}" for patch in range(101)))
+    with pytest.raises(TransientError, match="more builds"):
+        listed(Deadline(lambda: 0))
+
+
+def test_a_complete_list_needs_no_more_time(task: str) -> None:
+    """The builds of the last page are listed, however little time is left after it."""
+    register(task, "web", "1.0.0")
+    assert len(listed(Deadline(lambda: 0))[0]) == 1
+
+
+def test_the_build_of_an_import_is_found_by_its_ami(task: str) -> None:
+    """An available build of the task's AMI is the image of the import, with or without tags."""
+    register(task, "web", "1.0.0")
+    complete()
+    (ami,) = client("ec2").describe_images(Owners=["self"])["Images"]
+    builds = Builds(listed()[0])
+    found = builds.find(replace(TASK, id=task), replace(AMI, id=ami["ImageId"]), recorded=())
+    assert found
+    assert (found.arn.rpartition("image/")[2], found.status, found.is_import) == ("web/1.0.0/1", "AVAILABLE", True)
+    assert builds.newest("web", besides="") == found
+    assert builds.newest("web", besides=found.arn) is None
+    assert builds.find(TASK, AMI, recorded=()) is None
+
+
+def test_a_build_in_progress_shows_its_tags(task: str) -> None:
+    """A build that shows no AMI yet is found by its tags, for the import that it was requested for."""
+    tags = {"vm-image-import:task-id": task, "vm-image-import:ami-id": AMI.id}
+    register(task, "web", "1.0.0", tags=tags)
+    builds, own = Builds(listed()[0]), replace(TASK, id=task)
+    assert builds.find(own, AMI, recorded=()) is None
+    assert builds.is_undecided(own, AMI, untagged=False)
+    assert not builds.is_undecided(TASK, AMI, untagged=True)
+    requested = builds.find_requested(own, AMI, recorded=())
+    assert requested
+    assert builds.find_requested(own, AMI, recorded={requested.arn}) is None

@@ -1,0 +1,297 @@
+"""The steps that follow a registration: what each one does once, what it waits for, and how it ends."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from tests.unit.fakes import AMI, ARN, AVAILABLE, PENDING, TASK, TASK_ID, InMemoryAws, version_arn
+from vm_image_import.domain.errors import PermanentError, TransientError
+from vm_image_import.domain.models import Image
+from vm_image_import.domain.outcomes import OutcomeKind
+from vm_image_import.imports import steps
+from vm_image_import.records.registration import Registration, RegistrationId
+from vm_image_import.settings import Settings
+
+HOUR = timedelta(hours=1)
+DAYS_6 = timedelta(days=6, seconds=1)
+ALL = Settings(tag_amis=True, parameter_prefix="/imagebuilder/base")
+PARAMETER = "/imagebuilder/base/web-server"
+
+
+def registered(**changes: object) -> InMemoryAws:
+    """Return AWS with an import that is registered, and whose image is available."""
+    defaults = {"task": TASK, "ami": AMI, "image": AVAILABLE}
+    aws = InMemoryAws(**{**defaults, **changes})  # type: ignore[arg-type]
+    aws.put_registration()
+    return aws
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "text"),
+    [
+        ("AVAILABLE", OutcomeKind.IMAGE_AVAILABLE, "parentImage: "),
+        ("DEPRECATED", OutcomeKind.IMAGE_AVAILABLE, "deprecated"),
+        ("DISABLED", OutcomeKind.IMAGE_AVAILABLE, "disabled"),
+        ("FAILED", OutcomeKind.IMAGE_FAILED, "force"),
+        ("CANCELLED", OutcomeKind.IMAGE_FAILED, "cancelled"),
+    ],
+)
+def test_the_last_state_is_reported_once(status: str, kind: OutcomeKind, text: str) -> None:
+    """The last state of an image is one notification, whoever looks, and its steps have ended."""
+    aws = registered(image=replace(AVAILABLE, status=status))
+    outcomes = [aws.on_image_event() for _ in range(2)]
+    assert [(outcome.kind, outcome.is_new) for outcome in outcomes] == [(kind, True), (kind, False)]
+    assert aws.sweep().outcomes == []
+    assert not aws.items[TASK_ID].is_open
+    (notification,) = aws.published
+    assert text in notification.message
+    assert ("parentImage" in notification.message) is (status == "AVAILABLE")
+
+
+@pytest.mark.parametrize("status", ["PENDING", "INTEGRATING", "importing", ""])
+def test_any_other_state_is_in_progress(status: str) -> None:
+    """A state that is not the last one, known or not, writes nothing and leaves the registration open."""
+    aws = registered(image=replace(PENDING, status=status))
+    before = dict(aws.items)
+    for outcome in (aws.on_image_event(), aws.by_sweep()):
+        assert outcome.kind is OutcomeKind.IN_PROGRESS
+    assert (aws.items, aws.published) == (before, [])
+
+
+def test_a_deleted_image_is_not_reported() -> None:
+    """A deleted image ends the steps without a notification, also where Image Builder does not show it for an hour."""
+    aws = registered(image=replace(AVAILABLE, status="DELETED"))
+    assert aws.by_sweep().kind is OutcomeKind.IGNORED
+    gone = registered(image=None)
+    assert gone.by_sweep().kind is OutcomeKind.IN_PROGRESS
+    gone.age = timedelta(hours=1)
+    assert gone.by_sweep().kind is OutcomeKind.IGNORED
+    for each in (aws, gone):
+        assert each.sweep().outcomes == []
+        assert not each.published
+
+
+def test_a_registration_runs_its_steps_at_once() -> None:
+    """A registration looks at its image in the same invocation, which may be available already."""
+    aws = InMemoryAws(TASK, AMI, image=AVAILABLE)
+    aws.on_event()
+    assert [outcome.kind for outcome in aws.outcomes] == [OutcomeKind.REGISTERED, OutcomeKind.IMAGE_AVAILABLE]
+    assert aws.outcomes_published() == ["IMAGE_AVAILABLE"]
+
+
+def test_a_notification_that_sns_refuses_is_sent_later() -> None:
+    """Where SNS refuses the notification, each sweep has a problem, and the first one that can sends it, once."""
+    for refusal in (TransientError("SNS"), PermanentError("SNS")):
+        aws = registered(publish_error=refusal)
+        assert [aws.sweep().problems for _ in range(2)] == [[f"{TASK_ID}: SNS"]] * 2
+        with pytest.raises(TransientError):
+            aws.on_image_event()
+        aws.publish_error = None
+        assert aws.by_sweep().kind is OutcomeKind.IMAGE_AVAILABLE
+        assert aws.sweep().outcomes == []
+        assert aws.outcomes_published() == ["IMAGE_AVAILABLE"]
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        None,
+        replace(AVAILABLE, tagged_task_id=None, is_import=False),
+        replace(AVAILABLE, tagged_task_id="import-ami-00000000"),
+        replace(AVAILABLE, tagged_task_id=f"{TASK_ID}\n", ami_id=None),
+        replace(AVAILABLE, tagged_task_id="*", ami_id=None),
+        replace(AVAILABLE, tagged_task_id=None, ami_id="ami-0fedcba9876543210"),
+        replace(AVAILABLE, tagged_task_id=None, ami_id=None),
+    ],
+    ids=["not visible", "of a pipeline", "another task", "line break", "no id", "another AMI", "no AMI"],
+)
+def test_the_event_of_another_image_changes_nothing(image: Image | None) -> None:
+    """An image that is in no record of its import task is ignored, whatever tags it has."""
+    aws = registered(image=image)
+    before = dict(aws.items)
+    assert aws.on_image_event().kind is OutcomeKind.IGNORED
+    assert (aws.items, aws.published) == (before, [])
+
+
+def test_the_event_of_an_image_with_the_tag_of_a_registered_import_is_ignored() -> None:
+    """The tag of an import on another image leads to no record."""
+    assert registered().on_image_event(version_arn("9.9.9")).kind is OutcomeKind.IGNORED
+
+
+def test_the_event_of_an_adopted_image_leads_to_its_record_by_the_ami() -> None:
+    """An image that another user has registered has no tag; its AMI is named like the task."""
+    aws = registered(image=replace(AVAILABLE, tagged_task_id=None))
+    aws.put_registration(adopted=True)
+    outcome = aws.on_image_event()
+    assert outcome.kind is OutcomeKind.IMAGE_AVAILABLE
+    assert "another user registered the import" in aws.published[0].message
+    assert "parentImage" in aws.published[0].message
+
+
+@pytest.mark.parametrize("ami", [None, replace(AMI, state="deregistered"), replace(AMI, state="disabled")])
+def test_an_image_whose_ami_is_gone_is_not_called_available(ami: object) -> None:
+    """Where the AMI of an available image is gone or cannot be used, the notification says so, once."""
+    aws = registered(ami=ami, age=HOUR)
+    outcomes = [aws.on_image_event(), aws.on_image_event()]
+    assert [(outcome.kind, outcome.is_new) for outcome in outcomes] == [
+        (OutcomeKind.IMAGE_FAILED, True),
+        (OutcomeKind.IMAGE_FAILED, False),
+    ]
+    assert AMI.id in aws.published[0].message
+
+
+def test_an_ami_that_is_not_shown_for_a_moment_is_not_gone() -> None:
+    """EC2's reads are eventually consistent: within an hour, the steps wait for an AMI that it does not show."""
+    aws = registered(ami=None, settings=ALL, age=HOUR - timedelta(seconds=1))
+    aws.sweep()
+    assert (aws.published, aws.parameters) == ([], {})
+    aws.ami = AMI
+    aws.sweep()
+    assert aws.outcomes_published() == ["IMAGE_AVAILABLE"]
+    assert aws.registration().results["tag"] == AMI.id
+    assert aws.parameters == {PARAMETER: AMI.id}
+
+
+def test_a_step_that_fails_stops_no_other_one() -> None:
+    """Where the AMI cannot be tagged and the parameter cannot be written, the image is reported as available."""
+    for error in (PermanentError("no", "Denied"), TransientError("slow down"), KeyError("unforeseen")):
+        aws = registered(ami=replace(AMI, snapshot_ids=("snap-1",)), settings=ALL)
+        aws.errors = {f"{AMI.id} snap-1": error, PARAMETER: error}
+        aws.sweep()
+        assert "IMAGE_AVAILABLE" in aws.outcomes_published()
+        assert aws.items[TASK_ID].is_open
+        aws.errors = {}
+        aws.sweep()
+        assert aws.parameters == {PARAMETER: AMI.id}
+        assert aws.tags[AMI.id]["Name"] == "web-server 1.4.2"
+
+
+def test_a_problem_is_reported_once_for_each_kind() -> None:
+    """A problem of a step is one notification, another one is another, and what is fixed is done by the next sweep."""
+    aws = registered(settings=ALL)
+    for code in ("Denied", "Denied", "Quota", "Quota"):
+        aws.errors = {PARAMETER: PermanentError(f"refused {code}", code)}
+        aws.sweep()
+    assert aws.outcomes_published() == ["FOLLOW_UP_FAILED", "IMAGE_AVAILABLE", "FOLLOW_UP_FAILED"]
+    assert "repeats the step: parameter" in aws.published[0].message
+    aws.errors = {}
+    aws.sweep()
+    aws.sweep()
+    assert aws.parameters == {PARAMETER: AMI.id}
+    assert not aws.items[TASK_ID].is_open
+
+
+def test_observing_follows_and_notifies_only() -> None:
+    """With `observe`, an image that was registered manually is followed and reported, and nothing is tagged."""
+    aws = registered(settings=replace(ALL, observe=True))
+    assert aws.by_sweep().kind is OutcomeKind.IMAGE_AVAILABLE
+    assert (aws.tags, aws.parameters) == ({}, {})
+    assert not aws.items[TASK_ID].is_open
+
+
+@pytest.mark.parametrize(
+    ("image", "errors", "published"),
+    [
+        (PENDING, {}, ["FOLLOW_UP_FAILED"]),
+        (AVAILABLE, {PARAMETER: PermanentError("no", "Denied")}, ["FOLLOW_UP_FAILED", "IMAGE_AVAILABLE"]),
+        (AVAILABLE, {PARAMETER: TransientError("slow down")}, ["FOLLOW_UP_FAILED", "IMAGE_AVAILABLE"]),
+        (AVAILABLE, {PARAMETER: KeyError("unforeseen")}, ["FOLLOW_UP_FAILED", "IMAGE_AVAILABLE"]),
+        (replace(AVAILABLE, ami_id=None), {}, ["FOLLOW_UP_FAILED", "IMAGE_AVAILABLE"]),
+    ],
+    ids=["never available", "refused", "never answered", "unforeseen", "no AMI shown"],
+)
+def test_every_step_ends(image: Image, errors: dict[str, Exception], published: list[str]) -> None:
+    """A step that is not done after 6 days is given up and reported once, and the registration is closed."""
+    aws = registered(settings=ALL, image=image, errors=errors, age=DAYS_6, pages=[[]])
+    for _ in range(3):
+        aws.sweep()
+    assert aws.outcomes_published() == published
+    assert not aws.items[TASK_ID].is_open
+    assert aws.sweep().outcomes == []
+
+
+def test_a_notification_that_cannot_be_sent_is_given_up() -> None:
+    """A topic that refuses for 6 days keeps no registration open."""
+    aws = registered(publish_error=PermanentError("denied"), age=DAYS_6)
+    aws.sweep()
+    assert not aws.items[TASK_ID].is_open
+
+
+def test_a_registration_is_followed_when_ec2_lists_the_task_no_more() -> None:
+    """A registration with steps left is followed after EC2's 7 days, with what its record has of the task."""
+    aws = registered(pages=[[]])
+    outcome = aws.by_sweep()
+    assert outcome.kind is OutcomeKind.IMAGE_AVAILABLE
+    assert "Source: s3://b/web-server-1.4.2.ova" in aws.published[0].message
+
+
+def test_an_option_that_is_turned_on_later_applies_to_listed_imports() -> None:
+    """After `tagAmis` is turned on, the images of listed tasks are tagged, also that of a forced registration."""
+    aws = registered()
+    second = version_arn("1.4.2", build=2)
+    aws.put_registration(results={"follow": "FAILED", "notify": "IMAGE_FAILED"})
+    aws.put_registration(f"{TASK_ID} 1", arn=second, results={"follow": "AVAILABLE", "notify": "IMAGE_AVAILABLE"})
+    aws.items = {id_: item._replace(is_open=False) for id_, item in aws.items.items()}
+    aws.sweep()
+    assert aws.tags == {}
+    aws.settings = Settings(tag_amis=True)
+    (outcome,) = aws.sweep().outcomes
+    assert (outcome.kind, outcome.tagged) == (OutcomeKind.ALREADY_REGISTERED, [AMI.id])
+    assert aws.tags[AMI.id]["vm-image-import:image"] == second
+    assert aws.sweep().outcomes == []
+
+
+def test_two_invocations_at_once_do_each_step_once() -> None:
+    """The invocation that has the claim runs the steps; the other one neither repeats them nor fails."""
+    aws = registered(in_progress={TASK_ID})
+    assert aws.on_image_event().kind is OutcomeKind.IN_PROGRESS
+    assert aws.sweep().problems == []
+    assert not aws.published
+    deleted = registered(in_progress={TASK_ID}, image=replace(AVAILABLE, status="DELETED"))
+    assert deleted.sweep().problems == []
+
+
+def test_a_step_that_was_done_meanwhile_is_not_repeated() -> None:
+    """What another invocation has recorded between the read and the claim counts."""
+    aws = registered()
+    before = aws.record()
+    aws.on_image_event()
+    assert [*steps.run(RegistrationId(TASK_ID), before, aws.invocation())] == []
+    assert aws.outcomes_published() == ["IMAGE_AVAILABLE"]
+
+
+@pytest.mark.parametrize("arn", [None, version_arn("9.9.9")], ids=["deleted", "replaced"])
+def test_a_record_that_was_changed_meanwhile_is_left_alone(arn: str | None) -> None:
+    """Where the record was deleted or replaced between the read and the claim, nothing is written."""
+    aws = registered()
+    before = aws.record()
+    aws.items.clear()
+    if arn:
+        aws.put_registration(arn=arn)
+    items = dict(aws.items)
+    with pytest.raises(TransientError, match="deleted or replaced"):
+        list(steps.run(RegistrationId(TASK_ID), before, aws.invocation()))
+    assert (aws.items, aws.published) == (items, [])
+
+
+def test_a_run_without_time_leaves_the_steps_to_the_sweep() -> None:
+    """A step that may not be recorded in time is not begun."""
+    aws = registered(calls_in_time=0)
+    assert aws.on_image_event().kind is OutcomeKind.IN_PROGRESS
+    assert not aws.published
+
+
+def test_a_record_keeps_what_the_steps_need() -> None:
+    """The record of a registration has its facts, without the task's status and other disks."""
+    aws = InMemoryAws(replace(TASK, tags={"Team": "web"}, status_message="x"), AMI)
+    aws.on_event()
+    found = aws.registration()
+    assert found == Registration(
+        arn=ARN,
+        ami_id=AMI.id,
+        time=found.time,
+        task=replace(TASK, tags={"Team": "web"}, status=None, image_id=AMI.id),
+        sources={"name": "file name", "semanticVersion": "file name"},
+        request_id="event",
+    )

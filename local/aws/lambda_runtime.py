@@ -33,6 +33,14 @@ from typing import Self
 # Lambda's limit is 10 s; a busy laptop or build server can need longer for the same imports.
 _INIT_SECONDS = 60.0
 
+# Time does not pass in the local AWS: a function that waits for AWS goes on at once.
+_RUNTIME_CLIENT = """
+import os, runpy, sys, time
+sys.path[0] = os.getcwd()
+time.sleep = lambda seconds: None
+runpy.run_module("awslambdaric", run_name="__main__", alter_sys=True)
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
@@ -134,7 +142,7 @@ class ExecutionEnvironment:
 
     def _command(self) -> list[str]:
         # Without `site` (-S), no installed package is on the path.
-        return [self._interpreter, "-S", "-m", "awslambdaric", self.configuration.handler]
+        return [self._interpreter, "-S", "-c", _RUNTIME_CLIENT, self.configuration.handler]
 
     def _variables(self) -> dict[str, str]:
         configuration = self.configuration

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ACCOUNT: Final = "123456789012"
 REGION: Final = "eu-central-1"
 HANDLER: Final = """
-import json, os, sys, time
+import json, os, sys, threading
 
 runs = 0
 
@@ -47,7 +47,7 @@ def handler(event, context):
         case "exit":
             os._exit(7)
         case "sleep":
-            time.sleep(60)
+            threading.Event().wait(60)
         case "import":
             __import__(event["module"])
         case "wait":
@@ -55,7 +55,7 @@ def handler(event, context):
             own, other = event["files"]
             open(own, "w").close()
             while not os.path.exists(other):
-                time.sleep(0.01)
+                threading.Event().wait(0.01)
     return {
         "event": event, "variables": dict(os.environ), "runs": runs, "process": os.getpid(),
         "requestId": context.aws_request_id, "arn": context.invoked_function_arn, "home": sys.path[0] == os.getcwd(),

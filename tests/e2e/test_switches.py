@@ -1,6 +1,6 @@
 """The journeys of imports with each switch of the local AWS, with the deployed template and the bundled artefact."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from tests.e2e.conftest import (
 
 TOGETHER = {"active_task_names_ami": {"ami_comes_first": True}}
 """What a switch needs, too."""
+pytestmark = pytest.mark.acceptance
+
 SWEEPS = 3
 """After which everything that can be done is done."""
 TIMEOUT = 200
@@ -68,21 +70,19 @@ def only_image(aws: LocalAws, name: str, task: str) -> dict[str, Any]:
     return image
 
 
-def test_an_import_becomes_an_image(aws: LocalAws, notifications: Notifications) -> None:
-    """An import whose events are delivered becomes one image with a tagged AMI, a parameter and one notification."""
-    task = start_import(aws, "exports/web-1.4.2.ova")
-    finish_imports(aws)
+@pytest.mark.parametrize(
+    ("name", "finish"),
+    [("web", finish_imports), ("lost", finish_imports_without_events)],
+    ids=["events", "events are lost"],
+)
+def test_an_import_becomes_an_image(
+    aws: LocalAws, notifications: Notifications, name: str, finish: Callable[[LocalAws], object]
+) -> None:
+    """An import becomes one image with a tagged AMI, a parameter and one notification, by events or by sweeps alone."""
+    task = start_import(aws, f"exports/{name}-1.4.2.ova")
+    finish(aws)
     sweep(aws)
-    assert only_image(aws, "web", task)["version"] == "1.4.2/1"
-    assert [outcome for outcome, *_ in notifications.about(task)].count("IMAGE_AVAILABLE") == 1
-
-
-def test_a_lost_event(aws: LocalAws, notifications: Notifications) -> None:
-    """An import whose events are lost becomes one image by sweeps."""
-    task = start_import(aws, "exports/lost-1.4.2.ova")
-    finish_imports_without_events(aws)
-    sweep(aws)
-    assert only_image(aws, "lost", task)["version"] == "1.4.2/1"
+    assert only_image(aws, name, task)["version"] == "1.4.2/1"
     assert [outcome for outcome, *_ in notifications.about(task)].count("IMAGE_AVAILABLE") == 1
 
 

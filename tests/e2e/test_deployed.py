@@ -155,9 +155,7 @@ def test_alarms_match_the_emitted_metrics(aws: LocalAws) -> None:
     }
     alarms = aws.client("cloudwatch").describe_alarms()["MetricAlarms"]
     own = [each for each in alarms if not each["Namespace"].startswith("AWS/")]
-    assert {each["MetricName"] for each in own} == {
-        *("SweepsCompleted", "SweepProblems", "ImagesFailed", "ImagesNotFound"),
-    }
+    assert {each["MetricName"] for each in own} == {"SweepsCompleted", "SweepProblems"}
     for each in own:
         dimensions = tuple((found["Name"], found["Value"]) for found in each["Dimensions"])
         assert {(each["Namespace"], dimensions)} == emitted

@@ -144,7 +144,8 @@ def _list_pending(invocation: Invocation, *, dry_run: bool) -> _Listing:
 
 def _add_pending(listing: _Listing, page: Sequence[ImportTask], invocation: Invocation, *, dry_run: bool) -> None:
     """Add those tasks of a page that have something left to do."""
-    records = invocation.store.read(RegistrationId(task.id) for task in page)
+    # A claim guards whatever is done, so that an older record costs only a look.
+    records = invocation.store.read((RegistrationId(task.id) for task in page), consistent=False)
     for task in page:
         id_ = RegistrationId(task.id)
         record = records.get(str(id_), Record())
@@ -171,7 +172,7 @@ def _follows_up(record: Record, invocation: Invocation) -> bool:
 def _registrations(task: ImportTask, record: Record, invocation: Invocation) -> Iterator[Pending]:
     """Yield those registrations of a task that have steps left."""
     forced = [RegistrationId(task.id, number) for number in range(1, MAX_REGISTRATIONS)]
-    records = {str(RegistrationId(task.id)): record} | invocation.store.read(forced)
+    records = {str(RegistrationId(task.id)): record} | invocation.store.read(forced, consistent=False)
     for id_, each in records.items():
         if each.registration and not steps.have_ended(each.registration, invocation.settings):
             yield Pending(RegistrationId.parse(id_), task, each)
@@ -212,7 +213,7 @@ def _report_hanging(task: ImportTask, record: Record, invocation: Invocation) ->
 def _add_open(listing: _Listing, seen: set[RegistrationId], invocation: Invocation) -> None:
     """Add the registrations with steps left of tasks that EC2 may not list any more."""
     ids = [id_ for id_ in map(RegistrationId.parse, invocation.store.list_open()) if id_ not in seen]
-    for id_, record in invocation.store.read(ids).items():
+    for id_, record in invocation.store.read(ids, consistent=False).items():
         if record.unreadable:
             listing.problems.append(f"{id_}: {record.unreadable}")
         elif record.registration and not steps.have_ended(record.registration, invocation.settings):

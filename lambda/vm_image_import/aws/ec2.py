@@ -140,6 +140,7 @@ def _parse_time(text: str | None) -> datetime | None:
 
 def parse_ami(answer: "ImageTypeDef") -> Ami:
     """Return the AMI that EC2 describes."""
+    disks = [mapping for mapping in answer.get("BlockDeviceMappings", []) if "Ebs" in mapping]
     return Ami(
         id=answer["ImageId"],
         created=_parse_time(answer.get("CreationDate")),
@@ -151,9 +152,11 @@ def parse_ami(answer: "ImageTypeDef") -> Ami:
         architecture=answer.get("Architecture"),
         boot_mode=answer.get("BootMode"),
         source_image_id=answer.get("SourceImageId"),
-        snapshot_ids=tuple(
-            mapping["Ebs"]["SnapshotId"]
-            for mapping in answer.get("BlockDeviceMappings", [])
-            if "SnapshotId" in mapping.get("Ebs", {})
+        snapshot_ids=tuple(disk["Ebs"]["SnapshotId"] for disk in disks if "SnapshotId" in disk["Ebs"]),
+        has_ena=answer.get("EnaSupport") is True,
+        kept_devices=tuple(
+            disk["DeviceName"]
+            for disk in disks
+            if "DeviceName" in disk and not disk["Ebs"].get("DeleteOnTermination", True)
         ),
     )

@@ -163,6 +163,10 @@ class Ami:
     source_image_id: str | None = None
     snapshot_ids: tuple[str, ...] = ()
     """Of its disks."""
+    has_ena: bool = True
+    """Whether EC2 says that enhanced networking with ENA is on. Where it is off, EC2 may say nothing."""
+    kept_devices: tuple[str, ...] = ()
+    """The devices of the volumes that stay when an instance is terminated."""
 
     @property
     def import_task_id(self) -> str | None:

@@ -279,6 +279,17 @@ def test_a_list_of_builds_that_fails_is_one_problem() -> None:
     assert aws.calls.count("list_builds") == 1
 
 
+def test_an_error_of_the_list_of_builds_does_not_grow() -> None:
+    """The traceback that is logged for each import is as long for the last import as for the first one."""
+    builds = InMemoryAws(builds_error=TransientError("throttled")).invocation().builds
+    lengths = []
+    for _ in range(3):
+        with pytest.raises(TransientError) as caught:
+            builds.builds()
+        lengths.append(len(caught.traceback))
+    assert lengths[1:] == lengths[1:2] * 2
+
+
 def test_a_dry_run_lists_failed_imports_with_their_remedies() -> None:
     """A dry run lists every failed import that EC2 lists, reported or not, with what to do, and reports none."""
     failed = replace(TASK, status="deleted", image_id=None, status_message="ClientError: Unsupported kernel version 4")

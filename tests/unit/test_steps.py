@@ -211,6 +211,14 @@ def test_every_step_ends(image: Image, errors: dict[str, Exception], published: 
     assert aws.sweep().outcomes == []
 
 
+def test_a_step_that_was_given_up_is_not_called_done() -> None:
+    """A notification names no tag and no parameter of a step that was given up."""
+    aws = registered(settings=ALL)
+    aws.put_registration(results={"follow": "AVAILABLE", "tag": "given up", "parameter": "given up"})
+    outcome = aws.by_sweep()
+    assert (outcome.kind, outcome.tagged, outcome.parameter) == (OutcomeKind.IMAGE_AVAILABLE, [], None)
+
+
 def test_a_notification_that_cannot_be_sent_is_given_up() -> None:
     """A topic that refuses for 6 days keeps no registration open."""
     aws = registered(publish_error=PermanentError("denied"), age=DAYS_6)

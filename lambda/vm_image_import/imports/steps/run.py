@@ -8,10 +8,10 @@ from typing import Final
 
 from vm_image_import.domain.errors import InProgressError, PermanentError, TransientError
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
-from vm_image_import.imports.steps.follow import FOLLOW, GIVEN_UP, USABLE
+from vm_image_import.imports.steps.follow import FOLLOW, USABLE
 from vm_image_import.imports.steps.notify import NOTIFY
 from vm_image_import.imports.steps.parameter import PARAMETER
-from vm_image_import.imports.steps.step import Done, Due, Run, Step, Waiting
+from vm_image_import.imports.steps.step import GIVEN_UP, Done, Due, Run, Step, Waiting
 from vm_image_import.imports.steps.tag import TAG
 from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import Record, Registration, RegistrationId

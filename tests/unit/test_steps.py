@@ -219,6 +219,40 @@ def test_a_step_that_was_given_up_is_not_called_done() -> None:
     assert (outcome.kind, outcome.tagged, outcome.parameter) == (OutcomeKind.IMAGE_AVAILABLE, [], None)
 
 
+def test_an_option_that_is_turned_on_on_the_last_day_is_no_failure() -> None:
+    """Steps that begin more than 6 days after the registration are done, although the parameter is read back later."""
+    aws = registered(age=DAYS_6)
+    aws.sweep()
+    aws.settings = ALL
+    for _ in range(3):
+        aws.sweep()
+        aws.age += timedelta(minutes=5)
+    assert aws.outcomes_published() == ["IMAGE_AVAILABLE"]
+    assert aws.registration().results["parameter"] == PARAMETER
+    assert not aws.items[TASK_ID].is_open
+
+
+def test_a_parameter_that_is_dropped_after_6_days_is_given_up() -> None:
+    """A value that Systems Manager drops is written twice and reported once, and the registration is closed."""
+    aws = registered(age=DAYS_6, settings=ALL, keeps_parameters=False)
+    for _ in range(4):
+        aws.sweep()
+        aws.age += timedelta(minutes=10)
+    assert aws.outcomes_published() == ["IMAGE_AVAILABLE", "FOLLOW_UP_FAILED"]
+    assert aws.calls.count(f"put_parameter {PARAMETER}") == 2
+    assert not aws.items[TASK_ID].is_open
+
+
+def test_a_step_for_which_there_was_no_time_is_not_given_up() -> None:
+    """A step that no invocation could begin after 6 days is done by the next one that has time."""
+    aws = registered(age=DAYS_6, calls_in_time=0)
+    aws.on_image_event()
+    assert aws.items[TASK_ID].is_open
+    aws.calls_in_time = 100
+    aws.on_image_event()
+    assert aws.outcomes_published() == ["IMAGE_AVAILABLE"]
+
+
 def test_a_notification_that_cannot_be_sent_is_given_up() -> None:
     """A topic that refuses for 6 days keeps no registration open."""
     aws = registered(publish_error=PermanentError("denied"), age=DAYS_6)

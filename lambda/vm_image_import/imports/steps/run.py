@@ -83,7 +83,7 @@ def _run_step(step: Step, this: Run) -> Iterator[Outcome]:
         found = Waiting(str(error))
     if isinstance(found, Done):
         this.note_result(step.name, found.result)
-    elif is_over:
+    elif is_over and not found.continues:
         logger.error("The step is given up", step=step.name, reason=found.reason)
         # No notification can say that none can be sent, and each problem is reported once.
         if step is not NOTIFY and step.name not in this.registration.problems:
@@ -101,7 +101,7 @@ def _look_and_act(step: Step, this: Run) -> Done | Waiting:
         return found
     if not this.invocation.deadline.allows(found.calls + _RECORD_CALLS):
         logger.info("No time is left for the step. The next sweep runs it", step=step.name)
-        return Waiting("No invocation had time for the step.")
+        return Waiting("No time was left for the step.", continues=True)
     return _act(step, this)
 
 

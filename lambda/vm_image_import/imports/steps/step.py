@@ -35,6 +35,8 @@ class Waiting:
     reason: str
     unverified: str = ""
     """What the step has written, and reads back later."""
+    continues: bool = False
+    """Whether the next sweep continues the step, however old the registration is."""
     outcome: Outcome | None = None
     """What to log."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.fakes import AMI, ARN, TASK, TASK_ID, InMemoryAws, Item, version_arn
+from tests.unit.fakes import AMI, ARN, AVAILABLE, TASK, TASK_ID, InMemoryAws, Item, version_arn
 from vm_image_import.domain.errors import ClientTokenReusedError, PermanentError, TransientError
 from vm_image_import.domain.models import Ami, Build, ImportTask, Overrides
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
@@ -725,11 +725,13 @@ def test_observing_registers_nothing_and_reports_once() -> None:
     assert aws.manually().kind is OutcomeKind.REGISTERED
 
 
-def test_observing_records_the_image_that_exists() -> None:
-    """With `observe`, an image that exists is not reported as one that would be registered."""
-    aws = InMemoryAws(TASK, AMI, Settings(observe=True), builds=[OWN])
-    assert aws.by_sweep().kind is OutcomeKind.ALREADY_REGISTERED
-    assert not aws.published
+def test_observing_finds_the_image_that_exists() -> None:
+    """With `observe`, an image that exists is neither recorded nor reported, and is no problem of the sweep."""
+    aws = InMemoryAws(TASK, AMI, Settings(observe=True), builds=[OWN], image=AVAILABLE)
+    for result in (aws.sweep(), aws.sweep()):
+        assert [outcome.kind for outcome in result.outcomes] == [OutcomeKind.ALREADY_REGISTERED]
+        assert result.problems == []
+    assert (aws.items, aws.published) == ({}, [])
 
 
 def test_a_registration_has_no_time_left() -> None:

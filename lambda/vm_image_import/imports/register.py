@@ -287,7 +287,7 @@ def _adopt(candidate: _Import, build: Build, *, dry_run: bool) -> Registered:
     """Record an image that exists already. Raises RejectedError where the payload states another one."""
     id_, invocation = candidate.id, candidate.invocation
     registration = _registration(candidate, build.arn, {}, adopted=True)
-    answer = _already_registered(id_, Record(registration), registration, candidate.overrides)
+    answer = _already_registered(id_, Record(), registration, candidate.overrides)
     if dry_run:
         return answer
     with invocation.store.claim(id_, invocation.deadline) as claim:

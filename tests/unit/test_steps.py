@@ -10,6 +10,7 @@ from vm_image_import.domain.errors import PermanentError, TransientError
 from vm_image_import.domain.models import Image
 from vm_image_import.domain.outcomes import OutcomeKind
 from vm_image_import.imports import steps
+from vm_image_import.imports.image_event import on_image_event
 from vm_image_import.records.registration import Registration, RegistrationId
 from vm_image_import.settings import Settings
 
@@ -112,6 +113,16 @@ def test_the_event_of_another_image_changes_nothing(image: Image | None) -> None
     before = dict(aws.items)
     assert aws.on_image_event().kind is OutcomeKind.IGNORED
     assert (aws.items, aws.published) == (before, [])
+
+
+def test_what_an_image_event_has_done_is_counted_although_a_step_fails() -> None:
+    """The outcome of each step is logged and counted before the error of another one leaves the function."""
+    aws = registered(ami=replace(AMI, snapshot_ids=("snap-1",)), settings=ALL)
+    aws.errors = {f"{AMI.id} snap-1": PermanentError("no", "Denied"), PARAMETER: TransientError("later")}
+    found = on_image_event(ARN, aws.invocation())
+    assert [next(found).kind for _ in aws.errors] == [OutcomeKind.FOLLOW_UP_FAILED, OutcomeKind.IMAGE_AVAILABLE]
+    with pytest.raises(TransientError):
+        next(found)
 
 
 def test_the_event_of_an_image_with_the_tag_of_a_registered_import_is_ignored() -> None:

@@ -28,8 +28,12 @@ def on_image_event(arn: str, invocation: Invocation) -> Iterator[Outcome]:
             yield Outcome(OutcomeKind.IGNORED, image_arn=arn, reason=_NO_RECORD)
             return
         id_, record = found
-        outcomes = [*steps.run(id_, record, invocation)]
-        yield from outcomes or [_ended(arn, id_, record)]
+        is_ended = True
+        for outcome in steps.run(id_, record, invocation):
+            yield outcome
+            is_ended = False
+        if is_ended:
+            yield _ended(arn, id_, record)
 
 
 def _find_record(image: Image, invocation: Invocation) -> tuple[RegistrationId, Record] | None:

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.unit.fakes import AMI, AVAILABLE, PENDING, SWEEP, TASK, TASK_ID, InMemoryAws, Item, version_arn
+from tests.unit.fakes import AMI, AVAILABLE, NOW, PENDING, SWEEP, TASK, TASK_ID, InMemoryAws, Item, version_arn
 from vm_image_import.domain.errors import PermanentError, SweepError, TransientError
 from vm_image_import.domain.models import ImportTask
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind, SweepResult
 from vm_image_import.domain.remedies import find_remedy
-from vm_image_import.records.registration import Record, parse_record
+from vm_image_import.imports.reports import note_first_seen
+from vm_image_import.records.registration import Record, RegistrationId, parse_record
 from vm_image_import.report import log as observability
 from vm_image_import.report.answers import answer_of_sweep
 from vm_image_import.settings import Settings
@@ -137,6 +138,25 @@ def test_an_import_that_hangs_is_reported_once() -> None:
     assert f"cancel-import-task --import-task-id {TASK_ID}" in aws.published[0].message
     aws.task = TASK
     assert aws.by_sweep().kind is OutcomeKind.REGISTERED
+
+
+def test_an_active_import_that_another_invocation_processes_is_no_problem() -> None:
+    """Where another invocation has the claim of a running import, a later sweep notes that it is active."""
+    aws = InMemoryAws(replace(TASK, status="active", image_id=None), in_progress={TASK_ID})
+    assert aws.sweep().problems == []
+    aws.in_progress.clear()
+    aws.sweep()
+    assert aws.record().first_seen == {"active": NOW}
+
+
+def test_what_is_noted_of_a_task_does_not_close_its_registration() -> None:
+    """A registration that another invocation records between the read and the claim keeps its steps."""
+    aws = InMemoryAws()
+    before, invocation = aws.record(), aws.invocation()
+    aws.put_registration()
+    note_first_seen("active", RegistrationId(TASK_ID), before, invocation)
+    assert aws.items[TASK_ID].is_open
+    assert not aws.record().first_seen
 
 
 def test_an_excluded_import_does_not_hang() -> None:

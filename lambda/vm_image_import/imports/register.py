@@ -29,7 +29,7 @@ from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.events import AmiAvailable, ManualImport
 from vm_image_import.imports import steps
 from vm_image_import.imports.readiness import check_ami, check_task
-from vm_image_import.imports.reports import report_once
+from vm_image_import.imports.reports import note_first_seen, report_once
 from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import MAX_REGISTRATIONS, Record, Registration, RegistrationId
 from vm_image_import.records.store import Claim
@@ -369,16 +369,16 @@ def _without_ami(
     """Return what becomes of a task of which EC2 shows no AMI."""
     if not task.image_id or task.status != "completed":
         return Registered(check_task(task), id_)
-    since = record.first_seen.get(_MISSING, invocation.time)
+    if dry_run:
+        since = record.first_seen.get(_MISSING, invocation.time)
+    else:
+        since = note_first_seen(_MISSING, id_, record, invocation)
     if invocation.time - since >= _GONE_AFTER:
         reason = _AMI_GONE.format(task.image_id)
         outcome = Outcome(
             OutcomeKind.REJECTED, task.id, reason=reason, ami_id=task.image_id, task=task, problem=AMI_GONE
         )
         return Registered(outcome, id_)
-    if _MISSING not in record.first_seen and not dry_run:
-        with invocation.store.claim(id_, invocation.deadline) as claim:
-            claim.save(replace(claim.record, first_seen={**claim.record.first_seen, _MISSING: since}))
     return Registered(check_task(task), id_)
 
 

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from vm_image_import.derive import find_problems
@@ -13,7 +13,7 @@ from vm_image_import.domain.outcomes import Outcome, OutcomeKind, SweepResult
 from vm_image_import.domain.remedies import cancelled_by_user, find_remedy
 from vm_image_import.imports import steps
 from vm_image_import.imports.register import AMI_GONE, exclude, register_listed
-from vm_image_import.imports.reports import report_once
+from vm_image_import.imports.reports import note_first_seen, report_once
 from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import MAX_REGISTRATIONS, Record, RegistrationId
 from vm_image_import.report.log import log_and_count, log_and_count_sweep, log_context, logger
@@ -185,23 +185,21 @@ def _is_pending(task: ImportTask, record: Record, invocation: Invocation) -> boo
         reported = record.reported == OutcomeKind.IMPORT_FAILED.value
         return not reported and not cancelled_by_user(task.status_message)
     if task.is_active:
-        return not record.reported and _hangs(record, invocation) is not False
+        since = record.first_seen.get(_ACTIVE)
+        return not record.reported and (since is None or _hangs(since, invocation))
     rejections = (AMI_GONE, RejectedError(dict(find_problems(task, Overrides(), invocation.settings))).problem)
     return record.reported not in {f"{OutcomeKind.REJECTED.value} {problem}" for problem in rejections}
 
 
-def _hangs(record: Record, invocation: Invocation) -> bool | None:
-    """Return whether a task has been active for too long; None where it is seen for the first time."""
-    since = record.first_seen.get(_ACTIVE)
-    return None if since is None else invocation.time - since > _HANGS_AFTER
+def _hangs(since: datetime, invocation: Invocation) -> bool:
+    """Return whether a task that was first seen active at a time has been active for too long."""
+    return invocation.time - since > _HANGS_AFTER
 
 
 def _report_hanging(task: ImportTask, record: Record, invocation: Invocation) -> Iterator[Outcome]:
     """Note when a task was first seen active, or report that it has been active for too long."""
     id_ = RegistrationId(task.id)
-    if _hangs(record, invocation) is None:
-        with invocation.store.claim(id_, invocation.deadline) as claim:
-            claim.save(replace(claim.record, first_seen={**claim.record.first_seen, _ACTIVE: invocation.time}))
+    if not _hangs(note_first_seen(_ACTIVE, id_, record, invocation), invocation):
         return
     says = ", ".join(filter(None, (task.status_message, task.progress and f"{task.progress} %"))) or "nothing"
     reason = _HANGS.format(_HANGS_AFTER // timedelta(hours=1), says)

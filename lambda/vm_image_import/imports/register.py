@@ -75,8 +75,10 @@ _FRESH: Final = timedelta(minutes=15)
 _POLL_SECONDS: Final = 5
 _POLLS: Final = 24
 """The task of an available AMI is read again for two minutes: the event may come before the task is completed."""
-_CALLS: Final = 3
-"""To claim the registration, to request the image, and to record it."""
+_CALLS: Final = 2
+"""To request the image, and to record it."""
+_CALLS_BEFORE: Final = 3
+"""The calls of an event for which there must be time besides, before it reads the task again."""
 _SEARCHED: Final = "image searched"
 _MISSING: Final = "AMI missing"
 """What is noted in a record with the time at which it was first seen."""
@@ -252,8 +254,6 @@ def register(  # noqa: PLR0911, PLR0913 - a guard for each case, from top to bot
         name, version = identify(task, ami, overrides, invocation.settings)
         if dry_run:
             return _describe(candidate, name, version)
-        if not invocation.deadline.allows(_CALLS):
-            return Registered(Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=_OUT_OF_TIME), id_)
         with invocation.store.claim(id_, invocation.deadline) as claim:
             if registration := claim.record.readable().registration:
                 return _already_registered(id_, claim.record, registration, overrides)
@@ -316,7 +316,10 @@ def _describe(candidate: _Import, name: DerivedValue, version: DerivedValue | No
 
 
 def _request(candidate: _Import, claim: Claim, name: DerivedValue, version: DerivedValue | None) -> Registered:
-    """Request the image and record it. Raises RejectedError, TransientError or PermanentError."""
+    """Request the image and record it.
+
+    Raises InProgressError where there is no time left for it, RejectedError, TransientError or PermanentError.
+    """
     claims = candidate.claims(name.value)
     if version is None:
         version = DerivedValue(claims.claim(candidate.highest_version(name.value)), _NEXT_VERSION)
@@ -324,6 +327,8 @@ def _request(candidate: _Import, claim: Claim, name: DerivedValue, version: Deri
         # So that no other import gets it. Image Builder makes another build of a version that is stated again.
         claims.take(version.value)
     derivation = candidate.derive(Identity(name, version))
+    if not candidate.invocation.deadline.allows(_CALLS):
+        raise InProgressError(_OUT_OF_TIME)
     try:
         answer = candidate.invocation.clients.image_builder.import_vm_image(derivation.request)
     except ClientTokenReusedError:
@@ -469,7 +474,7 @@ def _find_completed_task(import_task_id: str, ami: Ami, invocation: Invocation) 
         is_fresh = ami.created is not None and abs(invocation.time - ami.created) < _FRESH
         if task is None or not task.is_active or task.image_id or not is_fresh or ami.is_copy:
             return task
-        if poll == _POLLS or exclude(task, invocation) or not invocation.deadline.allows(_CALLS + 2):
+        if poll == _POLLS or exclude(task, invocation) or not invocation.deadline.allows(_CALLS + _CALLS_BEFORE):
             return task
         invocation.sleep(_POLL_SECONDS)
     return None

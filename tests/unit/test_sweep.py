@@ -177,6 +177,26 @@ def test_a_sweep_that_begins_while_another_one_runs_ends_at_once() -> None:
     assert aws.by_sweep(dry_run=True).kind is OutcomeKind.DRY_RUN
 
 
+def test_listing_costs_no_read_for_each_registration() -> None:
+    """Where an option is turned on later for thousands of images, the time of a sweep is not spent on listing them."""
+    many = tasks(100)
+    aws = InMemoryAws(pages=[many], settings=Settings(tag_amis=True), calls_in_time=0)
+    for task in many:
+        aws.put_registration(task.id, results=ENDED)
+        aws.items[task.id] = aws.items[task.id]._replace(is_open=False)
+    assert aws.sweep().reason
+    # The page, and what is open: its ids, and their records.
+    assert aws.reads == 3
+
+
+def test_an_open_forced_registration_is_followed_once_a_sweep() -> None:
+    """A forced registration is looked at once, although its task and the index of what is open both lead to it."""
+    aws = InMemoryAws(TASK, AMI, Settings(tag_amis=True), image=PENDING)
+    aws.put_registration(results={"follow": "FAILED", "notify": "IMAGE_FAILED", "tag": ""})
+    aws.put_registration(f"{TASK_ID} 1", arn=version_arn("1.4.2", build=2))
+    assert [outcome.kind for outcome in aws.sweep().outcomes] == [OutcomeKind.IN_PROGRESS]
+
+
 def test_nothing_new_costs_one_read_a_page() -> None:
     """A page of tasks with nothing to do reads their records once."""
     many = tasks(1000)

@@ -1,7 +1,7 @@
 """Sweeps all import tasks: registers what is not registered, and runs what is left of the steps."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -42,6 +42,8 @@ class _Listing:
     """The imports with something left to do, as far as they could be listed."""
 
     pending: list[Pending] = field(default_factory=list)
+    open: set[RegistrationId] = field(default_factory=set)
+    """Those of them that the index of what is open has."""
     problems: list[str] = field(default_factory=list)
     complete: bool = True
     """Whether there was time for everything."""
@@ -76,7 +78,7 @@ def _sweep(invocation: Invocation, *, dry_run: bool) -> SweepResult:
             break
         try:
             with log_context(importTaskId=pending.id.import_task_id):
-                for outcome in _process(pending, invocation, dry_run=dry_run):
+                for outcome in _process(pending, listing.open, invocation, dry_run=dry_run):
                     log_and_count(outcome, dry_run=dry_run)
                     outcomes.append(outcome)
         except Exception as error:  # noqa: BLE001 - one bad task is one problem
@@ -91,11 +93,16 @@ def _sweep(invocation: Invocation, *, dry_run: bool) -> SweepResult:
     return result
 
 
-def _process(pending: Pending, invocation: Invocation, *, dry_run: bool) -> Iterator[Outcome]:
+def _process(
+    pending: Pending, open_ids: Collection[RegistrationId], invocation: Invocation, *, dry_run: bool
+) -> Iterator[Outcome]:
     """Do what is left to do for one import, and yield the outcomes."""
     id_, task, record = pending
-    if record.registration or task is None:
+    if task is None:
         yield from steps.run(id_, record, invocation)
+    elif record.registration:
+        yield from steps.run(id_, record, invocation)
+        yield from _run_steps_of_forced(task, open_ids, invocation)
     elif dry_run:
         yield exclude(task, invocation) or _with_remedy(
             register_listed(task, record, invocation, dry_run=True).outcome, task
@@ -111,7 +118,6 @@ def _process(pending: Pending, invocation: Invocation, *, dry_run: bool) -> Iter
 def _list_pending(invocation: Invocation, *, dry_run: bool) -> _Listing:
     """Return the imports with something left to do, in random order."""
     listing = _Listing()
-    seen: set[RegistrationId] = set()
     next_token = None
     while True:
         try:
@@ -133,8 +139,7 @@ def _list_pending(invocation: Invocation, *, dry_run: bool) -> _Listing:
     if not dry_run:
         try:
             with log_context():
-                seen.update(pending.id for pending in listing.pending)
-                _add_open(listing, seen, invocation)
+                _add_open(listing, invocation)
         except Exception as error:  # noqa: BLE001 - what is listed is processed
             listing.problems.append(f"The open registrations could not be listed: {error}")
     # A sweep that runs out of time must not leave the same imports to the next one again and again.
@@ -153,28 +158,35 @@ def _add_pending(listing: _Listing, page: Sequence[ImportTask], invocation: Invo
             listing.problems.append(f"{task.id}: {record.unreadable}")
         elif record.registration:
             if not dry_run and _follows_up(record, invocation):
-                listing.pending += _registrations(task, record, invocation)
+                listing.pending.append(Pending(id_, task, record))
         elif dry_run or _is_pending(task, record, invocation):
             listing.pending.append(Pending(id_, task, record))
 
 
 def _follows_up(record: Record, invocation: Invocation) -> bool:
     """Return whether steps are left of a registration, or may be left of the forced ones of its task."""
-    registration, settings = record.registration, invocation.settings
+    registration = record.registration
     if registration is None:
         return False
     # An option that was turned on later applies to the forced image that replaced a failed one, too.
-    options = settings.tag_amis or settings.parameter_prefix
-    return not steps.have_ended(registration, settings) or bool(options and steps.has_failed(registration))
+    is_replaced = _has_options(invocation) and steps.has_failed(registration)
+    return is_replaced or not steps.have_ended(registration, invocation.settings)
 
 
-def _registrations(task: ImportTask, record: Record, invocation: Invocation) -> Iterator[Pending]:
-    """Yield those registrations of a task that have steps left."""
-    forced = [RegistrationId(task.id, number) for number in range(1, MAX_REGISTRATIONS)]
-    records = {str(RegistrationId(task.id)): record} | invocation.store.read(forced)
-    for id_, each in records.items():
-        if each.registration and not steps.have_ended(each.registration, invocation.settings):
-            yield Pending(RegistrationId.parse(id_), task, each)
+def _has_options(invocation: Invocation) -> bool:
+    return invocation.settings.tag_amis or bool(invocation.settings.parameter_prefix)
+
+
+def _run_steps_of_forced(
+    task: ImportTask, open_ids: Collection[RegistrationId], invocation: Invocation
+) -> Iterator[Outcome]:
+    """Run the steps of the forced registrations of a task to which an option applies that was turned on later."""
+    if not _has_options(invocation):
+        return
+    ids = [RegistrationId(task.id, number) for number in range(1, MAX_REGISTRATIONS)]
+    records = invocation.store.read(id_ for id_ in ids if id_ not in open_ids)
+    for id_, record in records.items():
+        yield from steps.run(RegistrationId.parse(id_), record, invocation)
 
 
 def _is_pending(task: ImportTask, record: Record, invocation: Invocation) -> bool:
@@ -207,10 +219,11 @@ def _report_hanging(task: ImportTask, record: Record, invocation: Invocation) ->
     yield report_once(outcome, id_, record, invocation)
 
 
-def _add_open(listing: _Listing, seen: set[RegistrationId], invocation: Invocation) -> None:
-    """Add the registrations with steps left of tasks that EC2 may not list any more."""
-    ids = [id_ for id_ in map(RegistrationId.parse, invocation.store.list_open()) if id_ not in seen]
-    for id_, record in invocation.store.read(ids).items():
+def _add_open(listing: _Listing, invocation: Invocation) -> None:
+    """Add the registrations with steps left that are no task's first one, or whose task EC2 may not list any more."""
+    listing.open.update(map(RegistrationId.parse, invocation.store.list_open()))
+    records = invocation.store.read(listing.open - {pending.id for pending in listing.pending})
+    for id_, record in records.items():
         if record.unreadable:
             listing.problems.append(f"{id_}: {record.unreadable}")
         elif record.registration and not steps.have_ended(record.registration, invocation.settings):

@@ -252,6 +252,7 @@ def test_a_record_of_a_later_version_is_read() -> None:
     aws.put_registration()
     found = json.loads(aws.items[TASK_ID].data or "")
     found["later"] = found["registration"]["later"] = found["registration"]["task"]["later"] = 1
+    found["registration"]["task"]["disks"][0]["later"] = 1
     assert parse_record(TASK_ID, json.dumps(found), "").registration == aws.registration()
 
 

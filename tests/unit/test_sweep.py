@@ -1,5 +1,6 @@
 """The sweep: what it does, what it costs, and what stops it."""
 
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -244,6 +245,17 @@ def test_an_unreadable_record_is_one_problem(record: str) -> None:
     (problem,) = aws.sweep().problems
     assert problem.startswith(f"{bad.id}: ")
     assert tasks_asked_for(aws) == [good.id]
+
+
+def test_every_unreadable_record_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log names each record that cannot be read, also that of a task that EC2 does not list any more."""
+    log = io.StringIO()
+    monkeypatch.setattr(observability.logger.registered_handler, "stream", log)
+    listed, unlisted = (task.id for task in tasks(2))
+    aws = InMemoryAws(pages=[tasks(1)], items={listed: Item("?", is_open=True), unlisted: Item("?", is_open=True)})
+    assert len(aws.sweep().problems) == 2
+    entries = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [entry["importTaskId"] for entry in entries if entry["level"] == "ERROR"] == [listed, unlisted]
 
 
 def test_a_record_of_a_later_version_is_read() -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from vm_image_import.derive import find_problems
-from vm_image_import.domain.errors import InProgressError, RejectedError, SweepError
+from vm_image_import.domain.errors import InProgressError, InvalidRecordError, RejectedError, SweepError
 from vm_image_import.domain.models import ImportTask, Overrides
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind, SweepResult
 from vm_image_import.domain.remedies import cancelled_by_user, find_remedy
@@ -154,8 +154,7 @@ def _add_pending(listing: _Listing, page: Sequence[ImportTask], invocation: Invo
         id_ = RegistrationId(task.id)
         record = records.get(str(id_), Record())
         if record.unreadable:
-            logger.error("Failed", importTaskId=task.id, reason=str(record.unreadable))
-            listing.problems.append(f"{task.id}: {record.unreadable}")
+            _add_unreadable(listing, id_, record.unreadable)
         elif record.registration:
             if not dry_run and _follows_up(record, invocation):
                 listing.pending.append(Pending(id_, task, record))
@@ -223,11 +222,19 @@ def _add_open(listing: _Listing, invocation: Invocation) -> None:
     """Add the registrations with steps left that are no task's first one, or whose task EC2 may not list any more."""
     listing.open.update(map(RegistrationId.parse, invocation.store.list_open()))
     records = invocation.store.read(listing.open - {pending.id for pending in listing.pending})
-    for id_, record in records.items():
+    for id_, record in ((RegistrationId.parse(text), record) for text, record in records.items()):
         if record.unreadable:
-            listing.problems.append(f"{id_}: {record.unreadable}")
+            _add_unreadable(listing, id_, record.unreadable)
         elif record.registration and not steps.have_ended(record.registration, invocation.settings):
-            listing.pending.append(Pending(RegistrationId.parse(id_), None, record))
+            listing.pending.append(Pending(id_, None, record))
+
+
+def _add_unreadable(listing: _Listing, id_: RegistrationId, error: InvalidRecordError) -> None:
+    problem = f"{id_}: {error}"
+    # The task's page and the index of what is open may both lead to the record.
+    if problem not in listing.problems:
+        listing.problems.append(problem)
+        logger.error("Failed", importTaskId=id_.import_task_id, reason=str(error))
 
 
 def _with_remedy(outcome: Outcome, task: ImportTask) -> Outcome:

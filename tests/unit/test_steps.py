@@ -73,6 +73,14 @@ def test_a_deleted_image_is_not_reported() -> None:
         assert not each.published
 
 
+@pytest.mark.parametrize("result", ["DELETED", "given up"])
+def test_the_event_of_an_image_that_is_not_followed_any_more_is_ignored(result: str) -> None:
+    """An image whose steps ended without a notification is not in progress."""
+    aws = registered()
+    aws.put_registration(results={"follow": result, "notify": result})
+    assert aws.on_image_event().kind is OutcomeKind.IGNORED
+
+
 def test_a_registration_runs_its_steps_at_once() -> None:
     """A registration looks at its image in the same invocation, which may be available already."""
     aws = InMemoryAws(TASK, AMI, image=AVAILABLE)

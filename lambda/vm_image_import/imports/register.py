@@ -469,15 +469,16 @@ def _find_ami(task: ImportTask, invocation: Invocation) -> Ami | None:
 
 def _find_completed_task(import_task_id: str, ami: Ami, invocation: Invocation) -> ImportTask | None:
     """Return the task that made an AMI. Where it is about to name the AMI, read it again for two minutes."""
-    for poll in range(_POLLS + 1):
-        task = invocation.clients.ec2.find_task(import_task_id)
-        is_fresh = ami.created is not None and abs(invocation.time - ami.created) < _FRESH
+    find_task = invocation.clients.ec2.find_task
+    is_fresh = ami.created is not None and abs(invocation.time - ami.created) < _FRESH
+    for _ in range(_POLLS):
+        task = find_task(import_task_id)
         if task is None or not task.is_active or task.image_id or not is_fresh or ami.is_copy:
             return task
-        if poll == _POLLS or exclude(task, invocation) or not invocation.deadline.allows(_CALLS + _CALLS_BEFORE):
+        if exclude(task, invocation) or not invocation.deadline.allows(_CALLS + _CALLS_BEFORE):
             return task
         invocation.sleep(_POLL_SECONDS)
-    return None
+    return find_task(import_task_id)
 
 
 def _read_registrations(import_task_id: str, invocation: Invocation, *, forced: bool) -> dict[str, Record]:

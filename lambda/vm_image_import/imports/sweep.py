@@ -212,8 +212,7 @@ def _report_hanging(task: ImportTask, record: Record, invocation: Invocation) ->
     id_ = RegistrationId(task.id)
     if not _hangs(note_first_seen(_ACTIVE, id_, record, invocation), invocation):
         return
-    says = ", ".join(filter(None, (task.status_message, task.progress and f"{task.progress} %"))) or "nothing"
-    reason = _HANGS.format(_HANGS_AFTER // timedelta(hours=1), says)
+    reason = _HANGS.format(_HANGS_AFTER // timedelta(hours=1), task.step or "nothing")
     outcome = Outcome(OutcomeKind.IMPORT_HANGS, task.id, reason=reason, task=task)
     yield report_once(outcome, id_, record, invocation)
 

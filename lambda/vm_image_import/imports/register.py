@@ -95,7 +95,6 @@ class Registered(NamedTuple):
     """What became of a registration, and its record if there is one."""
 
     outcome: Outcome
-    id: RegistrationId
     record: Record = Record()
 
 
@@ -141,8 +140,8 @@ def on_ami_event(event: AmiAvailable, invocation: Invocation) -> Iterator[Outcom
         id_ = RegistrationId(task.id)
         record = invocation.store.read([id_]).get(str(id_), Record())
         registered = register(task, ami, id_, record, invocation, dry_run=invocation.settings.observe)
-        yield _report(registered, record, invocation, _REPORTED_AUTOMATICALLY)
-        yield from _follow_up(registered, invocation)
+        yield _report(registered.outcome, id_, record, invocation, _REPORTED_AUTOMATICALLY)
+        yield from _follow_up(id_, registered.record, invocation)
 
 
 def on_manual_invocation(trigger: ManualImport, invocation: Invocation) -> Iterator[Outcome]:
@@ -169,8 +168,8 @@ def on_manual_invocation(trigger: ManualImport, invocation: Invocation) -> Itera
         if trigger.dry_run:
             yield registered.outcome
             return
-        yield _report(registered, first, invocation, _REPORTED)
-        yield from _follow_up(registered, invocation)
+        yield _report(registered.outcome, RegistrationId(task.id), first, invocation, _REPORTED)
+        yield from _follow_up(id_, registered.record, invocation)
 
 
 def register_listed(task: ImportTask, record: Record, invocation: Invocation, *, dry_run: bool) -> Registered:
@@ -183,7 +182,8 @@ def register_listed(task: ImportTask, record: Record, invocation: Invocation, *,
     registered = register(task, ami, id_, record, invocation, dry_run=dry_run or invocation.settings.observe)
     if dry_run:
         return registered
-    return registered._replace(outcome=_report(registered, record, invocation, _REPORTED_AUTOMATICALLY))
+    outcome = _report(registered.outcome, id_, record, invocation, _REPORTED_AUTOMATICALLY)
+    return registered._replace(outcome=outcome)
 
 
 def exclude(task: ImportTask, invocation: Invocation) -> Outcome | None:
@@ -247,7 +247,7 @@ def register(  # noqa: PLR0911, PLR0913 - a guard for each case, from top to bot
         if ami is None:
             return _without_ami(task, id_, record, invocation, dry_run=dry_run)
         if not_ready := check_ami(task, ami):
-            return Registered(not_ready, id_)
+            return Registered(not_ready)
         candidate = _Import(task, ami, id_, overrides, invocation)
         if existing := _find_build(candidate):
             return _adopt(candidate, existing, dry_run=dry_run)
@@ -259,9 +259,9 @@ def register(  # noqa: PLR0911, PLR0913 - a guard for each case, from top to bot
                 return _already_registered(id_, claim.record, registration, overrides)
             return _request(candidate, claim, name, version)
     except InProgressError as error:
-        return Registered(Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=str(error)), id_)
+        return Registered(Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=str(error)))
     except (RejectedError, InvalidRecordError) as error:
-        return Registered(_rejected(task, error, ami), id_)
+        return Registered(_rejected(task, error, ami))
 
 
 def _find_build(candidate: _Import) -> Build | None:
@@ -312,7 +312,7 @@ def _describe(candidate: _Import, name: DerivedValue, version: DerivedValue | No
         ami_id=candidate.ami.id,
         task=candidate.task,
     )
-    return Registered(outcome, candidate.id)
+    return Registered(outcome)
 
 
 def _request(candidate: _Import, claim: Claim, name: DerivedValue, version: DerivedValue | None) -> Registered:
@@ -336,7 +336,7 @@ def _request(candidate: _Import, claim: Claim, name: DerivedValue, version: Deri
     except PermanentError as error:
         if error.certain:
             claims.give_back(version.value)
-        return Registered(_rejected(candidate.task, error, candidate.ami, derivation), candidate.id)
+        return Registered(_rejected(candidate.task, error, candidate.ami, derivation))
     record = replace(claim.record, registration=_registration(candidate, answer.arn, derivation.sources))
     claim.save(record, is_open=True)
     logger.info("Requested the image", imageArn=answer.arn, requestId=answer.request_id)
@@ -362,10 +362,10 @@ def _find_requested(candidate: _Import, claim: Claim, derivation: Derivation) ->
     if invocation.time == since:
         claim.save(replace(claim.record, first_seen={**claim.record.first_seen, _SEARCHED: since}))
     if not is_listed:
-        return Registered(Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=_NOT_LISTED, ami_id=ami.id), candidate.id)
+        return Registered(Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=_NOT_LISTED, ami_id=ami.id))
     reason = _IMAGE_NOT_FOUND.format(candidate.client_token)
     outcome = Outcome(OutcomeKind.IMAGE_NOT_FOUND, task.id, reason=reason, ami_id=ami.id, task=task)
-    return Registered(outcome, candidate.id)
+    return Registered(outcome)
 
 
 def _without_ami(
@@ -373,7 +373,7 @@ def _without_ami(
 ) -> Registered:
     """Return what becomes of a task of which EC2 shows no AMI."""
     if not task.image_id or task.status != "completed":
-        return Registered(check_task(task), id_)
+        return Registered(check_task(task))
     if dry_run:
         since = record.first_seen.get(_MISSING, invocation.time)
     else:
@@ -383,8 +383,8 @@ def _without_ami(
         outcome = Outcome(
             OutcomeKind.REJECTED, task.id, reason=reason, ami_id=task.image_id, task=task, problem=AMI_GONE
         )
-        return Registered(outcome, id_)
-    return Registered(check_task(task), id_)
+        return Registered(outcome)
+    return Registered(check_task(task))
 
 
 def _registered(candidate: _Import, record: Record, derivation: Derivation | None) -> Registered:
@@ -398,7 +398,7 @@ def _registered(candidate: _Import, record: Record, derivation: Derivation | Non
         ami_id=candidate.ami.id,
         task=candidate.task,
     )
-    return Registered(outcome, candidate.id, record)
+    return Registered(outcome, record)
 
 
 def _already_registered(
@@ -427,7 +427,7 @@ def _already_registered(
         ami_id=registration.ami_id,
         task=registration.task,
     )
-    return Registered(outcome, id_, record)
+    return Registered(outcome, record)
 
 
 def _registration(candidate: _Import, arn: str, sources: Mapping[str, str], *, adopted: bool = False) -> Registration:
@@ -505,16 +505,16 @@ def _next_registration(import_task_id: str, records: Mapping[str, Record], invoc
     raise RejectedError({"force": _TOO_MANY.format(MAX_REGISTRATIONS)})
 
 
-def _report(registered: Registered, record: Record, invocation: Invocation, kinds: Collection[OutcomeKind]) -> Outcome:
+def _report(
+    outcome: Outcome, id_: RegistrationId, record: Record, invocation: Invocation, kinds: Collection[OutcomeKind]
+) -> Outcome:
     """Report the outcome of a registration if it is one of these kinds."""
-    if registered.outcome.kind not in kinds:
-        return registered.outcome
-    return report_once(registered.outcome, RegistrationId(registered.id.import_task_id), record, invocation)
+    return report_once(outcome, id_, record, invocation) if outcome.kind in kinds else outcome
 
 
-def _follow_up(registered: Registered, invocation: Invocation) -> Iterator[Outcome]:
+def _follow_up(id_: RegistrationId, record: Record, invocation: Invocation) -> Iterator[Outcome]:
     """Run the steps of a registration. What fails does not change its outcome."""
     try:
-        yield from steps.run(registered.id, registered.record, invocation)
+        yield from steps.run(id_, record, invocation)
     except Exception:  # noqa: BLE001 - the import is registered, whatever it is
         logger.exception("The import is registered. The next sweep repeats the steps that failed")

@@ -29,7 +29,7 @@ _OUT_OF_TIME: Final = "Out of time. The next sweep continues."
 _ANOTHER_SWEEP: Final = "Another sweep is running."
 
 
-class Pending(NamedTuple):
+class _Pending(NamedTuple):
     """An import with something left to do: its task where EC2 lists it, and its record."""
 
     id: RegistrationId
@@ -41,7 +41,7 @@ class Pending(NamedTuple):
 class _Listing:
     """The imports with something left to do, as far as they could be listed."""
 
-    pending: list[Pending] = field(default_factory=list)
+    pending: list[_Pending] = field(default_factory=list)
     open: set[RegistrationId] = field(default_factory=set)
     """Those of them that the index of what is open has."""
     problems: list[str] = field(default_factory=list)
@@ -94,7 +94,7 @@ def _sweep(invocation: Invocation, *, dry_run: bool) -> SweepResult:
 
 
 def _process(
-    pending: Pending, open_ids: Collection[RegistrationId], invocation: Invocation, *, dry_run: bool
+    pending: _Pending, open_ids: Collection[RegistrationId], invocation: Invocation, *, dry_run: bool
 ) -> Iterator[Outcome]:
     """Do what is left to do for one import, and yield the outcomes."""
     id_, task, record = pending
@@ -157,9 +157,9 @@ def _add_pending(listing: _Listing, page: Sequence[ImportTask], invocation: Invo
             _add_unreadable(listing, id_, record.unreadable)
         elif record.registration:
             if not dry_run and _follows_up(record, invocation):
-                listing.pending.append(Pending(id_, task, record))
+                listing.pending.append(_Pending(id_, task, record))
         elif dry_run or _is_pending(task, record, invocation):
-            listing.pending.append(Pending(id_, task, record))
+            listing.pending.append(_Pending(id_, task, record))
 
 
 def _follows_up(record: Record, invocation: Invocation) -> bool:
@@ -225,7 +225,7 @@ def _add_open(listing: _Listing, invocation: Invocation) -> None:
         if record.unreadable:
             _add_unreadable(listing, id_, record.unreadable)
         elif record.registration and not steps.have_ended(record.registration, invocation.settings):
-            listing.pending.append(Pending(id_, None, record))
+            listing.pending.append(_Pending(id_, None, record))
 
 
 def _add_unreadable(listing: _Listing, id_: RegistrationId, error: InvalidRecordError) -> None:

@@ -71,7 +71,7 @@ def sweep(invocation: Invocation, *, dry_run: bool) -> SweepResult:
 def _sweep(invocation: Invocation, *, dry_run: bool) -> SweepResult:
     listing = _list_pending(invocation, dry_run=dry_run)
     outcomes: list[Outcome] = []
-    errors: list[Exception] = []
+    errors: set[Exception] = set()
     for pending in listing.pending:
         if not invocation.deadline.allows(_CALLS):
             listing.complete = False
@@ -83,9 +83,9 @@ def _sweep(invocation: Invocation, *, dry_run: bool) -> SweepResult:
                     outcomes.append(outcome)
         except Exception as error:  # noqa: BLE001 - one bad task is one problem
             # What the whole invocation lacks, such as the list of builds, is one problem, too.
-            if not any(error is earlier for earlier in errors):
+            if error not in errors:
                 listing.problems.append(f"{pending.id}: {error}")
-            errors.append(error)
+            errors.add(error)
     result = SweepResult(outcomes, listing.problems, None if listing.complete else _OUT_OF_TIME)
     log_and_count_sweep(result, dry_run=dry_run, listed=listing.error is None)
     if listing.error:

@@ -91,6 +91,11 @@ class ImportTask:
         return [disk.source for disk in self.disks if disk.source]
 
     @property
+    def step(self) -> str:
+        """What EC2 says of a running import, like `converting, 39 %`; empty where it says nothing."""
+        return ", ".join(filter(None, (self.status_message, self.progress and f"{self.progress} %")))
+
+    @property
     def ended_without_ami(self) -> bool:
         """Whether the task failed or was cancelled: both end as `deleted` (observed output)."""
         return self.status == "deleted"

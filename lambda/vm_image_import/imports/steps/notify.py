@@ -6,8 +6,8 @@ from typing import Final
 from vm_image_import.domain.ami_warnings import find_ami_warnings
 from vm_image_import.domain.errors import PermanentError, TransientError
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
-from vm_image_import.imports.steps.follow import DELETED, FAILED, GIVEN_UP, USABLE
-from vm_image_import.imports.steps.step import Done, Due, Run, Step, Waiting
+from vm_image_import.imports.steps.follow import DELETED, FAILED, USABLE
+from vm_image_import.imports.steps.step import GIVEN_UP, Done, Due, Run, Step, Waiting
 from vm_image_import.report.notifications import publish
 
 _REASONS: Final = {

@@ -8,10 +8,10 @@ from typing import Final
 
 from vm_image_import.domain.errors import InProgressError, PermanentError, TransientError
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
-from vm_image_import.imports.steps.follow import FOLLOW, GIVEN_UP, USABLE
+from vm_image_import.imports.steps.follow import FOLLOW, USABLE
 from vm_image_import.imports.steps.notify import NOTIFY
 from vm_image_import.imports.steps.parameter import PARAMETER
-from vm_image_import.imports.steps.step import Done, Due, Run, Step, Waiting
+from vm_image_import.imports.steps.step import GIVEN_UP, Done, Due, Run, Step, Waiting
 from vm_image_import.imports.steps.tag import TAG
 from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import Record, Registration, RegistrationId
@@ -83,7 +83,7 @@ def _run_step(step: Step, this: Run) -> Iterator[Outcome]:
         found = Waiting(str(error))
     if isinstance(found, Done):
         this.note_result(step.name, found.result)
-    elif is_over:
+    elif is_over and not found.continues:
         logger.error("The step is given up", step=step.name, reason=found.reason)
         # No notification can say that none can be sent, and each problem is reported once.
         if step is not NOTIFY and step.name not in this.registration.problems:
@@ -101,7 +101,7 @@ def _look_and_act(step: Step, this: Run) -> Done | Waiting:
         return found
     if not this.invocation.deadline.allows(found.calls + _RECORD_CALLS):
         logger.info("No time is left for the step. The next sweep runs it", step=step.name)
-        return Waiting("No invocation had time for the step.")
+        return Waiting("No time was left for the step.", continues=True)
     return _act(step, this)
 
 

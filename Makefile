@@ -42,8 +42,9 @@ node_modules/ready: package-lock.json
 	@$(CACHES) npm ci --loglevel=error --no-audit --no-fund --fetch-retry-mintimeout=1000 --fetch-retry-maxtimeout=5000 > /dev/null || $(FAILED)
 	@touch $@
 
+# make demo PICTURE=docs/demo.svg also draws the picture of the README.
 demo: tools
-	.venv/bin/python -m local demo
+	.venv/bin/python -m local demo $(addprefix --picture=,$(PICTURE))
 
 # The same AWS, left running for the command lines: make local PORT=4599
 # As AWS may answer, too (docs/verify-on-aws.md): make local SWITCH=ami_comes_first

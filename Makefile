@@ -3,8 +3,6 @@
 
 # Python 3.13, the function's own, where it is found; else the python3 that runs this.
 PYTHON ?= $(shell python3 infra/interpreter.py 2>/dev/null || echo python3)
-# jsii warns at every start about a Node that it still runs on.
-export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION ?= 20
 
 # Where it is set, each of the many Pythons that the tests start would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
@@ -59,7 +57,7 @@ derive: tools
 	@.venv/bin/python -m local.derive --key "$$KEY" --devices "$$DEVICES" --keys "$$KEYS" --formats "$$FORMATS" --tags "$$TAGS" --description "$$DESCRIPTION"
 
 # Before each commit, side by side on all cores. The tests of the pure part run once, for their coverage.
-test: setup
+test: tools
 	@$(MAKE) --no-print-directory --jobs=4 coverage types lint tests \
 	  TESTS='-m "not acceptance" $(addprefix --ignore=,$(PURE))'
 
@@ -85,7 +83,7 @@ lint: tools
 types: tools
 	.venv/bin/python -m mypy app.py infra local tests lambda/vm_image_import
 
-tests: setup
+tests: tools
 	.venv/bin/python -m pytest $(TESTS)
 
 coverage: tools

@@ -6,10 +6,8 @@ Exits with 1 if a result is not as expected. `--picture docs/demo.svg` also draw
 import argparse
 import io
 import json
-import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from infra.configuration import CONTEXT_KEY, Configuration
-from local.assembly import ROOT, digest
+from local.assembly import synthesize
 from local.aws import functions
 from local.aws.local_aws import LocalAws, PublishedMessage
 from local.prose import make_console, print_prose
@@ -94,49 +91,18 @@ def main() -> int:
     picture = parser.parse_args().picture
     console = make_console()
     try:
-        assembly = _synthesize(console)
-        if assembly is None:
-            console.print("The stack cannot be synthesized.", style="red")
-            return 1
+        assembly = synthesize({}, lambda: console.print("Synthesizing the stack with the CDK …"))
         console.print("Deploying what `cdk deploy` ships to an AWS on this machine …")
         with LocalAws() as aws:
             aws.deploy(assembly, _STACK)
             problems = run(aws, console, picture)
+    except subprocess.CalledProcessError:
+        console.print("The stack cannot be synthesized.", style="red")
+        return 1
     except OSError as error:
         console.print(f"The demo cannot run here: {error}", style="red")
         return 1
     return 1 if problems else 0
-
-
-def _synthesize(console: Console) -> Path | None:
-    """Return the cloud assembly with the default configuration, None if the app has failed and said why.
-
-    It is kept under a hash of what it is made of. Two demos at once make it twice; the first one keeps it.
-    """
-    # Every key as the command line states it: the settings in this checkout are for deployments.
-    context = json.dumps(Configuration().as_context())
-    kept = ROOT / ".build/demo" / digest(context)
-    if kept.exists():
-        return kept
-    console.print("Synthesizing the stack with the CDK …")
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-        variables = {
-            "CDK_OUTDIR": f"{folder}/cdk.out",
-            "CDK_CONTEXT_JSON": json.dumps({CONTEXT_KEY: context}),
-            # The CDK's own check of a template takes 7 s. `make acceptance` runs it.
-            "CDK_VALIDATION": "false",
-        }
-        if subprocess.run(
-            [sys.executable, "app.py"], cwd=ROOT, env=os.environ | variables, check=False, start_new_session=True
-        ).returncode:
-            return None
-        try:
-            Path(folder, "cdk.out").rename(kept)
-        except OSError:
-            if not kept.exists():
-                raise
-    return kept
 
 
 def run(aws: LocalAws, console: Console, picture: Path | None = None) -> list[str]:

@@ -47,7 +47,9 @@ def main() -> int:
         try:
             aws = stack.enter_context(LocalAws(port=arguments.port, switched=switched))
         except (OSError, OverflowError) as error:
-            console.print(f"Port {arguments.port} cannot be used ({error}). Use another one: make local PORT=4600")
+            print_prose(
+                console, f"Port {arguments.port} cannot be used ({error}). Use another one: make local PORT=4600"
+            )
             return 1
         print_prose(console, f"An empty AWS runs here until Ctrl-C, in every Region; the commands use {aws.region}.")
         if arguments.switch:
@@ -86,8 +88,8 @@ def shell_exports(aws: LocalAws, tools: Path) -> Iterator[str]:
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_REGION": aws.region,
         "AWS_DEFAULT_REGION": aws.region,
-        # jsii prints eleven lines at every start about a Node that it still runs on.
-        "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20",
+        # The CDK command line warns of a Node on which a later version of it will not run.
+        "AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED": "true",
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
     }.items():

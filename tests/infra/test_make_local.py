@@ -72,9 +72,9 @@ def test_a_notification_is_printed_with_its_text() -> None:
 
 
 def test_what_is_pasted_silences_the_cdk(empty_aws: LocalAws, tmp_path: Path) -> None:
-    """The pasted lines silence the warning of the CDK about the version of Node, and are valid in a shell."""
+    """The pasted lines are valid in a shell, and silence the warning of the CDK command line about Node."""
     lines = "\n".join(shell_exports(empty_aws, tmp_path))
-    variable = "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION"
+    variable = "AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"
     done = subprocess.run(
         ["/bin/sh", "-euc", f"{lines}\nenv"],
         env={"PATH": os.environ["PATH"]},
@@ -82,4 +82,4 @@ def test_what_is_pasted_silences_the_cdk(empty_aws: LocalAws, tmp_path: Path) ->
         text=True,
         check=True,
     )
-    assert f"{variable}=20" in done.stdout.splitlines()
+    assert f"{variable}=true" in done.stdout.splitlines()

@@ -186,7 +186,8 @@ def _is_pending(task: ImportTask, record: Record, invocation: Invocation) -> boo
         return not reported and not cancelled_by_user(task.status_message)
     if task.is_active:
         return not record.reported and _hangs(record, invocation) is not False
-    rejections = (AMI_GONE, RejectedError(dict(find_problems(task, Overrides(), invocation.settings))).problem)
+    found = find_problems(task, Overrides(), invocation.settings, invocation.time)
+    rejections = (AMI_GONE, RejectedError(dict(found)).problem)
     return record.reported not in {f"{OutcomeKind.REJECTED.value} {problem}" for problem in rejections}
 
 

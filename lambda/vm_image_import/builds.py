@@ -14,9 +14,9 @@ _AVAILABLE: Final = "AVAILABLE"
 
 
 class Builds:
-    """The imported builds, and the versions of each name."""
+    """The imported builds of an account, and the versions of each name."""
 
-    def __init__(self, builds: Iterable[Build]) -> None:
+    def __init__(self, builds: Iterable[Build], account: str) -> None:
         self._imports: list[Build] = []
         self._highest: dict[str, tuple[int, ...]] = {}
         self._newest: dict[str, list[Build]] = {}
@@ -25,6 +25,9 @@ class Builds:
                 arn = BuildArn.parse(build.arn)
             except ValueError:
                 # No registration has such an ARN.
+                continue
+            if arn.account != account:
+                # Another account shares it.
                 continue
             if build.is_import:
                 self._imports.append(build)
@@ -35,28 +38,30 @@ class Builds:
     def find(self, task: ImportTask, ami: Ami, recorded: Collection[str]) -> Build | None:
         """Return the best build of this import that is not one of the recorded ARNs: the AMI is its only output.
 
-        The tags of a build are not enough, because anybody may set them.
+        So it is the image of no other import. Its tags decide nothing: anybody may set them.
         """
         found = [
             build
             for build in self._imports
-            if build.ami_ids == (ami.id,)
-            and build.tagged_task_id in {None, task.id}
-            and build.is_usable
-            and build.arn not in recorded
+            if build.ami_ids == (ami.id,) and build.is_usable and build.arn not in recorded
         ]
         # Among the tagged ones is that of this system, which has the derived name.
         return min(
-            found, key=lambda build: (build.status != _AVAILABLE, not build.tagged_task_id, _order(build)), default=None
+            found,
+            key=lambda build: (build.status != _AVAILABLE, build.tagged_task_id != task.id, _order(build)),
+            default=None,
         )
 
     def find_requested(self, task: ImportTask, ami: Ami, recorded: Collection[str]) -> Build | None:
-        """Return the build that this system has requested for an import, by its tags, if possible a usable one."""
+        """Return the build that this system has requested for an import, by its tags, if possible a usable one.
+
+        A usable one has the AMI as its only output. One that failed may have none.
+        """
         found = [
             build
             for build in self._imports
             if (build.tagged_task_id, build.tagged_ami_id) == (task.id, ami.id)
-            and build.ami_ids in ((), (ami.id,))
+            and (build.ami_ids == (ami.id,) or (not build.ami_ids and not build.is_usable))
             and build.arn not in recorded
         ]
         return min(found, key=lambda build: (not build.is_usable, _order(build)), default=None)
@@ -85,8 +90,9 @@ class Builds:
 class BuildLister:
     """Lists the builds at first use, once: what Image Builder answers, or refuses, serves the whole invocation."""
 
-    def __init__(self, image_builder: ImageBuilder, deadline: Deadline) -> None:
+    def __init__(self, image_builder: ImageBuilder, account: str, deadline: Deadline) -> None:
         self._image_builder = image_builder
+        self._account = account
         self._deadline = deadline
         self._builds: Builds | None = None
         self._error: TransientError | PermanentError | None = None
@@ -105,7 +111,7 @@ class BuildLister:
 
     def list_again(self) -> Builds:
         """Return the builds as Image Builder lists them now. Raises TransientError or PermanentError."""
-        return Builds(self._image_builder.list_builds(self._deadline))
+        return Builds(self._image_builder.list_builds(self._deadline), self._account)
 
 
 def _order(build: Build) -> tuple[int, ...]:

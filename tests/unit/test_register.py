@@ -434,6 +434,16 @@ def test_a_reused_client_token_finds_a_failed_image_when_every_image_is_listed(s
         assert aws.by_sweep().image_arn == (another or [older])[0].arn
 
 
+def test_tags_alone_recover_no_image() -> None:
+    """A build that shows no AMI is not recorded for the import that its tags name: anybody may set them."""
+    aws = InMemoryAws(TASK, AMI, import_error=ClientTokenReusedError("mismatch"), age=timedelta(days=2))
+    aws.builds = [OWN._replace(status="PENDING", ami_ids=(), arn=OTHER_ARN)]
+    assert aws.by_sweep().kind is OutcomeKind.IN_PROGRESS
+    aws.age += timedelta(minutes=5)
+    assert aws.by_sweep().kind is OutcomeKind.IMAGE_NOT_FOUND
+    assert not aws.record().registration
+
+
 def test_a_reused_client_token_finds_the_image_of_its_own_registration() -> None:
     """A forced invocation finds the image that no other registration of the task has recorded."""
     aws = InMemoryAws(TASK, AMI)
@@ -473,7 +483,11 @@ def test_an_image_that_is_not_listed_yet_is_in_progress(age: timedelta) -> None:
 
 
 @pytest.mark.parametrize("age", [timedelta(0), timedelta(hours=1), timedelta(days=6)])
-@pytest.mark.parametrize("build", [BUILD, OWN], ids=["of another user", "of an earlier deployment"])
+@pytest.mark.parametrize(
+    "build",
+    [BUILD, OWN, BUILD._replace(tagged_task_id="import-ami-00000000")],
+    ids=["of another user", "of an earlier deployment", "tagged with another task"],
+)
 @pytest.mark.parametrize("trigger", ["event", "sweep", "manual", "dry run"])
 def test_an_import_that_has_an_image_gets_no_second_one(trigger: str, build: Build, age: timedelta) -> None:
     """An imported build of exactly the task's AMI is adopted by every trigger, whatever the age of the AMI is."""
@@ -497,18 +511,19 @@ def test_an_import_that_has_an_image_gets_no_second_one(trigger: str, build: Bui
     [
         BUILD._replace(ami_ids=("ami-0fedcba9876543210",)),
         BUILD._replace(ami_ids=(AMI.id, "ami-0fedcba9876543210")),
-        BUILD._replace(tagged_task_id="import-ami-00000000"),
+        BUILD._replace(arn=ARN.replace("123456789012", "210987654321")),
         BUILD._replace(is_import=False),
         BUILD._replace(status="FAILED"),
         BUILD._replace(status="CANCELLED"),
         BUILD._replace(status="DELETED"),
         OWN._replace(is_import=False, ami_ids=()),
+        OWN._replace(ami_ids=("ami-0fedcba9876543210",)),
         OWN._replace(status="FAILED", ami_ids=()),
         BUILD._replace(arn="arn:aws:imagebuilder:us-east-1:123456789012:image/x"),
     ],
     ids=[
-        *("another AMI", "two AMIs", "another task", "a pipeline's", "failed", "cancelled", "deleted"),
-        *("tags alone", "tags of a failed one", "no build version"),
+        *("another AMI", "two AMIs", "another account", "a pipeline's", "failed", "cancelled", "deleted"),
+        *("tags alone", "tags and another AMI", "tags of a failed one", "no build version"),
     ],
 )
 def test_a_build_of_another_import_is_not_adopted(build: Build) -> None:

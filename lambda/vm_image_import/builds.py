@@ -20,6 +20,8 @@ class Builds:
         self._imports: list[Build] = []
         self._highest: dict[str, tuple[int, ...]] = {}
         self._newest: dict[str, list[Build]] = {}
+        self._usable: dict[str, tuple[int, ...]] = {}
+        self._spellings: dict[str, set[str]] = {}
         for build in builds:
             try:
                 arn = BuildArn.parse(build.arn)
@@ -32,6 +34,9 @@ class Builds:
             if build.is_import:
                 self._imports.append(build)
             self._highest[arn.name] = max(self._highest.get(arn.name, ()), arn.order)
+            if build.is_usable:
+                self._usable[arn.name] = max(self._usable.get(arn.name, ()), arn.order)
+                self._spellings.setdefault(arn.name, set()).add(build.stated_name or arn.name)
             if build.status == _AVAILABLE:
                 self._newest[arn.name] = nlargest(2, [build, *self._newest.get(arn.name, ())], key=_order)
 
@@ -82,6 +87,32 @@ class Builds:
         order = self._highest.get(name)
         return ".".join(map(str, order[:-1])) if order else None
 
+    def highest_usable_version(self, name: str) -> str | None:
+        """Return the highest version of a name as ARNs have it on which something can be built, now or soon."""
+        order = self._usable.get(name)
+        return ".".join(map(str, order[:-1])) if order else None
+
+    def spellings(self, name: str) -> Collection[str]:
+        """Return what the name of usable builds was made of, for a name as ARNs have it."""
+        return self._spellings.get(name, ())
+
+    def find_version(self, name: str, version: str, task: ImportTask, ami: Ami) -> Build | None:
+        """Return a usable build of a name as ARNs have it, and of a version, that another import has."""
+        path, numbers = f":image/{name}/", _numbers(version)
+        return next(
+            (
+                build
+                for build in self._imports
+                # Only then is it worth to parse one of thousands.
+                if path in build.arn
+                and _order(build)[:-1] == numbers
+                and build.is_usable
+                and build.ami_ids != (ami.id,)
+                and (build.ami_ids or (build.tagged_task_id, build.tagged_ami_id) != (task.id, ami.id))
+            ),
+            None,
+        )
+
     def newest(self, name: str, besides: str) -> Build | None:
         """Return the highest build of a name that is AVAILABLE, besides the one with an ARN."""
         return next((build for build in self._newest.get(name, ()) if build.arn != besides), None)
@@ -112,6 +143,10 @@ class BuildLister:
     def list_again(self) -> Builds:
         """Return the builds as Image Builder lists them now. Raises TransientError or PermanentError."""
         return Builds(self._image_builder.list_builds(self._deadline), self._account)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
 
 
 def _order(build: Build) -> tuple[int, ...]:

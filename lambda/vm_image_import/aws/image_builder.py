@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from vm_image_import.aws.session import code, member, translate_errors
 from vm_image_import.deadline import Deadline
-from vm_image_import.derive.tags import PREFIX
+from vm_image_import.derive.tags import PREFIX, STATED_NAME
 from vm_image_import.domain.errors import TransientError
 from vm_image_import.domain.models import Build, Image, ImageRequest
 from vm_image_import.domain.text import one_line
@@ -91,6 +91,7 @@ class ImageBuilder:
                         tuple(self._amis(summary)),
                         tags.get(f"{PREFIX}task-id"),
                         tags.get(f"{PREFIX}ami-id"),
+                        tags.get(STATED_NAME, summary.get("name", "")),
                     )
                 if page.get("nextToken") and not deadline.allows(_CALLS_AFTER):
                     message = "Image Builder has more builds than one invocation has time to list."

@@ -78,7 +78,8 @@ def derive(
     platform = _platform(task, ami, overrides)
     os_version = _os_version(task, ami, overrides, settings)
     description = _description(task, overrides)
-    merged = tags.merge(task, ami, overrides.tags, settings)
+    stated = stated_name(task, overrides, settings, identity.name)
+    merged = tags.merge(task, ami, overrides.tags, settings, stated if stated != identity.name.value else None)
     request = ImageRequest(
         name=identity.name.value,
         semantic_version=identity.version.value,
@@ -99,6 +100,12 @@ def derive(
     }
     sources = {key: part.source for key, part in parts.items() if part}
     return Derivation(request, sources, merged.dropped, _similar_tags(task, sources, settings))
+
+
+def stated_name(task: ImportTask, overrides: Overrides, settings: Settings, name: DerivedValue) -> str:
+    """Return the text of the payload or the tag that `name` is made of; the name itself where it has another source."""
+    stated = {"payload": overrides.name, f"tag {settings.name_tag}": task.tags.get(settings.name_tag)}
+    return stated.get(name.source) or name.value
 
 
 def make_client_token(environment: AwsEnvironment, registration_id: str) -> str:

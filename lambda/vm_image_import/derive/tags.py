@@ -30,14 +30,20 @@ class Merged(NamedTuple):
     dropped: tuple[str, ...]
 
 
-def merge(task: ImportTask, ami: Ami, payload: Mapping[str, str], settings: Settings) -> Merged:
+STATED_NAME: Final = f"{PREFIX}name"
+"""The key of the tag that has what the name was made of, where this is another text."""
+
+
+def merge(
+    task: ImportTask, ami: Ami, payload: Mapping[str, str], settings: Settings, stated_name: str | None = None
+) -> Merged:
     """Merge provenance, payload, configured and the task's own tags; of the same key the first one counts.
 
     Only the import itself makes tags of provenance, and only the configuration one that is `CreatedBy`.
 
     What the API refuses, and what is beyond its 50 tags, is left out.
     """
-    merged = _provenance(task, ami)
+    merged = _provenance(task, ami) | ({STATED_NAME: stated_name} if stated_name else {})
     stated = {key: value for key, value in payload.items() if key.lower() != _CREATED_BY.lower()}
     for source in (stated, settings.tags, _own(task, settings)):
         # Sorted: the order in which they came must not decide which of too many are taken.

@@ -1,6 +1,6 @@
 """Registers one import with Image Builder, once, and records it: the use case in which every trigger ends."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, NamedTuple
@@ -13,6 +13,7 @@ from vm_image_import.derive import (
     identify,
     make_client_token,
     names,
+    stated_name,
     versions,
 )
 from vm_image_import.domain.arns import BuildArn
@@ -30,6 +31,7 @@ from vm_image_import.events import AmiAvailable, ManualImport
 from vm_image_import.imports import steps
 from vm_image_import.imports.readiness import check_ami, check_task
 from vm_image_import.imports.reports import report_once
+from vm_image_import.imports.warnings import find_warnings
 from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import MAX_REGISTRATIONS, Record, Registration, RegistrationId
 from vm_image_import.records.store import Claim
@@ -57,6 +59,7 @@ _AMI_GONE: Final = (
     "EC2 no longer shows {}, the AMI of this import: it was deregistered. If a tool copied it to an AMI of another name"
     " (Packer's ami_name does), let the tool keep the AMI of the import, or use the copy in a recipe by its AMI id."
 )
+_VERSION_TAKEN: Final = "Another import has version {} of {}, {}, and immutableVersions is true: state another version."
 _TOO_MANY: Final = "The import was registered {} times, which is the most. Import the VM again for another image."
 _OUT_OF_TIME: Final = "The invocation has no time left for this import. The next sweep registers it."
 
@@ -213,6 +216,39 @@ class _Import:
         """Return the claimed versions of an image name."""
         return VersionClaims(self.invocation.store, self.id, name)
 
+    def identify(self) -> tuple[DerivedValue, DerivedValue | None]:
+        """Return the name, and the version: None where the scheme `increment` decides it.
+
+        Raises RejectedError, also where another import has the version and none may have it a second time, and
+        TransientError or PermanentError.
+        """
+        name, version = identify(self.task, self.ami, self.overrides, self.invocation.settings)
+        if version and self.invocation.settings.immutable_versions:
+            builds = self.invocation.builds.builds()
+            if other := builds.find_version(names.arn_name(name.value), version.value, self.task, self.ami):
+                raise RejectedError({"version": _VERSION_TAKEN.format(version.value, name.value, other.arn)})
+        return name, version
+
+    def claim_version(self, name: str, version: str) -> None:
+        """Claim a stated version, so that no other import gets it while Image Builder's list may not show it.
+
+        Raises RejectedError where another import has it, TransientError or PermanentError.
+        """
+        owner = RegistrationId.parse(self.claims(name).take(version))
+        if not self.invocation.settings.immutable_versions or owner.import_task_id == self.task.id:
+            return
+        other = self.invocation.store.read([owner]).get(str(owner), Record()).registration
+        # Later the list shows it, unless it was deleted.
+        if other is None or self.invocation.time - other.time < _LISTED_AFTER:
+            raise RejectedError({"version": _VERSION_TAKEN.format(version, name, owner.import_task_id)})
+
+    def warnings(self, identity: Identity) -> Sequence[str]:
+        """Return what is unusual. A forced registration is a decision, for which the builds are not listed."""
+        if self.id.number:
+            return []
+        stated = stated_name(self.task, self.overrides, self.invocation.settings, identity.name)
+        return [*find_warnings(identity, stated, self.task, self.ami, self.invocation.builds.builds())]
+
     def highest_version(self, name: str) -> str | None:
         """Return the highest version of an image name. Raises TransientError or PermanentError."""
         return self.invocation.builds.builds().highest_version(names.arn_name(name))
@@ -249,7 +285,7 @@ def register(  # noqa: PLR0911, PLR0913 - a guard for each case, from top to bot
         candidate = _Import(task, ami, id_, overrides, invocation)
         if existing := _find_build(candidate):
             return _adopt(candidate, existing, dry_run=dry_run)
-        name, version = identify(task, ami, overrides, invocation.settings)
+        name, version = candidate.identify()
         if dry_run:
             return _describe(candidate, name, version)
         if not invocation.deadline.allows(_CALLS):
@@ -303,13 +339,15 @@ def _describe(candidate: _Import, name: DerivedValue, version: DerivedValue | No
     if version is None:
         peeked = candidate.claims(name.value).peek(candidate.highest_version(name.value))
         version = DerivedValue(peeked, _NEXT_VERSION)
-    derivation = candidate.derive(Identity(name, version))
+    identity = Identity(name, version)
+    derivation = candidate.derive(identity)
     outcome = Outcome(
         OutcomeKind.DRY_RUN,
         candidate.task.id,
         request=derivation.request.parameters(),
         sources=derivation.sources,
         ami_id=candidate.ami.id,
+        warnings=candidate.warnings(identity),
         task=candidate.task,
     )
     return Registered(outcome, candidate.id)
@@ -320,10 +358,12 @@ def _request(candidate: _Import, claim: Claim, name: DerivedValue, version: Deri
     claims = candidate.claims(name.value)
     if version is None:
         version = DerivedValue(claims.claim(candidate.highest_version(name.value)), _NEXT_VERSION)
-    elif candidate.invocation.settings.version_scheme == "increment":
-        # So that no other import gets it. Image Builder makes another build of a version that is stated again.
-        claims.take(version.value)
-    derivation = candidate.derive(Identity(name, version))
+    elif (
+        candidate.invocation.settings.version_scheme == "increment" or candidate.invocation.settings.immutable_versions
+    ):
+        candidate.claim_version(name.value, version.value)
+    identity = Identity(name, version)
+    derivation, warnings = candidate.derive(identity), candidate.warnings(identity)
     try:
         answer = candidate.invocation.clients.image_builder.import_vm_image(derivation.request)
     except ClientTokenReusedError:
@@ -332,7 +372,8 @@ def _request(candidate: _Import, claim: Claim, name: DerivedValue, version: Deri
         if error.certain:
             claims.give_back(version.value)
         return Registered(_rejected(candidate.task, error, candidate.ami, derivation), candidate.id)
-    record = replace(claim.record, registration=_registration(candidate, answer.arn, derivation.sources))
+    registration = replace(_registration(candidate, answer.arn, derivation.sources), warnings=warnings)
+    record = replace(claim.record, registration=registration)
     claim.save(record, is_open=True)
     logger.info("Requested the image", imageArn=answer.arn, requestId=answer.request_id)
     return _registered(candidate, record, derivation)
@@ -391,6 +432,7 @@ def _registered(candidate: _Import, record: Record, derivation: Derivation | Non
         request=derivation.request.parameters() if derivation else None,
         sources=derivation.sources if derivation else {},
         ami_id=candidate.ami.id,
+        warnings=registration.warnings if registration else (),
         task=candidate.task,
     )
     return Registered(outcome, candidate.id, record)

@@ -55,7 +55,7 @@ def _describe(run: Run) -> Outcome:
         return run.outcome(OutcomeKind.IMAGE_FAILED, reason)
     reported = run.image.reason if run.image and status != "AVAILABLE" else None
     outcome = run.outcome(OutcomeKind.IMAGE_AVAILABLE, reported or _REASONS.get(status))
-    return replace(outcome, warnings=[_ADOPTED] if run.registration.adopted else [])
+    return replace(outcome, warnings=[*run.registration.warnings, *([_ADOPTED] if run.registration.adopted else [])])
 
 
 NOTIFY: Final = Step("notify", lambda _settings: True, _look, _act)

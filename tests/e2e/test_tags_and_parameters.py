@@ -201,7 +201,7 @@ def test_what_tags_and_parameters_cost(aws: LocalAws) -> None:
         "dynamodb:UpdateItem",
         # Write the parameter.
         *("imagebuilder:ListImageBuildVersions", "ssm:GetParameter", "dynamodb:UpdateItem", "ec2:DescribeImages"),
-        *("ssm:PutParameter", "dynamodb:UpdateItem"),
+        *("ssm:GetParameter", "ssm:PutParameter", "dynamodb:UpdateItem"),
         # Notify.
         *("dynamodb:UpdateItem", "sns:Publish", "dynamodb:UpdateItem"),
     ]

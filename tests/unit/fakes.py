@@ -10,9 +10,10 @@ from typing import NamedTuple
 from vm_image_import.aws.ec2 import Ec2, TaskPage
 from vm_image_import.aws.image_builder import ImageBuilder, ImportAnswer
 from vm_image_import.aws.sns import Topic
-from vm_image_import.aws.ssm import ParameterStore
+from vm_image_import.aws.ssm import AMI as AMI_TYPE
+from vm_image_import.aws.ssm import Parameter, ParameterStore
 from vm_image_import.deadline import Deadline
-from vm_image_import.domain.errors import InProgressError
+from vm_image_import.domain.errors import InProgressError, TransientError
 from vm_image_import.domain.models import Ami, AwsEnvironment, Build, Disk, Image, ImageRequest, ImportTask, Overrides
 from vm_image_import.domain.outcomes import Outcome, SweepResult
 from vm_image_import.events import AmiAvailable, ManualImport
@@ -98,6 +99,9 @@ class InMemoryAws:
     gone: set[str] = field(default_factory=set)
     """Ids of AMIs and snapshots to which no tag can be added."""
     parameters: dict[str, str] = field(default_factory=dict)
+    """By default, the function wrote them."""
+    parameter_types: dict[str, str] = field(default_factory=dict)
+    descriptions: dict[str, str] = field(default_factory=dict)
     keeps_parameters: bool = True
     """Whether Systems Manager keeps what is written."""
     calls_in_time: int = 10_000
@@ -255,13 +259,22 @@ class InMemoryParameterStore(ParameterStore):
     def __init__(self, aws: InMemoryAws) -> None:
         self._aws = aws
 
-    def find(self, name: str) -> str | None:
+    def find(self, name: str) -> Parameter | None:
         self._aws.called("find_parameter", name)
-        return self._aws.parameters.get(name)
+        value = self._aws.parameters.get(name)
+        return None if value is None else Parameter(value, self._aws.parameter_types.get(name, AMI_TYPE))
 
-    def put_ami(self, name: str, ami_id: str, description: str) -> None:
+    def find_description(self, name: str) -> str:
+        self._aws.called("find_description", name)
+        default = f"The AMI of {version_arn('x.x.x', name.rpartition('/')[2]).removesuffix('/1')}"
+        return self._aws.descriptions.get(name, default)
+
+    def put_ami(self, name: str, ami_id: str, description: str, *, overwrite: bool) -> None:
         self._aws.called("put_parameter", name)
-        assert description
+        if name in self._aws.parameters and not overwrite:
+            message = f"{name} exists."
+            raise TransientError(message)
+        self._aws.descriptions[name] = description
         if self._aws.keeps_parameters:
             self._aws.parameters[name] = ami_id
 

@@ -108,6 +108,8 @@ class InMemoryAws:
     """The function has time for so many calls of EC2 and Image Builder in an invocation."""
     slept: float = 0
     """Seconds."""
+    ami_after_sleep: Ami | None = None
+    """The AMI, once the function has waited."""
     task_after_sleep: ImportTask | None = None
     """The task, once the function has waited."""
     outcomes: list[Outcome] = field(default_factory=list)
@@ -193,7 +195,7 @@ class InMemoryAws:
 
     def _sleep(self, seconds: float) -> None:
         self.slept += seconds
-        self.task = self.task_after_sleep or self.task
+        self.task, self.ami = self.task_after_sleep or self.task, self.ami_after_sleep or self.ami
 
     def called(self, name: str, argument: str) -> None:
         """Note a call, and fail on demand."""

@@ -183,10 +183,14 @@ def test_an_ami_that_is_no_import_is_ignored_after_one_call(name: str | None) ->
     assert aws.calls == [f"find_ami {AMI.id}"]
 
 
-def test_a_fresh_ami_that_ec2_does_not_show_is_a_transient_error() -> None:
-    """An AMI that EC2 does not show within a minute of its event is tried again."""
-    with pytest.raises(TransientError):
-        InMemoryAws(TASK).on_event(age=timedelta(seconds=59))
+def test_a_fresh_ami_that_ec2_does_not_show_is_read_again() -> None:
+    """An AMI that EC2 does not show within a minute of its event is read again for moments, and is no error then."""
+    late = InMemoryAws(TASK, ami_after_sleep=AMI)
+    assert late.on_event(age=timedelta(seconds=59)).kind is OutcomeKind.REGISTERED
+    assert late.slept == 5
+    gone = InMemoryAws(TASK)
+    assert gone.on_event(age=timedelta(seconds=59)).kind is OutcomeKind.IGNORED
+    assert gone.slept == 10
 
 
 def test_an_ami_that_ec2_still_shows_as_pending_is_a_transient_error() -> None:
@@ -301,9 +305,24 @@ def test_rejections_differ_by_their_kind() -> None:
     new = []
     for number, code in enumerate(codes):
         aws.import_error = PermanentError(f"refused (request {number})", code)
+        aws.age += timedelta(hours=1)
         new.append(aws.by_sweep().is_new)
     assert new == [True, False, True, True, True]
     assert aws.outcomes_published() == ["REJECTED"] * 4
+
+
+def test_alternating_mistakes_are_reported_once_an_hour() -> None:
+    """Whoever changes what is wrong with a task again and again causes at most one notification an hour."""
+    wrong = [{"Version": "latest"}, {"Name": "?"}]
+    aws = InMemoryAws(TASK, AMI)
+    for number in range(12):
+        aws.task = replace(TASK, tags=wrong[number % 2])
+        aws.sweep()
+        aws.on_event(age=aws.age)
+        aws.age += timedelta(minutes=10)
+    assert aws.outcomes_published() == ["REJECTED"] * 2
+    aws.task, aws.age = FAILED, aws.age + timedelta(minutes=1)
+    assert aws.by_sweep().is_new
 
 
 def test_a_failed_import_is_reported_once_whoever_asks() -> None:

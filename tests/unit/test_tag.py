@@ -99,6 +99,7 @@ def test_a_tag_of_others_stays() -> None:
         "snap-1": "mine",
         "snap-2": "web-server 1.4.2",
     }
+    assert aws.registration().results["tag"] == f"{AMI.id} snap-2"
     assert {aws.tags[id_]["vm-image-import:image"] for id_ in ALL} == {ARN}
 
 

@@ -14,7 +14,9 @@ def _end_of(task: ImportTask) -> Outcome | None:
     """Return the outcome for a task that has ended without an AMI; None for any other task."""
     if task.ended_without_ami:
         kind = OutcomeKind.IMPORT_CANCELLED if cancelled_by_user(task.status_message) else OutcomeKind.IMPORT_FAILED
-        return Outcome(kind, task.id, reason=task.status_message or "EC2 gives no reason.", task=task)
+        if not task.status_message:
+            return Outcome(kind, task.id, reason="EC2 gives no reason.", task=task)
+        return Outcome(kind, task.id, reason=task.status_message, said_by="EC2", task=task)
     if task.is_being_deleted:
         return Outcome(OutcomeKind.IN_PROGRESS, task.id, reason="The import has ended and is being deleted.", task=task)
     return None

@@ -64,7 +64,10 @@ _TOO_MANY: Final = "The import was registered {} times, which is the most. Impor
 _OUT_OF_TIME: Final = "The invocation has no time left for this import. The next sweep registers it."
 
 _VISIBLE_AFTER: Final = timedelta(minutes=1)
-"""EC2's reads are eventually consistent for moments. Lambda's first retry comes after a minute."""
+"""EC2's reads are eventually consistent for moments."""
+_READS: Final = 2
+"""How often an AMI is read again that EC2 does not show yet. An error would let Lambda retry and the alarm ring, and
+anybody may register and deregister AMIs: a sweep finds what comes later."""
 _GONE_AFTER: Final = timedelta(hours=1)
 """An AMI that EC2 does not show for so long is gone."""
 _LISTED_AFTER: Final = timedelta(minutes=5)
@@ -107,10 +110,7 @@ def on_ami_event(event: AmiAvailable, invocation: Invocation) -> Iterator[Outcom
     attempt, and PermanentError where it refuses a read.
     """
     with log_context(amiId=event.image_id):
-        ami = invocation.clients.ec2.find_ami(event.image_id)
-        if ami is None and abs(invocation.time - event.time) < _VISIBLE_AFTER:
-            not_yet = f"EC2 does not show {event.image_id} yet."
-            raise TransientError(not_yet)
+        ami = _find_new_ami(event, invocation)
     if ami is None:
         yield Outcome(OutcomeKind.IGNORED, reason=f"EC2 does not show {event.image_id} any more.")
         return
@@ -502,6 +502,16 @@ def _find_ami(task: ImportTask, invocation: Invocation) -> Ami | None:
         return None
     ec2 = invocation.clients.ec2
     return ec2.find_ami(task.image_id) if task.image_id else ec2.find_ami_named(task.id)
+
+
+def _find_new_ami(event: AmiAvailable, invocation: Invocation) -> Ami | None:
+    """Return the AMI of an event. Where EC2 does not show a new one, read it again."""
+    ami = invocation.clients.ec2.find_ami(event.image_id)
+    for _ in range(_READS if abs(invocation.time - event.time) < _VISIBLE_AFTER else 0):
+        if ami is None:
+            invocation.sleep(_POLL_SECONDS)
+            ami = invocation.clients.ec2.find_ami(event.image_id)
+    return ami
 
 
 def _find_completed_task(import_task_id: str, ami: Ami, invocation: Invocation) -> ImportTask | None:

@@ -80,7 +80,7 @@ class Record:
     reported: str = ""
     """The outcome that was reported last, without a registration (`Outcome.report`)."""
     first_seen: Mapping[str, datetime] = field(default_factory=dict)
-    """When what must last for a while was first seen, by what it is."""
+    """When what must last for a while was first seen, or when something was done, by what it is."""
     unreadable: InvalidRecordError | None = None
     """Why the registration cannot be read."""
 

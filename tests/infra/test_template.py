@@ -204,5 +204,5 @@ def test_the_construct_takes_other_code() -> None:
 
 
 def test_the_command_line_synthesises_on_a_bare_machine(assembly: Path) -> None:
-    """`npx cdk synth` needs no Docker, no credentials and nothing in the home folder."""
+    """`npx --no -- cdk synth` needs no Docker, no credentials and nothing in the home folder."""
     assert (assembly / "VmImageImport.template.json").exists()

@@ -151,7 +151,7 @@ def _check_registrations(history: History, each: Import) -> Iterator[str]:
         recorded = any(arn == image.arn for _, arn in state.recorded)
         if not recorded and not _is_excused(state, each, image):
             yield f"lost: {image.arn} is not recorded"
-    if each.kind == "deregistered" and not each.excluded and not state.unnamed_amis:
+    if each.kind == "deregistered" and not each.excluded:
         said = [of for of in state.notifications if each.task in of.text and "was deregistered" in of.text]
         recorded = each.task in state.recorded_tasks
         if each.task in state.deregistered and not recorded and all(of.deployment < state.deployment for of in said):

@@ -238,10 +238,6 @@ class InMemoryEc2(Ec2):
         self._aws.called("find_ami", image_id)
         return next((ami for ami in (self._aws.ami, self._aws.other_ami) if ami and ami.id == image_id), None)
 
-    def find_ami_named(self, name: str) -> Ami | None:
-        self._aws.called("find_ami_named", name)
-        return self._aws.ami if self._aws.ami and self._aws.ami.name == name else None
-
     def find_tags(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
         self._aws.called("find_tags", " ".join(ids))
         return {id_: {**self._aws.tags[id_]} for id_ in ids if id_ in self._aws.tags}

@@ -236,8 +236,8 @@ def test_an_ami_that_only_looks_like_an_import_is_ignored(task: ImportTask | Non
         ("converting", AMI.id, OutcomeKind.REGISTERED),
         (None, AMI.id, OutcomeKind.REGISTERED),
         ("completed", AMI.id, OutcomeKind.REGISTERED),
-        ("completed", None, OutcomeKind.REGISTERED),
-        (None, None, OutcomeKind.REGISTERED),
+        ("completed", None, OutcomeKind.IN_PROGRESS),
+        (None, None, OutcomeKind.IN_PROGRESS),
         ("active", None, OutcomeKind.IN_PROGRESS),
         ("converting", None, OutcomeKind.IN_PROGRESS),
     ],
@@ -245,10 +245,11 @@ def test_an_ami_that_only_looks_like_an_import_is_ignored(task: ImportTask | Non
 def test_the_ami_of_a_running_task_is_the_one_that_it_names(
     status: str | None, image_id: str | None, kind: OutcomeKind
 ) -> None:
-    """An available AMI is registered before its task is completed only where the task names it."""
-    task = replace(TASK, status=status, image_id=image_id)
-    assert InMemoryAws(task, AMI).on_event().kind is kind
-    assert InMemoryAws(task, AMI).manually().kind is kind
+    """An available AMI with the name of a task is registered only where the task names it."""
+    aws = InMemoryAws(replace(TASK, status=status, image_id=image_id), AMI)
+    assert aws.on_event().kind is kind
+    aws.manually()
+    assert bool(aws.requests) is (kind is OutcomeKind.REGISTERED)
 
 
 def test_the_event_of_an_import_that_is_about_to_complete_waits() -> None:

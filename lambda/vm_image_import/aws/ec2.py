@@ -67,13 +67,6 @@ class Ec2:
                 raise
         return next(map(parse_ami, member(answer, "Images")), None)
 
-    def find_ami_named(self, name: str) -> Ami | None:
-        """Return this account's AMI of that name, or None. Raises TransientError or PermanentError."""
-        with translate_errors():
-            answer = self._client.describe_images(Owners=["self"], Filters=[{"Name": "name", "Values": [name]}])
-        # A copy can have the name, too.
-        return min(map(parse_ami, member(answer, "Images")), key=lambda found: found.is_copy, default=None)
-
     def find_tags(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
         """Return the tags of AMIs and snapshots by their ids; those without tags are missing.
 

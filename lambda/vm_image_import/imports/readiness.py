@@ -54,8 +54,8 @@ def check_ami(task: ImportTask, ami: Ami) -> Outcome | None:
     if task.image_id and task.image_id != ami.id:
         reason = f"The import made {task.image_id}, not {ami.id}."
         return Outcome(OutcomeKind.IGNORED, task.id, reason=reason, task=task)
-    if not task.image_id and task.is_active:
-        # Anybody in the account may register an AMI with the name of a running task.
-        reason = f"The import is still running, and does not name {ami.id} as its AMI yet. The next sweep registers it."
+    if not task.image_id:
+        # Anybody in the account may register an AMI with the name of a task.
+        reason = f"The import does not name {ami.id} as its AMI yet. The next sweep registers it."
         return Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=reason, task=task)
     return None

@@ -498,10 +498,8 @@ def _rejected(
 
 
 def _find_ami(task: ImportTask, invocation: Invocation) -> Ami | None:
-    if task.ended_without_ami:
-        return None
-    ec2 = invocation.clients.ec2
-    return ec2.find_ami(task.image_id) if task.image_id else ec2.find_ami_named(task.id)
+    """Return the AMI that a task names: anybody in the account may register another one with the task's name."""
+    return invocation.clients.ec2.find_ami(task.image_id) if task.image_id else None
 
 
 def _find_new_ami(event: AmiAvailable, invocation: Invocation) -> Ami | None:

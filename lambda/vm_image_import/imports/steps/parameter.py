@@ -19,8 +19,8 @@ from vm_image_import.report.log import count
 _NAME: Final = re.compile(r"/[a-zA-Z0-9_.\-/]+")
 _MAX_ARN: Final = 1011
 """Characters of a parameter's ARN, and of its name with them (API reference, `PutParameter`)."""
-_CALLS: Final = 6
-"""To read the AMI, the record of its import, the parameter and its history in two pages, and to write it."""
+_CALLS: Final = 2
+"""To see whether the parameter exists, and to write it."""
 _CHECKED_AFTER: Final = timedelta(minutes=10)
 """Systems Manager checks a value after it has answered (API reference, `PutParameter`). Where a parameter does not have
 the value after this time, it was dropped."""
@@ -45,11 +45,18 @@ def _look(run: Run) -> Done | Waiting | Due:
         return newest
     if newest is None:
         return Done("")
-    if run.invocation.clients.parameter_store.find(name) == Parameter(newest.ami_id, AMI):
+    present = run.invocation.clients.parameter_store.find(name)
+    if present == Parameter(newest.ami_id, AMI):
         return Done(name if newest.ami_id == run.registration.ami_id else "")
     written = run.registration.unverified.get("parameter")
     if written and written.value == newest.ami_id and run.invocation.time - written.time < _CHECKED_AFTER:
         return Waiting(f"Systems Manager checks the value of {name}.")
+    ami = run.ami if _is_own(run, newest) else run.invocation.clients.ec2.find_ami(newest.ami_id)
+    if ami is None and run.may_be_hidden:
+        return Waiting(f"EC2 does not show {newest.ami_id}.")
+    _check_ami(run, name, newest, ami)
+    if present:
+        _check_parameter(run, name, present)
     return Due(_CALLS)
 
 
@@ -57,11 +64,8 @@ def _act(run: Run) -> Done | Waiting:
     name, newest = _parameter_name(run), _find_newest(run)
     if newest is None or isinstance(newest, Waiting):
         return newest or Done("")
-    ami = run.invocation.clients.ec2.find_ami(newest.ami_id)
-    if ami is None and run.may_be_hidden:
-        return Waiting(f"EC2 does not show {newest.ami_id}.")
-    _check_ami(run, name, newest, ami)
-    _write(run, name, newest.ami_id)
+    store = run.invocation.clients.parameter_store
+    store.put_ami(name, newest.ami_id, _description(run), overwrite=store.find(name) is not None)
     count("ParametersWritten")
     written = run.registration.unverified.get("parameter")
     if written and written.value == newest.ami_id:
@@ -83,7 +87,7 @@ def _check_ami(run: Run, name: str, newest: _Newest, ami: Ami | None) -> None:
         problem, code = "is not available", "AmiNotAvailable"
     elif ami.owner_id not in {None, account}:
         problem, code = f"belongs to the account {ami.owner_id}", "AmiOfOthers"
-    elif newest.arn != run.registration.arn and not _is_recorded(run, newest, ami):
+    elif not _is_own(run, newest) and not _is_recorded(run, newest, ami):
         problem, code = "is of an image that this system has no record of", "ImageOfOthers"
     else:
         return
@@ -92,6 +96,10 @@ def _check_ami(run: Run, name: str, newest: _Newest, ami: Ami | None) -> None:
         " Deprecate or delete this version, or write the parameter yourself."
     )
     raise PermanentError(message, code)
+
+
+def _is_own(run: Run, newest: _Newest) -> bool:
+    return newest == (run.registration.arn, run.registration.ami_id)
 
 
 def _is_recorded(run: Run, newest: _Newest, ami: Ami) -> bool:
@@ -103,17 +111,20 @@ def _is_recorded(run: Run, newest: _Newest, ami: Ami) -> bool:
     return any((each.arn, each.ami_id) == newest for each in registrations)
 
 
-def _write(run: Run, name: str, ami_id: str) -> None:
-    """Write the parameter, unless it is somebody else's. Raises TransientError or PermanentError."""
-    store, description = run.invocation.clients.parameter_store, f"The AMI of {run.registration.build.all_versions}"
-    present = store.find(name)
-    if present and (present.data_type != AMI or store.find_description(name) != description):
+def _check_parameter(run: Run, name: str, present: Parameter) -> None:
+    """Raise PermanentError where somebody else has written the parameter."""
+    store, description = run.invocation.clients.parameter_store, _description(run)
+    if present.data_type != AMI or store.find_description(name) != description:
         message = (
             f"{name} exists, and this system did not write it: its data type is not {AMI}, or its description is not"
             f" {description!r}. Delete it, or deploy with another parameterPrefix."
         )
         raise PermanentError(message, "ParameterOfOthers")
-    store.put_ami(name, ami_id, description, overwrite=present is not None)
+
+
+def _description(run: Run) -> str:
+    """Return the description of the parameter."""
+    return f"The AMI of {run.registration.build.all_versions}"
 
 
 def _parameter_name(run: Run) -> str:

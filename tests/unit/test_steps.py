@@ -226,6 +226,8 @@ def test_every_step_ends(image: Image, errors: dict[str, Exception], published: 
     for _ in range(3):
         aws.sweep()
     assert aws.outcomes_published() == published
+    failures = [each.message for each in aws.published if each.outcome == "FOLLOW_UP_FAILED"]
+    assert all("is not repeated" in message and "next sweep" not in message for message in failures)
     assert not aws.items[TASK_ID].is_open
     assert aws.sweep().outcomes == []
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _AMI_NOT_FOUND: Final = ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable")
 _RESOURCE_NOT_FOUND: Final = (*_AMI_NOT_FOUND, "InvalidSnapshot.NotFound")
+_PAGE_SIZE: Final = 100
+"""Tasks: without it, EC2 may answer with all of them at once, and they are in memory then."""
 _TASK_NOT_FOUND: Final = "InvalidConversionTaskId"
 """The beginning of the code; EC2 also answers an empty list (both observed)."""
 
@@ -48,7 +50,9 @@ class Ec2:
 
         Raises TransientError or PermanentError.
         """
-        request: DescribeImportImageTasksRequestTypeDef = {"NextToken": next_token} if next_token else {}
+        request: DescribeImportImageTasksRequestTypeDef = {"MaxResults": _PAGE_SIZE}
+        if next_token:
+            request["NextToken"] = next_token
         with translate_errors():
             answer = self._client.describe_import_image_tasks(**request)
         tasks = [parse_import_task(task) for task in member(answer, "ImportImageTasks")]

@@ -134,7 +134,7 @@ def test_actions_are_pinned_by_commit() -> None:
 
 
 def test_every_row_of_the_security_table_is_a_test() -> None:
-    """Each row of SECURITY.md's table names a test of its own, and each test of tests/e2e/test_security.py has a row."""
+    """Each row of SECURITY.md's table names a test, and each test of tests/e2e/test_security.py has a row."""
     rows = re.findall(r"^\| .+ \| `(test_\w+)` \|$", (ROOT / "SECURITY.md").read_text(encoding="utf-8"), re.MULTILINE)
     tests = [name for name in vars(test_security) if name.startswith("test_")]
     assert sorted(rows) == sorted(tests)

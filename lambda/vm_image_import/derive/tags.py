@@ -39,9 +39,9 @@ def merge(
 ) -> Merged:
     """Merge provenance, payload, configured and the task's own tags; of the same key the first one counts.
 
-    Only the import itself makes tags of provenance, and only the configuration one that is `CreatedBy`.
+    Only the configuration makes the tag `CreatedBy`.
 
-    What the API refuses, and what is beyond its 50 tags, is left out.
+    Left out is what the API refuses, what is beyond its 50 tags, and any other tag with the prefix of provenance.
     """
     merged = _provenance(task, ami) | ({STATED_NAME: stated_name} if stated_name else {})
     stated = {key: value for key, value in payload.items() if key.lower() != _CREATED_BY.lower()}
@@ -64,8 +64,8 @@ def of_build(build: BuildArn) -> dict[str, str]:
 def of_ami(task: ImportTask, ami: Ami, build: BuildArn, settings: Settings) -> dict[str, str]:
     """Return the tags of the AMI of an image, and of the AMI's snapshots, the most important ones first.
 
-    Of the task's tags there are those that `amiTagKeys` names and that are not configured: in accounts
-    that authorise by tags, any other could grant access to the AMI.
+    Of the task's tags there are those that `amiTagKeys` names and that are not configured: in accounts that authorise
+    by tags, any other could grant access to the AMI.
     """
     tags = {**of_build(build), **_provenance(task, ami)}
     taken = {key.lower() for key in settings.tags}

@@ -50,7 +50,7 @@ def _look(run: Run) -> Done | Waiting | Due:
         return Done(name if newest.ami_id == run.registration.ami_id else "")
     written = run.registration.unverified.get("parameter")
     if written and written.value == newest.ami_id and run.invocation.time - written.time < _CHECKED_AFTER:
-        return Waiting(f"Systems Manager checks the value of {name}.")
+        return Waiting(f"Systems Manager checks the value of {name}.", continues=True)
     ami = run.ami if _is_own(run, newest) else run.invocation.clients.ec2.find_ami(newest.ami_id)
     if ami is None and run.may_be_hidden:
         return Waiting(f"EC2 does not show {newest.ami_id}.")
@@ -77,7 +77,7 @@ def _act(run: Run) -> Done | Waiting:
         raise PermanentError(message, "ValueDropped")
     reason = f"{name} was written: {newest.ami_id}. The next sweep reads it back."
     outcome = replace(run.outcome(OutcomeKind.IN_PROGRESS, reason), parameter=name) if run.is_notified else None
-    return Waiting(reason, unverified=newest.ami_id, outcome=outcome)
+    return Waiting(reason, unverified=newest.ami_id, continues=True, outcome=outcome)
 
 
 def _check_ami(run: Run, name: str, newest: _Newest, ami: Ami | None) -> None:

@@ -49,6 +49,8 @@ class Published(NamedTuple):
     subject: str
     message: str
     outcome: str
+    raw: str = ""
+    """The message with all forms."""
 
 
 class Item(NamedTuple):
@@ -312,7 +314,7 @@ class InMemoryTopic(Topic):
     def publish(self, subject: str, message: str, outcome: str) -> None:
         if self._aws.publish_error:
             raise self._aws.publish_error
-        self._aws.published.append(Published(subject, json.loads(message)["default"], outcome))
+        self._aws.published.append(Published(subject, json.loads(message)["default"], outcome, message))
 
 
 class InMemoryStore(Store):

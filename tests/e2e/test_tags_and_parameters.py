@@ -105,6 +105,7 @@ def test_a_lost_event_is_made_up_for_by_sweeps(aws: LocalAws) -> None:
     assert results(invoke(aws, SWEEP), task) == []
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize(
     ("sid", "name", "step"),
     [("ReadTags", "unread", "tag"), ("TagAmis", "untagged", "tag"), ("WriteParameters", "unwritten", "parameter")],

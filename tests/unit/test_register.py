@@ -763,13 +763,52 @@ def test_observing_registers_nothing_and_reports_once() -> None:
     assert aws.manually().kind is OutcomeKind.REGISTERED
 
 
-def test_observing_finds_the_image_that_exists() -> None:
-    """With `observe`, an image that exists is neither recorded nor reported, and is no problem of the sweep."""
-    aws = InMemoryAws(TASK, AMI, Settings(observe=True), builds=[OWN], image=AVAILABLE)
-    for result in (aws.sweep(), aws.sweep()):
-        assert [outcome.kind for outcome in result.outcomes] == [OutcomeKind.ALREADY_REGISTERED]
-        assert result.problems == []
-    assert (aws.items, aws.published) == ({}, [])
+def test_observing_follows_the_image_that_exists() -> None:
+    """With `observe`, an image that exists is recorded and reported once, and its AMI is not tagged."""
+    settings = Settings(observe=True, tag_amis=True, parameter_prefix="/p")
+    aws = InMemoryAws(TASK, AMI, settings, builds=[OWN], image=AVAILABLE)
+    kinds = [[outcome.kind for outcome in aws.sweep().outcomes] for _ in range(2)]
+    assert kinds == [[OutcomeKind.ALREADY_REGISTERED, OutcomeKind.IMAGE_AVAILABLE], []]
+    assert aws.outcomes_published() == ["IMAGE_AVAILABLE"]
+    assert not aws.requests
+    assert {*aws.registration().results} == {"follow", "notify"}
+
+
+def test_observing_reports_an_ami_that_is_gone() -> None:
+    """With `observe`, an import whose AMI was deregistered is reported once."""
+    aws = InMemoryAws(TASK, None, Settings(observe=True))
+    aws.sweep()
+    aws.age += timedelta(hours=1)
+    kinds = [[outcome.kind for outcome in aws.sweep().outcomes] for _ in range(2)]
+    assert kinds == [[OutcomeKind.REJECTED], []]
+    assert aws.outcomes_published() == ["REJECTED"]
+
+
+@pytest.mark.parametrize("overrides", [Overrides(), Overrides(name="mine", semantic_version="9.0.0")])
+def test_force_makes_another_image_beside_that_of_another_user(overrides: Overrides) -> None:
+    """A forced invocation records the image of another user, and registers the import once more."""
+    aws = InMemoryAws(TASK, AMI, builds=[BUILD], image=AVAILABLE)
+    shown = aws.manually(overrides, dry_run=True, force=True)
+    assert (shown.kind, aws.items) == (OutcomeKind.DRY_RUN, {})
+    assert aws.manually(overrides, force=True).kind is OutcomeKind.REGISTERED
+    assert aws.registration().adopted
+    assert aws.registration().arn == BUILD.arn
+    assert not aws.registration(f"{TASK_ID} 1").adopted
+
+
+def test_a_forced_invocation_that_lambda_repeats_makes_one_image() -> None:
+    """The second attempt of a forced invocation that recorded the image of another user finds its own image."""
+    aws = InMemoryAws(TASK, AMI, builds=[BUILD], image=AVAILABLE)
+    assert aws.manually(force=True).kind is OutcomeKind.REGISTERED
+    assert aws.manually(force=True).kind is OutcomeKind.ALREADY_REGISTERED
+    assert len(aws.requests) == 1
+
+
+def test_force_waits_for_an_image_that_another_user_may_have_requested() -> None:
+    """While Image Builder shows an imported build without an output, a forced invocation is IN_PROGRESS."""
+    aws = InMemoryAws(TASK, AMI, builds=[BUILD._replace(ami_ids=())])
+    assert aws.manually(force=True).kind is OutcomeKind.IN_PROGRESS
+    assert not aws.requests
 
 
 def test_a_registration_has_no_time_left() -> None:

@@ -142,7 +142,7 @@ def on_ami_event(event: AmiAvailable, invocation: Invocation) -> Iterator[Outcom
             raise TransientError(not_yet)
         id_ = RegistrationId(task.id)
         record = invocation.store.read([id_]).get(str(id_), Record())
-        registered = register(task, ami, id_, record, invocation, dry_run=invocation.settings.observe)
+        registered = register(task, ami, id_, record, invocation, observe=invocation.settings.observe)
         yield _report(registered.outcome, id_, record, invocation, _REPORTED_AUTOMATICALLY)
         yield from _follow_up(id_, registered.record, invocation)
 
@@ -158,15 +158,20 @@ def on_manual_invocation(trigger: ManualImport, invocation: Invocation) -> Itera
             reason = "EC2 lists no such import task in this Region. It lists a task for 7 days after its end."
             yield Outcome(OutcomeKind.NOT_FOUND, trigger.import_task_id, reason=reason)
             return
-        records = _read_registrations(task.id, invocation, forced=trigger.force)
-        first = records.get(str(RegistrationId(task.id)), Record())
-        try:
-            id_ = _next_registration(task.id, records, invocation) if trigger.force else RegistrationId(task.id)
-        except (RejectedError, InvalidRecordError) as error:
-            yield _rejected(task, error)
-            return
-        record = records.get(str(id_), Record())
         ami = _find_ami(task, invocation)
+        id_ = RegistrationId(task.id)
+        records = _read_registrations(task.id, invocation, forced=trigger.force)
+        first = records.get(str(id_), Record())
+        if trigger.force:
+            try:
+                id_ = _next_registration(task, ami, records, invocation, dry_run=trigger.dry_run)
+            except InProgressError as error:
+                yield Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=str(error))
+                return
+            except (RejectedError, InvalidRecordError) as error:
+                yield _rejected(task, error)
+                return
+        record = records.get(str(id_), Record())
         registered = register(task, ami, id_, record, invocation, overrides=trigger.overrides, dry_run=trigger.dry_run)
         if trigger.dry_run:
             yield registered.outcome
@@ -182,7 +187,7 @@ def register_listed(task: ImportTask, record: Record, invocation: Invocation, *,
     """
     id_ = RegistrationId(task.id)
     ami = _find_ami(task, invocation)
-    registered = register(task, ami, id_, record, invocation, dry_run=dry_run or invocation.settings.observe)
+    registered = register(task, ami, id_, record, invocation, dry_run=dry_run, observe=invocation.settings.observe)
     if dry_run:
         return registered
     outcome = _report(registered.outcome, id_, record, invocation, _REPORTED_AUTOMATICALLY)
@@ -270,12 +275,13 @@ def register(  # noqa: PLR0911, PLR0913 - a guard for each case, from top to bot
     invocation: Invocation,
     *,
     overrides: Overrides = _NO_OVERRIDES,
-    dry_run: bool,
+    dry_run: bool = False,
+    observe: bool = False,
 ) -> Registered:
     """Register a task, unless it has an image already.
 
-    `record` is the record of `id_` as it was read. A dry run does everything up to the claim. Raises TransientError, or
-    PermanentError where AWS refuses a read.
+    `record` is the record of `id_` as it was read. A dry run writes nothing. `observe` requests no image. Raises
+    TransientError, or PermanentError where AWS refuses a read.
     """
     try:
         if registration := record.readable().registration:
@@ -288,7 +294,7 @@ def register(  # noqa: PLR0911, PLR0913 - a guard for each case, from top to bot
         if existing := _find_build(candidate):
             return _adopt(candidate, existing, dry_run=dry_run)
         name, version = candidate.identify()
-        if dry_run:
+        if dry_run or observe:
             return _describe(candidate, name, version)
         with invocation.store.claim(id_, invocation.deadline) as claim:
             if registration := claim.record.readable().registration:
@@ -542,15 +548,24 @@ def _recorded_arns(import_task_id: str, invocation: Invocation) -> set[str]:
     return {record.registration.arn for record in records.values() if record.registration}
 
 
-def _next_registration(import_task_id: str, records: Mapping[str, Record], invocation: Invocation) -> RegistrationId:
+def _next_registration(
+    task: ImportTask, ami: Ami | None, records: dict[str, Record], invocation: Invocation, *, dry_run: bool
+) -> RegistrationId:
     """Return the registration that a forced invocation makes: its own where Lambda retries it, else the next one.
 
-    Raises RejectedError where there are too many, and InvalidRecordError.
+    An image of another user is recorded before, so that it is followed, too. Raises RejectedError where there are too
+    many, InvalidRecordError, and what `_find_build` raises.
     """
     for number in range(MAX_REGISTRATIONS):
-        id_ = RegistrationId(import_task_id, number)
+        id_ = RegistrationId(task.id, number)
         registration = records.get(str(id_), Record()).readable().registration
-        if registration is None or registration.request_id == invocation.request_id:
+        if registration is None and not number and ami and not check_ami(task, ami):
+            candidate = _Import(task, ami, id_, _NO_OVERRIDES, invocation)
+            if existing := _find_build(candidate):
+                _adopt(candidate, existing, dry_run=dry_run)
+                continue
+        is_own = registration and registration.request_id == invocation.request_id and not registration.adopted
+        if registration is None or is_own:
             return id_
     raise RejectedError({"force": _TOO_MANY.format(MAX_REGISTRATIONS)})
 

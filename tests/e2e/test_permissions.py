@@ -44,6 +44,13 @@ def import_without_version(aws: LocalAws) -> None:
     finish_imports(aws)
 
 
+def import_two_versions(aws: LocalAws) -> None:
+    """Import two versions of a name: the function overwrites its parameter."""
+    for version in ("1.0", "1.1"):
+        start_import(aws, f"exports/newer-{version}.ova")
+        finish_imports(aws)
+
+
 def import_refused(aws: LocalAws) -> None:
     """Import, and let Image Builder refuse it: the function deletes its record."""
     backend = image_builder.backends[ACCOUNT][REGION]
@@ -71,6 +78,7 @@ def fail_all_attempts(_: LocalAws) -> None:
 SCENARIOS: Mapping[str, Callable[[LocalAws], None]] = {
     "an import becomes an image": import_an_image,
     "an import has no version": import_without_version,
+    "an import is the next version": import_two_versions,
     "Image Builder refuses an import": import_refused,
     "an import is of an earlier deployment": import_of_an_earlier_deployment,
     "all attempts of a run fail": fail_all_attempts,
@@ -84,6 +92,7 @@ ACTIONS = [
     ("ReadTags", "ec2:DescribeTags"),
     ("TagAmis", "ec2:CreateTags"),
     ("WriteParameters", "ssm:GetParameter"),
+    ("WriteParameters", "ssm:GetParameterHistory"),
     ("WriteParameters", "ssm:PutParameter"),
     ("ReadImports", "ec2:DescribeImportImageTasks"),
     ("RegisterImages", "imagebuilder:ImportVmImage"),

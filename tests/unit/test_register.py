@@ -186,10 +186,14 @@ def test_an_ami_that_is_no_import_is_ignored_after_one_call(name: str | None) ->
     assert aws.calls == [f"find_ami {AMI.id}"]
 
 
-def test_a_fresh_ami_that_ec2_does_not_show_is_a_transient_error() -> None:
-    """An AMI that EC2 does not show within a minute of its event is tried again."""
-    with pytest.raises(TransientError):
-        InMemoryAws(TASK).on_event(age=timedelta(seconds=59))
+def test_a_fresh_ami_that_ec2_does_not_show_is_read_again() -> None:
+    """An AMI that EC2 does not show within a minute of its event is read again for moments, and is no error then."""
+    late = InMemoryAws(TASK, ami_after_sleep=AMI)
+    assert late.on_event(age=timedelta(seconds=59)).kind is OutcomeKind.REGISTERED
+    assert late.slept == 5
+    gone = InMemoryAws(TASK)
+    assert gone.on_event(age=timedelta(seconds=59)).kind is OutcomeKind.IGNORED
+    assert gone.slept == 10
 
 
 def test_an_ami_that_ec2_still_shows_as_pending_is_a_transient_error() -> None:
@@ -235,8 +239,8 @@ def test_an_ami_that_only_looks_like_an_import_is_ignored(task: ImportTask | Non
         ("converting", AMI.id, OutcomeKind.REGISTERED),
         (None, AMI.id, OutcomeKind.REGISTERED),
         ("completed", AMI.id, OutcomeKind.REGISTERED),
-        ("completed", None, OutcomeKind.REGISTERED),
-        (None, None, OutcomeKind.REGISTERED),
+        ("completed", None, OutcomeKind.IN_PROGRESS),
+        (None, None, OutcomeKind.IN_PROGRESS),
         ("active", None, OutcomeKind.IN_PROGRESS),
         ("converting", None, OutcomeKind.IN_PROGRESS),
     ],
@@ -244,10 +248,11 @@ def test_an_ami_that_only_looks_like_an_import_is_ignored(task: ImportTask | Non
 def test_the_ami_of_a_running_task_is_the_one_that_it_names(
     status: str | None, image_id: str | None, kind: OutcomeKind
 ) -> None:
-    """An available AMI is registered before its task is completed only where the task names it."""
-    task = replace(TASK, status=status, image_id=image_id)
-    assert InMemoryAws(task, AMI).on_event().kind is kind
-    assert InMemoryAws(task, AMI).manually().kind is kind
+    """An available AMI with the name of a task is registered only where the task names it."""
+    aws = InMemoryAws(replace(TASK, status=status, image_id=image_id), AMI)
+    assert aws.on_event().kind is kind
+    aws.manually()
+    assert bool(aws.requests) is (kind is OutcomeKind.REGISTERED)
 
 
 def test_the_event_of_an_import_that_is_about_to_complete_waits() -> None:
@@ -304,9 +309,24 @@ def test_rejections_differ_by_their_kind() -> None:
     new = []
     for number, code in enumerate(codes):
         aws.import_error = PermanentError(f"refused (request {number})", code)
+        aws.age += timedelta(hours=1)
         new.append(aws.by_sweep().is_new)
     assert new == [True, False, True, True, True]
     assert aws.outcomes_published() == ["REJECTED"] * 4
+
+
+def test_alternating_mistakes_are_reported_once_an_hour() -> None:
+    """Whoever changes what is wrong with a task again and again causes at most one notification an hour."""
+    wrong = [{"Version": "latest"}, {"Name": "?"}]
+    aws = InMemoryAws(TASK, AMI)
+    for number in range(12):
+        aws.task = replace(TASK, tags=wrong[number % 2])
+        aws.sweep()
+        aws.on_event(age=aws.age)
+        aws.age += timedelta(minutes=10)
+    assert aws.outcomes_published() == ["REJECTED"] * 2
+    aws.task, aws.age = FAILED, aws.age + timedelta(minutes=1)
+    assert aws.by_sweep().is_new
 
 
 def test_a_failed_import_is_reported_once_whoever_asks() -> None:
@@ -437,6 +457,16 @@ def test_a_reused_client_token_finds_a_failed_image_when_every_image_is_listed(s
         assert aws.by_sweep().image_arn == (another or [older])[0].arn
 
 
+def test_tags_alone_recover_no_image() -> None:
+    """A build that shows no AMI is not recorded for the import that its tags name: anybody may set them."""
+    aws = InMemoryAws(TASK, AMI, import_error=ClientTokenReusedError("mismatch"), age=timedelta(days=2))
+    aws.builds = [OWN._replace(status="PENDING", ami_ids=(), arn=OTHER_ARN)]
+    assert aws.by_sweep().kind is OutcomeKind.IN_PROGRESS
+    aws.age += timedelta(minutes=5)
+    assert aws.by_sweep().kind is OutcomeKind.IMAGE_NOT_FOUND
+    assert not aws.record().registration
+
+
 def test_a_reused_client_token_finds_the_image_of_its_own_registration() -> None:
     """A forced invocation finds the image that no other registration of the task has recorded."""
     aws = InMemoryAws(TASK, AMI)
@@ -476,7 +506,11 @@ def test_an_image_that_is_not_listed_yet_is_in_progress(age: timedelta) -> None:
 
 
 @pytest.mark.parametrize("age", [timedelta(0), timedelta(hours=1), timedelta(days=6)])
-@pytest.mark.parametrize("build", [BUILD, OWN], ids=["of another user", "of an earlier deployment"])
+@pytest.mark.parametrize(
+    "build",
+    [BUILD, OWN, BUILD._replace(tagged_task_id="import-ami-00000000")],
+    ids=["of another user", "of an earlier deployment", "tagged with another task"],
+)
 @pytest.mark.parametrize("trigger", ["event", "sweep", "manual", "dry run"])
 def test_an_import_that_has_an_image_gets_no_second_one(trigger: str, build: Build, age: timedelta) -> None:
     """An imported build of exactly the task's AMI is adopted by every trigger, whatever the age of the AMI is."""
@@ -500,18 +534,19 @@ def test_an_import_that_has_an_image_gets_no_second_one(trigger: str, build: Bui
     [
         BUILD._replace(ami_ids=("ami-0fedcba9876543210",)),
         BUILD._replace(ami_ids=(AMI.id, "ami-0fedcba9876543210")),
-        BUILD._replace(tagged_task_id="import-ami-00000000"),
+        BUILD._replace(arn=ARN.replace("123456789012", "210987654321")),
         BUILD._replace(is_import=False),
         BUILD._replace(status="FAILED"),
         BUILD._replace(status="CANCELLED"),
         BUILD._replace(status="DELETED"),
         OWN._replace(is_import=False, ami_ids=()),
+        OWN._replace(ami_ids=("ami-0fedcba9876543210",)),
         OWN._replace(status="FAILED", ami_ids=()),
         BUILD._replace(arn="arn:aws:imagebuilder:us-east-1:123456789012:image/x"),
     ],
     ids=[
-        *("another AMI", "two AMIs", "another task", "a pipeline's", "failed", "cancelled", "deleted"),
-        *("tags alone", "tags of a failed one", "no build version"),
+        *("another AMI", "two AMIs", "another account", "a pipeline's", "failed", "cancelled", "deleted"),
+        *("tags alone", "tags and another AMI", "tags of a failed one", "no build version"),
     ],
 )
 def test_a_build_of_another_import_is_not_adopted(build: Build) -> None:

@@ -163,6 +163,7 @@ class Alarm(_Resource, CloudFormationModel):
             description=properties.get("AlarmDescription", ""),
             dimensions=properties.get("Dimensions", []),
             alarm_actions=properties.get("AlarmActions", []),
+            ok_actions=properties.get("OKActions", []),
             treat_missing_data=properties.get("TreatMissingData"),
         )
 

@@ -76,7 +76,7 @@ class JsonFilterPattern(FilterPattern):
 def install() -> None:
     """Add these to moto. A second call changes nothing."""
     read, publish, put = EventMessageFilter.__init__, SNSBackend.publish, SimpleSystemManagerBackend.put_parameter
-    matches, set_state = FilterPolicyMatcher.matches, CloudWatchBackend.set_alarm_state
+    matches = FilterPolicyMatcher.matches
 
     @functools.wraps(read)
     def read_pattern(self: EventMessageFilter, pattern: str) -> None:
@@ -109,6 +109,18 @@ def install() -> None:
                 del self._parameters[name]
         return parameter
 
+    _let_no_write_interrupt_another()
+    _let_alarms_notify()
+    EventMessageFilter.__init__ = read_pattern  # type: ignore[method-assign]
+    SNSBackend.publish = publish_encrypted  # type: ignore[method-assign, assignment]
+    FilterPolicyMatcher.matches = matches_attributes  # type: ignore[method-assign, assignment]
+    SimpleSystemManagerBackend.put_parameter = put_unchecked  # type: ignore[method-assign]
+
+
+def _let_alarms_notify() -> None:
+    """Let SetAlarmState do what an alarm does when its state changes."""
+    set_state = CloudWatchBackend.set_alarm_state
+
     @functools.wraps(set_state)
     def set_state_and_notify(
         self: CloudWatchBackend, alarm_name: str, reason: str, reason_data: str, state_value: str
@@ -116,12 +128,7 @@ def install() -> None:
         set_state(self, alarm_name, reason, reason_data, state_value)
         _notify(self, alarm_name, reason, state_value)
 
-    _let_no_write_interrupt_another()
     CloudWatchBackend.set_alarm_state = set_state_and_notify  # type: ignore[method-assign]
-    EventMessageFilter.__init__ = read_pattern  # type: ignore[method-assign]
-    SNSBackend.publish = publish_encrypted  # type: ignore[method-assign, assignment]
-    FilterPolicyMatcher.matches = matches_attributes  # type: ignore[method-assign, assignment]
-    SimpleSystemManagerBackend.put_parameter = put_unchecked  # type: ignore[method-assign]
 
 
 def _notify(backend: CloudWatchBackend, name: str, reason: str, state: str) -> None:

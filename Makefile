@@ -9,7 +9,7 @@ export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION ?= 20
 # Where it is set, each of the many Pythons that the tests start would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo local derive test acceptance quick lint types tests coverage soak bench mutants audit format lock clean
+.PHONY: setup demo local derive verify test acceptance quick lint types tests coverage soak bench mutants audit format lock clean
 
 # uv and npm keep what they download in the home folder, where they can write to it.
 CACHES := $(shell test -w "$$HOME" || echo UV_CACHE_DIR=.build/uv npm_config_cache=.build/npm)
@@ -49,6 +49,11 @@ local: setup
 # prints them; FORMATS='releases/{name}/{version}/*.vmdk' tries key formats.
 derive: setup
 	@.venv/bin/python -m local.derive --key "$$KEY" --devices "$$DEVICES" --keys "$$KEYS" --formats "$$FORMATS" --tags "$$TAGS" --description "$$DESCRIPTION"
+
+# In your account, with your credentials and Region: make verify DISK=my-vm-1.0.ova BUCKET=my-bucket, or without an
+# import make verify CHECK=deployment. STACK names another stack than the default, YES=yes asks nothing.
+verify: setup
+	@.venv/bin/python -m local.verify --check "$$CHECK" --stack "$$STACK" --disk "$$DISK" --bucket "$$BUCKET" --yes "$$YES"
 
 # Before each commit, side by side on all cores. The tests of the pure part run once, for their coverage.
 test: setup

@@ -142,7 +142,9 @@ def _notify(backend: CloudWatchBackend, name: str, reason: str, state: str) -> N
             request = iam.AuthorizationRequest("sns:Publish", arn, context)
             statements = json.loads(sns.get_topic(arn).policy)["Statement"]
             if iam.allows(statements, request, "cloudwatch.amazonaws.com"):
-                sns.publish(json.dumps(message), arn, subject=f'{state}: "{name}" in {backend.region_name}')
+                # A subject has less than 100 characters (API reference, SNS `Publish`).
+                subject = f'{state}: "{name}" in {backend.region_name}'[:99]
+                sns.publish(json.dumps(message), arn, subject=subject)
 
 
 def _let_no_write_interrupt_another() -> None:

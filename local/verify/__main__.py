@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Final
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from local.verify import doctor
-from local.verify.account import Account, VerifyError, explain, redacted
+from local.verify.account import ERRORS, Account, VerifyError, explain, redacted
 from local.verify.cleanup import Cleanup, interruptible, uninterrupted
 from local.verify.deployment import Deployment, find
 from local.verify.imports import Wait
@@ -32,6 +32,7 @@ This imports {disk} ({megabytes:.0f} MB) in {region}, account {account}, to veri
 - The subscribers of the topic get two notifications, and one alarm that is over at once.
 - A record of the import stays in the table for 60 days: without it, the import would be registered again.
 """
+_WIDTH: Final = 200
 _RIGHTS: Final = (
     *("cloudwatch:SetAlarmState", "dynamodb:BatchGetItem", "ec2:CancelImportTask", "ec2:CreateTags"),
     *("ec2:DeleteSnapshot", "ec2:DeregisterImage", "ec2:DescribeImages", "ec2:DescribeImportImageTasks"),
@@ -43,7 +44,13 @@ _RIGHTS: Final = (
 )
 
 
-def main(arguments: Sequence[str] | None = None, *, wait: Wait = time.sleep, ask: Callable[[str], str] = input) -> int:
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    session: boto3.Session | None = None,
+    wait: Wait = time.sleep,
+    ask: Callable[[str], str] = input,
+) -> int:
     """Run it and return the exit status: 1 where something is wrong with the deployment, or is left in the account."""
     parser = argparse.ArgumentParser(prog="make verify", description=__doc__)
     parser.add_argument("--check", default="", choices=["", "deployment"], help="`deployment` imports nothing")
@@ -52,10 +59,12 @@ def main(arguments: Sequence[str] | None = None, *, wait: Wait = time.sleep, ask
     parser.add_argument("--bucket", default="", help="a bucket in the Region that the role vmimport may read")
     parser.add_argument("--yes", default="", help="do not ask")
     given = parser.parse_args(arguments)
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    # What is kept in a file can be wide.
+    width = None if sys.stdout.isatty() else _WIDTH
+    console = Console(highlight=False, markup=False, soft_wrap=True, width=width)
     try:
         with interruptible():
-            account = Account(boto3.Session())
+            account = Account(session or boto3.Session())
             deployment = find(account, given.stack)
             if given.check:
                 return _examine(account, deployment, console)
@@ -75,10 +84,8 @@ def main(arguments: Sequence[str] | None = None, *, wait: Wait = time.sleep, ask
                 console.print("Nothing was done.")
                 return 1
             return _verify(verification, console)
-    except (BotoCoreError, ClientError) as error:
+    except ERRORS as error:
         console.print(explain(error), style="red")
-    except VerifyError as error:
-        console.print(str(error), style="red")
     except KeyboardInterrupt:
         console.print("Interrupted.")
     return 1
@@ -145,9 +152,7 @@ def _verify(verification: Verification, console: Console) -> int:
         assumptions = assumption_rows(verification.seen)
     except KeyboardInterrupt:
         problem = "Interrupted."
-    except VerifyError as error:
-        problem = str(error)
-    except (BotoCoreError, ClientError) as error:
+    except ERRORS as error:
         problem = explain(error)
     finally:
         with uninterrupted():
@@ -166,8 +171,7 @@ def _verify(verification: Verification, console: Console) -> int:
         return 1
     report = Report(verification.account.region, datetime.now(UTC), rows, assumptions, left)
     for title, found in (("deployment", rows), ("assumption", assumptions)):
-        table = Table(title, "seen", "evidence")
-        table.columns[2].overflow = "fold"
+        table = Table(title, "seen", Column("evidence", overflow="fold"))
         for row in found:
             table.add_row(row.claim, row.finding.verdict, redacted(row.finding.evidence))
         console.print(table)
@@ -184,7 +188,7 @@ def _examine(account: Account, deployment: Deployment, console: Console) -> int:
     console.print()
     for name, value in doctor.names(deployment):
         console.print(f"{name:24} {value}")
-    table = Table("name", "version", "state", "AMI", "source", "steps left")
+    table = Table(*(Column(title, overflow="fold") for title in doctor.COLUMNS))
     for row in doctor.images(account, deployment):
         table.add_row(*row)
     console.print(table if table.row_count else "\nNo image yet.")

@@ -9,6 +9,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, TokenRetrievalError
 
+from vm_image_import.domain.errors import PermanentError, TransientError
+
 _EXPIRED: Final = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "InvalidClientTokenId"}
 _DENIED: Final = re.compile("AccessDenied|UnauthorizedOperation|AuthorizationError|NotAuthorized")
 _ACCOUNT_ID: Final = re.compile(r"(?<![0-9A-Za-z])\d{12}(?![0-9A-Za-z])")
@@ -18,6 +20,10 @@ _MAX_EVIDENCE: Final = 300
 
 class VerifyError(Exception):
     """What keeps the verification from going on, in one line for the caller."""
+
+
+ERRORS: Final = (BotoCoreError, ClientError, PermanentError, TransientError, VerifyError)
+"""What ends a verification: of boto3, of the function's own reads of the table, and of this program."""
 
 
 class Answer(NamedTuple):
@@ -69,13 +75,16 @@ def redacted(text: str) -> str:
     return line if len(line) <= _MAX_EVIDENCE else f"{line[:_MAX_EVIDENCE]} …"
 
 
-def explain(error: BotoCoreError | ClientError) -> str:
-    """Return an error of AWS as one line that says what to do."""
+def explain(error: Exception) -> str:
+    """Return one of `ERRORS` as text that says what to do."""
+    if isinstance(error, VerifyError):
+        return str(error)
     if isinstance(error, NoRegionError):
         return "No Region is set: export AWS_REGION=us-east-1, for example."
     if isinstance(error, NoCredentialsError):
         return "No credentials were found: sign in, or set AWS_PROFILE."
-    code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
+    code = error.code if isinstance(error, PermanentError) else ""
+    code = error.response["Error"]["Code"] if isinstance(error, ClientError) else code
     if code in _EXPIRED or isinstance(error, TokenRetrievalError):
         return "The credentials are not valid, or not any more: sign in again."
     if is_denied(code):

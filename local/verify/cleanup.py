@@ -7,7 +7,7 @@ from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.verify.account import VerifyError
+from local.verify.account import ERRORS
 
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _GONE: Final = ("NotFound", "Unavailable", "NonExistentQueue", "DoesNotExist", "NoSuch")
@@ -41,7 +41,7 @@ class Cleanup:
             what, remove = self._removals.pop()
             try:
                 remove()
-            except (BotoCoreError, ClientError, VerifyError) as error:
+            except ERRORS as error:
                 self.left.append(f"{what}   # {error}")
 
 

@@ -3,7 +3,8 @@
 import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 from botocore.exceptions import ClientError
 
@@ -11,6 +12,7 @@ from local.verify.account import Account
 from local.verify.deployment import Deployment
 from vm_image_import.derive.tags import PREFIX
 from vm_image_import.domain.arns import BuildArn
+from vm_image_import.domain.errors import PermanentError, TransientError
 from vm_image_import.imports.steps.run import STEPS
 from vm_image_import.records.store import Store
 
@@ -22,6 +24,10 @@ class Check(NamedTuple):
     problem: str
     """What is wrong and what to do; empty where nothing is."""
     state: str = "ok"
+
+
+COLUMNS: Final = ("name", "version", "state", "AMI", "source", "steps left")
+"""The titles of an image's parts."""
 
 
 class ImageRow(NamedTuple):
@@ -53,26 +59,17 @@ def names(deployment: Deployment) -> Iterator[tuple[str, str]]:
 
 def examine(account: Account, deployment: Deployment, now: datetime) -> Iterator[Check]:
     """Yield a check of each part. A part that AWS does not show is a problem, and keeps no other from being checked."""
-    checks = {
-        "function": _function,
-        "rules": _rules,
-        "role": _role,
-        "queues": _queues,
-        "topic": _topic,
-        "subscriptions": _subscriptions,
-        "table": _table,
-        "alarms": _alarms,
-    }
-    for part, check in checks.items():
+    for part, look in _LOOKS.items():
         try:
-            problems = [*check(account, deployment)]
+            problems = [*look(account, deployment)]
         except ClientError as error:
             problems = [str(error)]
         yield Check(part, " ".join(problems))
-    try:
-        yield _last_sweep(account, deployment, now)
-    except ClientError as error:
-        yield Check("last sweep", str(error))
+    for part, check in (("subscriptions", _subscriptions), ("last sweep", partial(_last_sweep, now=now))):
+        try:
+            yield check(account, deployment)
+        except ClientError as error:
+            yield Check(part, str(error))
 
 
 def images(account: Account, deployment: Deployment) -> list[ImageRow]:
@@ -91,17 +88,24 @@ def images(account: Account, deployment: Deployment) -> list[ImageRow]:
             image["state"]["status"],
             image["tags"].get(f"{PREFIX}ami-id", ""),
             image["tags"].get(f"{PREFIX}source", ""),
-            left.get(image["arn"], ""),
+            "not known" if left is None else left.get(image["arn"], ""),
         )
         for image in own
     ]
 
 
-def _steps_left(account: Account, deployment: Deployment) -> Mapping[str, str]:
-    """Return the steps that are left, and what was reported of them, by the ARN of the image."""
+def _steps_left(account: Account, deployment: Deployment) -> Mapping[str, str] | None:
+    """Return the steps that are left, and what was reported of them, by the ARN of the image.
+
+    None where the records cannot be read.
+    """
     store = Store(account.client("dynamodb"), deployment.table)
     left = {}
-    for id_, record in store.read(store.list_open()).items():
+    try:
+        records = store.read(store.list_open())
+    except (PermanentError, TransientError):
+        return None
+    for id_, record in records.items():
         if record.unreadable:
             left[id_] = str(record.unreadable)
         if registration := record.registration:
@@ -165,14 +169,12 @@ def _topic(account: Account, deployment: Deployment) -> Iterator[str]:
         yield f"Its key is {state}: aws kms enable-key --key-id {key}"
 
 
-def _subscriptions(account: Account, deployment: Deployment) -> Iterator[str]:
+def _subscriptions(account: Account, deployment: Deployment) -> Check:
     pages = account.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=deployment.topic)
     found = [each for page in pages for each in page["Subscriptions"]]
-    if not found:
-        yield "The topic has none: nobody is notified."
-    for each in found:
-        if not each["SubscriptionArn"].startswith("arn:"):
-            yield f"{each['Endpoint']} has not confirmed: use the link of AWS's e-mail, or subscribe again."
+    pending = [each["Endpoint"] for each in found if not each["SubscriptionArn"].startswith("arn:")]
+    problem = f"Not confirmed, so use the link of AWS's e-mail: {', '.join(pending)}" if pending else ""
+    return Check("subscriptions", problem, str(len(found)) if found else "none: nobody is notified")
 
 
 def _table(account: Account, deployment: Deployment) -> Iterator[str]:
@@ -187,6 +189,18 @@ def _alarms(account: Account, deployment: Deployment) -> Iterator[str]:
         for alarm in found:
             if alarm["StateValue"] == "ALARM":
                 yield f"{alarm['AlarmName']}: {alarm.get('AlarmDescription', '')}"
+
+
+_LOOKS: Final = {
+    "function": _function,
+    "rules": _rules,
+    "role": _role,
+    "queues": _queues,
+    "topic": _topic,
+    "table": _table,
+    "alarms": _alarms,
+}
+"""Each yields what is wrong with its part. Raises ClientError."""
 
 
 def _last_sweep(account: Account, deployment: Deployment, now: datetime) -> Check:

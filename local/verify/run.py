@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NetworkError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
@@ -17,6 +18,7 @@ from local.verify.deployment import Deployment
 from local.verify.imports import Imports, Wait
 from local.verify.mailbox import Mailbox
 from vm_image_import.derive.tags import PREFIX
+from vm_image_import.domain.errors import TransientError
 from vm_image_import.domain.remedies import find_remedy
 from vm_image_import.imports.steps.run import STEPS
 from vm_image_import.records.registration import Registration
@@ -29,6 +31,7 @@ _TOKEN_MINUTES: Final = 16
 """For how long a client token is not used, and for how long an event that did not come is waited for."""
 _SWEEPS: Final = 3
 """After so many sweeps, what was not done will not be."""
+_NETWORK: Final = (HTTPClientError, NetworkError, TransientError)
 _UNKNOWN: Final = "import-ami-00000000000000000"
 _FINAL: Final = {"AVAILABLE", "FAILED", "CANCELLED", "DEPRECATED", "DISABLED", "DELETED"}
 _ENDED: Final = {"completed", "deleted"}
@@ -126,18 +129,33 @@ class Verification:
         most = (_SWEEPS * self.deployment.sweep_minutes + 10) * _MINUTE / _SECONDS
         after = 0
         while after < most:
-            task = self._look()
+            if (task := self._look_again()) is None:
+                continue
             status = task.get("StatusMessage", task["Status"])
             progress.update(bar, completed=float(task.get("Progress") or 100), status=status)
             if task["Status"] == "deleted":
                 remedy = find_remedy(task.get("StatusMessage"), task.get("Platform"), [self.disk.name])
                 message = f"EC2 cannot import {self.disk.name}: {task.get('StatusMessage')} {remedy.text} {remedy.url}"
                 raise VerifyError(message)
-            registration = self.registration()
-            if registration and not self.steps_left(registration):
+            if self._steps_ended():
                 return
             after += task["Status"] == "completed"
             self.wait(_SECONDS)
+
+    def _look_again(self) -> Mapping[str, Any] | None:
+        """Look once, and return the import task; None, a while later, where the network fails: it is a long run."""
+        try:
+            return self._look()
+        except _NETWORK:
+            self.wait(_SECONDS)
+            return None
+
+    def _steps_ended(self) -> bool:
+        try:
+            registration = self.registration()
+        except TransientError:
+            return False
+        return registration is not None and not self.steps_left(registration)
 
     def _look(self) -> Mapping[str, Any]:
         """Look once at everything, and return the import task."""
@@ -258,7 +276,7 @@ class Verification:
             return
         try:
             image = self._get_image(seen.second_import.value)
-        except ClientError:
+        except (ClientError, *_NETWORK):
             # Image Builder may not show it yet.
             return
         status = image["state"]["status"]
@@ -281,7 +299,7 @@ class Verification:
             for _ in range(looks):
                 self.wait(_MINUTE / looks)
                 self._look_at_second()
-            self._look()
+            self._look_again()
 
     def _set_alarm(self, alarm: str) -> None:
         cloudwatch = self.account.client("cloudwatch")

@@ -11,7 +11,8 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from .configuration import Configuration
-from .function import NAMESPACE, SERVICE, ImportFunction
+from .function import ImportFunction
+from .metrics import metric
 from .notifications import Notifications
 
 _FAILED: Final = logs.QueryString(
@@ -139,7 +140,7 @@ class Observability(Construct):
             self._sweeps_missing(),
             self._alarm(
                 "SweepProblems",
-                _own("SweepProblems", self._every),
+                metric("SweepProblems", period=self._every),
                 "A sweep could not process some import tasks; it processed the others. Run the saved query 'What failed"
                 " and why', or invoke the function with the payload of a sweep and read `problems`. Fix the cause. The"
                 " next sweep tries again.",
@@ -148,13 +149,13 @@ class Observability(Construct):
             ),
             self._alarm(
                 "ImagesFailed",
-                _own("ImagesFailed", self._period),
+                metric("ImagesFailed", period=self._period),
                 "Image Builder could not make a registered image. Read the reason in the notification or in the saved"
                 " query 'What failed and why', fix the cause, and invoke the function with \"force\": true.",
             ),
             self._alarm(
                 "ImagesNotFound",
-                _own("ImagesNotFound", self._period),
+                metric("ImagesNotFound", period=self._period),
                 "Image Builder has the image of an import, but it could not be found. The notification says where to"
                 " look. Do not register the import again.",
             ),
@@ -163,7 +164,7 @@ class Observability(Construct):
     def _sweeps_missing(self) -> cloudwatch.Alarm:
         alarm = self._alarm(
             "SweepsMissing",
-            _own("SweepsCompleted", self._every),
+            metric("SweepsCompleted", period=self._every),
             "No sweep processed all import tasks within three intervals: failed imports may not be reported, and"
             " imports without an event may not be registered. Run the saved query 'What failed and why' and fix the"
             " cause. If it shows nothing, check that the rule Sweep is enabled.",
@@ -234,16 +235,20 @@ class Observability(Construct):
                 ),
                 _graph(
                     "Invocations and sweeps",
-                    _own("SweepsCompleted", hour),
+                    metric("SweepsCompleted", period=hour),
                     *(
-                        metric(period=hour)
-                        for metric in (function.metric_invocations, function.metric_errors, function.metric_throttles)
+                        of_function(period=hour)
+                        for of_function in (
+                            function.metric_invocations,
+                            function.metric_errors,
+                            function.metric_throttles,
+                        )
                     ),
                 ),
             ],
-            [_graph("Registered images", *(_own(name, hour) for name in done), width=24)],
+            [_graph("Registered images", *(metric(name, period=hour) for name in done), width=24)],
             [
-                _graph("Failures", *(_own(name, hour) for name in _FAILURES)),
+                _graph("Failures", *(metric(name, period=hour) for name in _FAILURES)),
                 cloudwatch.LogQueryWidget(
                     title="What failed and why",
                     log_group_names=[imports.log_group.log_group_name],
@@ -255,7 +260,7 @@ class Observability(Construct):
             [
                 _graph(
                     "Age of the events at registration",
-                    *(_own("EventAge", hour, statistic) for statistic in ("p50", "p95", "Maximum")),
+                    *(metric("EventAge", period=hour, statistic=statistic) for statistic in ("p50", "p95", "Maximum")),
                     width=24,
                 )
             ],
@@ -265,13 +270,6 @@ class Observability(Construct):
             ],
         ]
         return cloudwatch.Dashboard(self, "Dashboard", default_interval=Duration.days(7), widgets=rows)
-
-
-def _own(name: str, period: Duration, statistic: str = "Sum") -> cloudwatch.Metric:
-    """Return a metric that the function itself emits."""
-    return cloudwatch.Metric(
-        namespace=NAMESPACE, metric_name=name, dimensions_map={"service": SERVICE}, period=period, statistic=statistic
-    )
 
 
 def _graph(title: str, *metrics: cloudwatch.IMetric, width: int = 12) -> cloudwatch.GraphWidget:

@@ -9,7 +9,7 @@ export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION ?= 20
 # Where it is set, each of the many Pythons that the tests start would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo local derive verify test acceptance quick lint types tests coverage soak bench mutants audit format lock clean
+.PHONY: setup demo local derive verify test acceptance quick lint types tests coverage soak bench mutants audit release format lock clean
 
 # uv and npm keep what they download in the home folder, where they can write to it.
 CACHES := $(shell test -w "$$HOME" || echo UV_CACHE_DIR=.build/uv npm_config_cache=.build/npm)
@@ -106,6 +106,10 @@ bench: setup
 audit: setup
 	for lock in requirements.txt lambda/requirements.txt; do .venv/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner=off -r $$lock || exit 1; done
 
+# The files of a release, in dist: the construct's wheel, the template with this checkout's configuration, the code.
+release: setup
+	.venv/bin/python -m local.release --tag "$$TAG"
+
 format: setup
 	.venv/bin/python -m ruff check --fix .
 	.venv/bin/python -m ruff format .
@@ -117,5 +121,5 @@ lock: setup
 
 # Everything that the targets made; what you configured stays.
 clean:
-	rm -rf .build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .venv cdk.out node_modules
+	rm -rf .build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .venv cdk.out dist node_modules
 	find . -name __pycache__ -prune -exec rm -rf {} +

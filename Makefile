@@ -116,8 +116,8 @@ format: setup
 
 # Resolves both locks again; name packages to upgrade with UPGRADE='--upgrade-package boto3'.
 lock: setup
-	cd lambda && ../.venv/bin/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --custom-compile-command 'make lock' $(UPGRADE) requirements.in -o requirements.txt
-	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock' $(UPGRADE) requirements.in -o requirements.txt
+	cd lambda && ../.venv/bin/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes $(UPGRADE) requirements.in -o requirements.txt
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(UPGRADE) requirements.in -o requirements.txt
 
 # Everything that the targets made; what you configured stays.
 clean:

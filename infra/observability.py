@@ -64,7 +64,7 @@ _COST: Final = (
 """In USD, at the list prices of us-east-1 in November 2026."""
 _FIXED_COST: Final = (
     "At the list prices of us-east-1, without the time that cold starts are billed. In addition, each month and without"
-    " free tier: 1 USD for the topic's key if the stack made it, 0.80 for the alarms, 3 for this dashboard, 0.30 for"
+    " free tier: 1 USD for the topic's key if the stack made it, 0.60 for the alarms, 3 for this dashboard, 0.30 for"
     " each of the function's metrics that has a value."
 )
 
@@ -146,18 +146,6 @@ class Observability(Construct):
                 " next sweep tries again.",
                 # A transient error is gone with the next sweep.
                 periods=2,
-            ),
-            self._alarm(
-                "ImagesFailed",
-                metric("ImagesFailed", period=self._period),
-                "Image Builder could not make a registered image. Read the reason in the notification or in the saved"
-                " query 'What failed and why', fix the cause, and invoke the function with \"force\": true.",
-            ),
-            self._alarm(
-                "ImagesNotFound",
-                metric("ImagesNotFound", period=self._period),
-                "Image Builder has the image of an import, but it could not be found. The notification says where to"
-                " look. Do not register the import again.",
             ),
         ]
 

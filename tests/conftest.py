@@ -21,6 +21,7 @@ os.environ["POWERTOOLS_METRICS_NAMESPACE"] = "VmImageImport"
 os.environ["CDK_VALIDATION"] = "false"
 
 import boto3
+import botocore.session
 import pytest
 from moto import mock_aws
 from moto.core.base_backend import BackendDict
@@ -30,6 +31,10 @@ from local.assembly import digest
 from local.aws import image_builder, local_aws
 from local.aws.local_aws import LocalAws
 from local.aws.switches import Switches, use
+
+SESSION = botocore.session.Session()
+"""boto3's default session. A new one for each test would read the models of the services again."""
+boto3.setup_default_session(botocore_session=SESSION)
 
 # Without the last garbage collection over a million objects, a worker ends seconds sooner.
 atexit.register(gc.freeze)
@@ -84,8 +89,7 @@ def _made_up_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    # boto3 keeps the credentials that its default session has found first.
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    SESSION.set_credentials("testing", "testing")
 
 
 @pytest.fixture(scope="session")
@@ -106,6 +110,7 @@ def endpoint_url(_local_aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> Itera
     """Give the URL of an empty local AWS, which boto3 and the AWS command line use by default in the test."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", _local_aws.endpoint_url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", _local_aws.access_key)
+    SESSION.set_credentials(_local_aws.access_key, "testing")
     yield _local_aws.endpoint_url
     BackendDict.reset()
 
@@ -126,6 +131,10 @@ def local_aws_mode(request: pytest.FixtureRequest) -> Iterator[str]:
         yield "server"
     else:
         with mock_aws():
+            # moto has removed boto3's session, and changes the one that is used in here.
+            session = botocore.session.Session()
+            session.register_component("data_loader", SESSION.get_component("data_loader"))
+            boto3.setup_default_session(botocore_session=session)
             yield "mock_aws"
 
 

@@ -94,7 +94,8 @@ class BuildLister:
     def builds(self) -> Builds:
         """Return the builds. Raises TransientError or PermanentError, the same one each time."""
         if self._error:
-            raise self._error
+            # Each raise adds to the traceback, which is logged for each import.
+            raise self._error.with_traceback(None)
         if self._builds is None:
             try:
                 self._builds = self.list_again()

@@ -3,11 +3,13 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from vm_image_import.domain.arns import BuildArn
 from vm_image_import.domain.errors import InvalidTriggerError
 from vm_image_import.domain.models import Overrides
 from vm_image_import.domain.text import one_line, quote
@@ -50,10 +52,6 @@ class Sweep:
 Trigger = AmiAvailable | ImageStateChanged | ManualImport | Sweep
 
 _AMI_ID: Final = re.compile(r"ami-[0-9a-z]{1,64}")
-_BUILD_ARN: Final = re.compile(
-    r"arn:[a-z-]+:imagebuilder:[a-z0-9-]+:\d{12}:image/[a-z0-9-_]+/\d+\.\d+\.\d+/\d+", re.ASCII
-)
-"""Of one image build version: no wildcard (API reference, `ImageBuildVersionArn`)."""
 _MAX_LISTED: Final = 10
 """An error lists this many keys or entries and counts the others."""
 _MAX_KEY: Final = 40
@@ -110,8 +108,9 @@ def _parse_time(text: str) -> datetime | None:
 
 def _parse_image_event(event: Mapping[str, object]) -> ImageStateChanged:
     match event:
-        case {"resources": [str(arn), *_]} if _BUILD_ARN.fullmatch(arn):
-            return ImageStateChanged(arn)
+        case {"resources": [str(arn), *_]}:
+            with suppress(ValueError):
+                return ImageStateChanged(BuildArn.parse(arn).text)
     problem = "An EC2 Image Builder Image State Change event needs the ARN of an image build version in resources."
     raise InvalidTriggerError([problem])
 

@@ -27,8 +27,8 @@ def handler(event: object, context: "LambdaContext") -> dict[str, object]:
     """Handle one invocation by Lambda: an event of EventBridge, or the payload of a manual invocation.
 
     Returns the answer that docs/reference.md describes. Raises InvalidTriggerError for input that the function does not
-    accept, InvalidSettingsError, and TransientError or PermanentError where AWS cannot be read, so that Lambda tries
-    again and reports the failure.
+    accept, InvalidSettingsError, TransientError or PermanentError where AWS cannot be read, and SweepError where the
+    import tasks cannot be listed, so that Lambda tries again and reports the failure.
     """
     answer: dict[str, object] = invoke(event, context, _clients())
     return answer

@@ -103,7 +103,8 @@ class LocalAws:
         Raises botocore's ClientError if a resource of the template is not supported.
         """
         # The parameter of `cdk bootstrap` that a deployment reads.
-        self.client("ssm").put_parameter(Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String")
+        version = {"Name": "/cdk-bootstrap/hnb659fds/version", "Value": "30", "Type": "String", "Overwrite": True}
+        self.client("ssm").put_parameter(**version)
         assets = json.loads((assembly / f"{stack}.assets.json").read_text(encoding="utf-8"))
         s3 = self.client("s3")
         for asset in assets["files"].values():

@@ -5,7 +5,8 @@ unfinished task by one step and returns the events that AWS sends meanwhile.
 
 The user metadata of a disk in S3 describes the imported machine: `platform` (Linux, Windows), `os` (for example
 `Ubuntu 22.04.3 LTS - 5.15.0-97-generic`), `architecture`; `status-message` makes the import fail with this message,
-`image-reason` its image, and `import-vm-image-error` makes Image Builder refuse it with this error code.
+`image-reason` its image, and `import-vm-image-error` makes Image Builder refuse it with this error code. With `ena` or
+`delete-on-termination` `false`, its AMI lacks it.
 """
 
 import re
@@ -151,6 +152,9 @@ class Task:
             architecture=self.answer.get("Architecture", "x86_64"),
             boot_mode=self.answer.get("BootMode"),
             creation_date=common.clock(),
+            # Not documented: what an import sets.
+            ena_support=self.machine.get("ena") != "false",
+            deletes_volumes=self.machine.get("delete-on-termination") != "false",
             platform="windows" if platform == "Windows" else None,
             platform_details="Windows" if platform == "Windows" else "Linux/UNIX",
             root_device_type="ebs",
@@ -366,6 +370,7 @@ def copy_image(
 def block_device_mappings(self: Ami) -> list[dict[str, Any]]:
     """Return the disks of an AMI as moto does, which knows the first one only, and the others of an import."""
     mappings: list[dict[str, Any]] = _moto_mappings(self)
+    mappings[0]["Ebs"]["DeleteOnTermination"] = vars(self).get("deletes_volumes", False)
     for name, snapshot_id in vars(self).get("other_snapshots", {}).items():
         mappings.append({"DeviceName": name, "Ebs": {**mappings[0]["Ebs"], "SnapshotId": snapshot_id}})
     return mappings

@@ -338,6 +338,18 @@ def test_a_hundred_records_cost_one_read(store: Store) -> None:
 
 
 @pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("consistent", [True, False])
+def test_a_read_is_consistent_or_costs_half(consistent: bool) -> None:  # noqa: FBT001 - a case
+    """The request says whether the read is consistent, which is the default of the store and not of DynamoDB."""
+    bodies: list[dict[str, Any]] = []
+    store = new_store(
+        "before-call.dynamodb.BatchGetItem", lambda params, **_: bodies.append(json.loads(params["body"]))
+    )
+    store.read([TASK_ID], **({} if consistent else {"consistent": False}))
+    assert [body["RequestItems"][TABLE]["ConsistentRead"] for body in bodies] == [consistent]
+
+
+@pytest.mark.usefixtures("store")
 @pytest.mark.parametrize("processed", [0, 2])
 def test_what_dynamodb_has_not_processed_is_read_again(processed: int) -> None:
     """Unprocessed keys are read with another call; where no key of a call is processed, it is a transient error."""

@@ -141,6 +141,13 @@ def metrics_of(logs: str) -> set[str]:
     }
 
 
+def empty_table(aws: LocalAws) -> None:
+    """Delete all records."""
+    dynamodb, table = aws.client("dynamodb"), physical_id(aws, "AWS::DynamoDB::Table")
+    for item in dynamodb.scan(TableName=table)["Items"]:
+        dynamodb.delete_item(TableName=table, Key={"id": item["id"]})
+
+
 def age_records(aws: LocalAws, age: timedelta) -> None:
     """Let this much time pass since everything that the records name, and let every claim expire."""
     dynamodb, table = aws.client("dynamodb"), physical_id(aws, "AWS::DynamoDB::Table")

@@ -11,6 +11,7 @@ from local.aws import events, functions, vm_import
 from local.aws.local_aws import ACCOUNT, LocalAws
 from tests.conftest import ROOT
 from tests.e2e.conftest import (
+    Notifications,
     builds,
     event_run,
     finish_imports,
@@ -155,9 +156,7 @@ def test_alarms_match_the_emitted_metrics(aws: LocalAws) -> None:
     }
     alarms = aws.client("cloudwatch").describe_alarms()["MetricAlarms"]
     own = [each for each in alarms if not each["Namespace"].startswith("AWS/")]
-    assert {each["MetricName"] for each in own} == {
-        *("SweepsCompleted", "SweepProblems", "ImagesFailed", "ImagesNotFound"),
-    }
+    assert {each["MetricName"] for each in own} == {"SweepsCompleted", "SweepProblems"}
     for each in own:
         dimensions = tuple((found["Name"], found["Value"]) for found in each["Dimensions"])
         assert {(each["Namespace"], dimensions)} == emitted
@@ -248,6 +247,18 @@ def test_an_unknown_task_is_not_found(aws: LocalAws) -> None:
     """A task id that EC2 does not list has the outcome NOT_FOUND."""
     answer = invoke(aws, {"importTaskId": "import-ami-00000000000000000"})
     assert answer["outcome"] == "NOT_FOUND"
+
+
+def test_a_notification_says_what_the_ami_lacks(aws: LocalAws, notifications: Notifications) -> None:
+    """IMAGE_AVAILABLE names what the AMI of an import lacks, and nothing for one that lacks nothing."""
+    lacking = start_import(aws, "exports/old-1.0.ova", {"ena": "false", "delete-on-termination": "false"})
+    complete = start_import(aws, "exports/new-1.0.ova")
+    finish_imports(aws)
+    texts = {task: notifications.about(task)[-1][2] for task in (lacking, complete)}
+    assert "--ena-support" in texts[lacking]
+    assert "DeviceName=/dev/sda1,Ebs={DeleteOnTermination=true}" in texts[lacking]
+    assert "--ena-support" not in texts[complete]
+    assert "DeleteOnTermination" not in texts[complete]
 
 
 def test_a_malformed_payload_names_every_problem(aws: LocalAws) -> None:

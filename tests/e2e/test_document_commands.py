@@ -20,6 +20,7 @@ pytestmark = pytest.mark.acceptance
 # A block of commands for a real account has the words `sh real-account`, all others run here.
 BLOCK = re.compile(r"```sh\n(.+?)```", re.DOTALL)
 DOCUMENTS = [path for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]) if BLOCK.search(path.read_text())]
+OPERATIONS = ROOT / "docs" / "operations.md"
 # The stack is deployed already, and nobody is there to approve. The targets of make have tests of their own.
 NPX = """#!/bin/sh
 shift
@@ -118,6 +119,20 @@ def test_every_command_runs(document: Path, shell: Shell, assembly: Path) -> Non
     finish_imports(shell.aws)
     for block in blocks:
         shell.run(filled(block, placeholders(shell.aws, task) if is_deployed(shell.aws) else {"ACCOUNT": ACCOUNT}))
+
+
+def test_the_commands_of_the_guide_leave_one_image(shell: Shell, assembly: Path) -> None:
+    """An import that is registered by the commands of AWS's guide, in their order, keeps this one image."""
+    shell.aws.deploy(assembly, "VmImageImport")
+    shell.aws.client("s3").create_bucket(Bucket="my-bucket")
+    shell.aws.client("s3").put_object(Bucket="my-bucket", Key="exports/web-server-1.4.2.ova", Body=b"disk")
+    (commands,) = (block for block in BLOCK.findall(OPERATIONS.read_text(encoding="utf-8")) if "by-the-guide" in block)
+    shell.run(commands)
+    for _ in range(3):
+        shell.aws.fire_schedules()
+        finish_imports(shell.aws)
+    assert [image["name"] for image in shell.aws.images()] == ["by-the-guide"]
+    assert [each.subject for each in shell.aws.published_messages()] == ["Image available: by-the-guide/1.4.2/1"]
 
 
 def is_deployed(aws: LocalAws) -> bool:

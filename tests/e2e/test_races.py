@@ -22,6 +22,7 @@ from tests.e2e.conftest import (
     age_records,
     answer_of,
     builds,
+    empty_table,
     event_run,
     finish_imports,
     finish_imports_without_events,
@@ -119,13 +120,6 @@ def test_a_new_deployment_finds_the_images_of_earlier_ones(
     assert [each["outcome"] for each in results] == ["ALREADY_REGISTERED", "IMAGE_AVAILABLE"]
     assert {each["imageArn"] for each in results} == {before["arn"]}
     assert builds(aws, "earlier") == [before]
-
-
-def empty_table(aws: LocalAws) -> None:
-    """Delete all records."""
-    dynamodb, table = aws.client("dynamodb"), physical_id(aws, "AWS::DynamoDB::Table")
-    for item in dynamodb.scan(TableName=table)["Items"]:
-        dynamodb.delete_item(TableName=table, Key={"id": item["id"]})
 
 
 def test_an_ami_that_ec2_does_not_return_yet(

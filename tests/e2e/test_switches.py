@@ -14,6 +14,7 @@ from tests.e2e.conftest import (
     Notifications,
     answer_of,
     builds,
+    empty_table,
     finish_imports,
     finish_imports_without_events,
     invoke,
@@ -107,6 +108,18 @@ def test_a_manual_registration(aws: LocalAws) -> None:
     finish_imports(aws)
     sweep(aws)
     assert only_image(aws, "manual", task)["version"] == "3.1.0/1"
+
+
+def test_a_redeployment(aws: LocalAws) -> None:
+    """A deployment without records keeps the images of the one before, and makes no other image of their imports."""
+    task = start_import(aws, "exports/kept.ova")
+    finish_imports(aws)
+    sweep(aws)
+    before = only_image(aws, "kept", task)
+    empty_table(aws)
+    sweep(aws)
+    assert only_image(aws, "kept", task) == before
+    assert invoke(aws, {"importTaskId": task})["outcome"] == "ALREADY_REGISTERED"
 
 
 def test_an_unknown_task(aws: LocalAws) -> None:

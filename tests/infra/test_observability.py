@@ -23,8 +23,6 @@ ALARMS = {
     "FunctionThrottles": ("Throttles", "Sum", 300, 3, 1),
     "SweepsMissing": ("SweepsCompleted", "Sum", 900, 3, 1),
     "SweepProblems": ("SweepProblems", "Sum", 900, 2, 1),
-    "ImagesFailed": ("ImagesFailed", "Sum", 300, 1, 1),
-    "ImagesNotFound": ("ImagesNotFound", "Sum", 300, 1, 1),
 }
 
 

@@ -10,6 +10,7 @@ from tests.simulation.follow_up import NOT_DONE, check_follow_up
 from tests.simulation.history import History
 from tests.simulation.imports import FILTER_TAG, FIXED_LATE, STATUS_MESSAGE, WITH_INVALID_TAG
 from tests.simulation.others import UNUSABLE
+from tests.simulation.stale_reads import RECORDS
 from tests.simulation.state import Import, Notification, State
 from tests.simulation.versions import check_uniqueness
 
@@ -85,7 +86,7 @@ def _check_ends(history: History) -> Iterator[str]:
         yield f"lost: steps are left of {sorted(left)}"
     listed, unlisted = (calls.keys() - _LOOKS_FOR_WORK for calls in history.idle_calls)
     # Looking at an AMI may always fail, or the AMI is gone.
-    if unexpected := unlisted | (set() if gone else listed - {"BatchGetItem", "DescribeImages"}):
+    if unexpected := unlisted | (set() if gone else listed - {RECORDS, "DescribeImages"}):
         yield f"wrong: a sweep that has nothing to do called {sorted(unexpected)}"
 
 

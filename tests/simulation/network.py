@@ -18,7 +18,7 @@ from tests.simulation.claims import Claims
 from tests.simulation.features import Feature
 from tests.simulation.invocations import CONCURRENT, Invocation, InvocationEnded, Lambda
 from tests.simulation.others import check_second_image
-from tests.simulation.stale_reads import StaleReads
+from tests.simulation.stale_reads import RECORDS, StaleReads
 from tests.simulation.state import Notification, State, now
 from tests.simulation.versions import check_version
 from vm_image_import.aws.session import CONNECT_TIMEOUT, READ_TIMEOUT
@@ -60,8 +60,8 @@ _MOST_HARMFUL: Final[Mapping[str, Mapping[str, float]]] = {
 _MOST_HARMFUL_CONCURRENCY: Final = {"DeleteItem": 0.5}
 _REPEATED_SAVE: Final = 0.8
 """How likely another invocation processes the same import before botocore's next attempt to save its record."""
-_STALE: Final = frozenset({"DescribeImages", "DescribeImportImageTasks", "GetImage"})
-"""Eventually consistent reads. Those of the idempotency table are strongly consistent."""
+_STALE: Final = frozenset({"DescribeImages", "DescribeImportImageTasks", "GetImage", RECORDS})
+"""Eventually consistent reads."""
 _UPDATES: Final = {"claimed_until = :until": "claim", "reported = :reported": "save", "REMOVE claimed_until": "release"}
 """What the updates of a record do, by what their expressions have. Any other one takes a version."""
 _TAKE: Final = "take"
@@ -262,6 +262,8 @@ def _body(request: AWSPreparedRequest) -> str:
 def _operation(event_name: str, request: AWSPreparedRequest) -> str:
     """Return the name of an operation; of an update of the idempotency table, what it does."""
     operation = event_name.rpartition(".")[2]
+    if operation == "BatchGetItem" and '"ConsistentRead": true' not in _body(request):
+        return RECORDS
     if operation != "UpdateItem":
         return operation
     expression: str = json.loads(_body(request))["UpdateExpression"]

@@ -1,5 +1,6 @@
 """Reads that are eventually consistent: AWS answers them with its state of the last minutes."""
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -7,13 +8,18 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from unittest import mock
 
+from moto.dynamodb.models import dynamodb_backends
+from moto.dynamodb.models.table import Table
+
 from local.aws.image_builder import Image
+from local.aws.local_aws import ACCOUNT
 from tests.simulation.features import Feature
-from tests.simulation.state import State, now
+from tests.simulation.state import REGION, State, now
 
 MAX_LAG: Final = timedelta(minutes=2)
 """Of Image Builder's lists (user guide)."""
 _LIST: Final = "ListImageBuildVersions"
+RECORDS: Final = "BatchGetItem, eventually consistent"
 
 
 class Look(NamedTuple):
@@ -26,12 +32,14 @@ class Look(NamedTuple):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What EC2 and Image Builder showed at one moment."""
+    """What AWS showed at one moment."""
 
     time: datetime
     amis: frozenset[str] = frozenset()
     tasks: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     images: Mapping[str, Look] = field(default_factory=dict)
+    records: Mapping[str, Any] = field(default_factory=dict)
+    """The items of the idempotency table."""
 
 
 @dataclass
@@ -54,6 +62,7 @@ class StaleReads:
             frozenset(self.state.ec2.amis),
             {task.id: task.answer for task in self.state.vm_import.tasks.values()},
             self._images(),
+            copy.deepcopy(self._table().items),
         )
         self._snapshots = [*(each for each in self._snapshots if each.time > now() - MAX_LAG), snapshot]
 
@@ -87,6 +96,9 @@ class StaleReads:
         elif operation == "DescribeImportImageTasks":
             with self._stale_tasks():
                 yield
+        elif operation == RECORDS:
+            with mock.patch.object(self._table(), "items", self.snapshot.records):
+                yield
         else:
             yield
 
@@ -105,6 +117,10 @@ class StaleReads:
         yield
         for task_id, task in tasks.items():
             task.answer = present[task_id]
+
+    def _table(self) -> Table:
+        (table,) = dynamodb_backends[ACCOUNT][REGION].tables.values()
+        return table
 
     def _images(self) -> dict[str, Look]:
         """Return the images as they are now, without those that are deleted and not shown any more."""

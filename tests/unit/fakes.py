@@ -330,7 +330,7 @@ class InMemoryStore(Store):
         else:
             self._aws.put(record, id_, is_open=is_open)
 
-    def read(self, ids: Iterable[object]) -> dict[str, Record]:
+    def read(self, ids: Iterable[object], **_: object) -> dict[str, Record]:
         self._aws.reads += 1
         return {id_: self._aws.record(id_) for id_ in map(str, ids) if id_ in self._aws.items}
 

@@ -28,7 +28,7 @@ LAYERS = [
     {"derive.disks", "derive.formats", "derive.tags"},
     {"derive.filenames"},
     {"derive.names", "derive.versions", "derive.words"},
-    {"domain.outcomes", "settings"},
+    {"domain.ami_warnings", "domain.outcomes", "settings"},
     {"domain.models"},
     {"domain.arns", "domain.errors", "domain.remedies", "domain.text"},
     {"", "aws", "domain", "imports", "records", "report"},

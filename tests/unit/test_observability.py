@@ -27,6 +27,13 @@ def test_an_absurd_event_age_is_not_recorded(seconds: float, recorded: bool) -> 
     assert ("EventAge" in observability.metrics.metric_set) is recorded
 
 
+def test_what_is_counted_outlives_the_invocation(capsys: pytest.CaptureFixture[str]) -> None:
+    """The metric of an outcome is written at once: Lambda may end the invocation in the next import."""
+    observability.log_and_count(Outcome(OutcomeKind.IMAGE_FAILED, "import-ami-1"), dry_run=False)
+    assert '"ImagesFailed":[1.0]' in capsys.readouterr().out
+    assert observability.metrics.metric_set == {}
+
+
 @pytest.mark.parametrize(
     "character", ["\u202e", "\u200b", "\u3164", "\U000e0041", "\x1b", "\n", "\\", '"', "é"], ids=ascii
 )

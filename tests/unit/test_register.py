@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.fakes import AMI, ARN, TASK, TASK_ID, InMemoryAws, Item, version_arn
+from tests.unit.fakes import AMI, ARN, AVAILABLE, NOW, TASK, TASK_ID, InMemoryAws, Item, version_arn
+from vm_image_import.deadline import Deadline
 from vm_image_import.domain.errors import ClientTokenReusedError, PermanentError, TransientError
 from vm_image_import.domain.models import Ami, Build, ImportTask, Overrides
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
+from vm_image_import.events import AmiAvailable
+from vm_image_import.imports.register import on_ami_event
 from vm_image_import.report.answers import answer_of
 from vm_image_import.settings import Settings
 
@@ -725,11 +728,13 @@ def test_observing_registers_nothing_and_reports_once() -> None:
     assert aws.manually().kind is OutcomeKind.REGISTERED
 
 
-def test_observing_records_the_image_that_exists() -> None:
-    """With `observe`, an image that exists is not reported as one that would be registered."""
-    aws = InMemoryAws(TASK, AMI, Settings(observe=True), builds=[OWN])
-    assert aws.by_sweep().kind is OutcomeKind.ALREADY_REGISTERED
-    assert not aws.published
+def test_observing_finds_the_image_that_exists() -> None:
+    """With `observe`, an image that exists is neither recorded nor reported, and is no problem of the sweep."""
+    aws = InMemoryAws(TASK, AMI, Settings(observe=True), builds=[OWN], image=AVAILABLE)
+    for result in (aws.sweep(), aws.sweep()):
+        assert [outcome.kind for outcome in result.outcomes] == [OutcomeKind.ALREADY_REGISTERED]
+        assert result.problems == []
+    assert (aws.items, aws.published) == ({}, [])
 
 
 def test_a_registration_has_no_time_left() -> None:
@@ -737,6 +742,17 @@ def test_a_registration_has_no_time_left() -> None:
     aws = InMemoryAws(TASK, AMI, calls_in_time=0)
     assert aws.on_event().kind is OutcomeKind.IN_PROGRESS
     assert not aws.requests
+
+
+def test_an_image_is_not_requested_where_its_version_took_the_time() -> None:
+    """An image is requested only while there is time to record it, however long it took to claim its version."""
+    aws = InMemoryAws(replace(TASK, disks=()), AMI, INCREMENT)
+    deadline = Deadline(lambda: 0 if f"version {TASK_ID}/1.0.0" in aws.items else 300_000)
+    invocation = replace(aws.invocation(), deadline=deadline)
+    outcome = next(on_ami_event(AmiAvailable(AMI.id, NOW), invocation))
+    assert outcome.kind is OutcomeKind.IN_PROGRESS
+    assert not aws.requests
+    assert aws.on_event().kind is OutcomeKind.REGISTERED
 
 
 def test_what_follows_does_not_change_the_outcome() -> None:

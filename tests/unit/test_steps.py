@@ -10,6 +10,7 @@ from vm_image_import.domain.errors import PermanentError, TransientError
 from vm_image_import.domain.models import Image
 from vm_image_import.domain.outcomes import OutcomeKind
 from vm_image_import.imports import steps
+from vm_image_import.imports.image_event import on_image_event
 from vm_image_import.records.registration import Registration, RegistrationId
 from vm_image_import.settings import Settings
 
@@ -72,6 +73,14 @@ def test_a_deleted_image_is_not_reported() -> None:
         assert not each.published
 
 
+@pytest.mark.parametrize("result", ["DELETED", "given up"])
+def test_the_event_of_an_image_that_is_not_followed_any_more_is_ignored(result: str) -> None:
+    """An image whose steps ended without a notification is not in progress."""
+    aws = registered()
+    aws.put_registration(results={"follow": result, "notify": result})
+    assert aws.on_image_event().kind is OutcomeKind.IGNORED
+
+
 def test_a_registration_runs_its_steps_at_once() -> None:
     """A registration looks at its image in the same invocation, which may be available already."""
     aws = InMemoryAws(TASK, AMI, image=AVAILABLE)
@@ -112,6 +121,16 @@ def test_the_event_of_another_image_changes_nothing(image: Image | None) -> None
     before = dict(aws.items)
     assert aws.on_image_event().kind is OutcomeKind.IGNORED
     assert (aws.items, aws.published) == (before, [])
+
+
+def test_what_an_image_event_has_done_is_counted_although_a_step_fails() -> None:
+    """The outcome of each step is logged and counted before the error of another one leaves the function."""
+    aws = registered(ami=replace(AMI, snapshot_ids=("snap-1",)), settings=ALL)
+    aws.errors = {f"{AMI.id} snap-1": PermanentError("no", "Denied"), PARAMETER: TransientError("later")}
+    found = on_image_event(ARN, aws.invocation())
+    assert [next(found).kind for _ in aws.errors] == [OutcomeKind.FOLLOW_UP_FAILED, OutcomeKind.IMAGE_AVAILABLE]
+    with pytest.raises(TransientError):
+        next(found)
 
 
 def test_the_event_of_an_image_with_the_tag_of_a_registered_import_is_ignored() -> None:
@@ -207,8 +226,52 @@ def test_every_step_ends(image: Image, errors: dict[str, Exception], published: 
     for _ in range(3):
         aws.sweep()
     assert aws.outcomes_published() == published
+    failures = [each.message for each in aws.published if each.outcome == "FOLLOW_UP_FAILED"]
+    assert all("is not repeated" in message and "next sweep" not in message for message in failures)
     assert not aws.items[TASK_ID].is_open
     assert aws.sweep().outcomes == []
+
+
+def test_a_step_that_was_given_up_is_not_called_done() -> None:
+    """A notification names no tag and no parameter of a step that was given up."""
+    aws = registered(settings=ALL)
+    aws.put_registration(results={"follow": "AVAILABLE", "tag": "given up", "parameter": "given up"})
+    outcome = aws.by_sweep()
+    assert (outcome.kind, outcome.tagged, outcome.parameter) == (OutcomeKind.IMAGE_AVAILABLE, [], None)
+
+
+def test_an_option_that_is_turned_on_on_the_last_day_is_no_failure() -> None:
+    """Steps that begin more than 6 days after the registration are done, although the parameter is read back later."""
+    aws = registered(age=DAYS_6)
+    aws.sweep()
+    aws.settings = ALL
+    for _ in range(3):
+        aws.sweep()
+        aws.age += timedelta(minutes=5)
+    assert aws.outcomes_published() == ["IMAGE_AVAILABLE"]
+    assert aws.registration().results["parameter"] == PARAMETER
+    assert not aws.items[TASK_ID].is_open
+
+
+def test_a_parameter_that_is_dropped_after_6_days_is_given_up() -> None:
+    """A value that Systems Manager drops is written twice and reported once, and the registration is closed."""
+    aws = registered(age=DAYS_6, settings=ALL, keeps_parameters=False)
+    for _ in range(4):
+        aws.sweep()
+        aws.age += timedelta(minutes=10)
+    assert aws.outcomes_published() == ["IMAGE_AVAILABLE", "FOLLOW_UP_FAILED"]
+    assert aws.calls.count(f"put_parameter {PARAMETER}") == 2
+    assert not aws.items[TASK_ID].is_open
+
+
+def test_a_step_for_which_there_was_no_time_is_not_given_up() -> None:
+    """A step that no invocation could begin after 6 days is done by the next one that has time."""
+    aws = registered(age=DAYS_6, calls_in_time=0)
+    aws.on_image_event()
+    assert aws.items[TASK_ID].is_open
+    aws.calls_in_time = 100
+    aws.on_image_event()
+    assert aws.outcomes_published() == ["IMAGE_AVAILABLE"]
 
 
 def test_a_notification_that_cannot_be_sent_is_given_up() -> None:

@@ -1,5 +1,6 @@
 """The sweep: what it does, what it costs, and what stops it."""
 
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from tests.unit.fakes import AMI, AVAILABLE, PENDING, SWEEP, TASK, TASK_ID, InMemoryAws, Item, version_arn
+from tests.unit.fakes import AMI, AVAILABLE, NOW, PENDING, SWEEP, TASK, TASK_ID, InMemoryAws, Item, version_arn
 from vm_image_import.domain.errors import PermanentError, SweepError, TransientError
 from vm_image_import.domain.models import ImportTask
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind, SweepResult
 from vm_image_import.domain.remedies import find_remedy
-from vm_image_import.records.registration import Record, parse_record
+from vm_image_import.imports.reports import note_first_seen
+from vm_image_import.records.registration import Record, RegistrationId, parse_record
 from vm_image_import.report import log as observability
 from vm_image_import.report.answers import answer_of_sweep
 from vm_image_import.settings import Settings
@@ -139,6 +141,25 @@ def test_an_import_that_hangs_is_reported_once() -> None:
     assert aws.by_sweep().kind is OutcomeKind.REGISTERED
 
 
+def test_an_active_import_that_another_invocation_processes_is_no_problem() -> None:
+    """Where another invocation has the claim of a running import, a later sweep notes that it is active."""
+    aws = InMemoryAws(replace(TASK, status="active", image_id=None), in_progress={TASK_ID})
+    assert aws.sweep().problems == []
+    aws.in_progress.clear()
+    aws.sweep()
+    assert aws.record().first_seen == {"active": NOW}
+
+
+def test_what_is_noted_of_a_task_does_not_close_its_registration() -> None:
+    """A registration that another invocation records between the read and the claim keeps its steps."""
+    aws = InMemoryAws()
+    before, invocation = aws.record(), aws.invocation()
+    aws.put_registration()
+    note_first_seen("active", RegistrationId(TASK_ID), before, invocation)
+    assert aws.items[TASK_ID].is_open
+    assert not aws.record().first_seen
+
+
 def test_an_excluded_import_does_not_hang() -> None:
     """A task that the configuration excludes is not noted and not reported."""
     aws = InMemoryAws(replace(TASK, status="active", image_id=None), settings=FILTER)
@@ -155,6 +176,26 @@ def test_a_sweep_that_begins_while_another_one_runs_ends_at_once() -> None:
     assert (result.outcomes, result.reason) == ([], "Another sweep is running.")
     assert aws.calls == []
     assert aws.by_sweep(dry_run=True).kind is OutcomeKind.DRY_RUN
+
+
+def test_listing_costs_no_read_for_each_registration() -> None:
+    """Where an option is turned on later for thousands of images, the time of a sweep is not spent on listing them."""
+    many = tasks(100)
+    aws = InMemoryAws(pages=[many], settings=Settings(tag_amis=True), calls_in_time=0)
+    for task in many:
+        aws.put_registration(task.id, results=ENDED)
+        aws.items[task.id] = aws.items[task.id]._replace(is_open=False)
+    assert aws.sweep().reason
+    # The page, and what is open: its ids, and their records.
+    assert aws.reads == 3
+
+
+def test_an_open_forced_registration_is_followed_once_a_sweep() -> None:
+    """A forced registration is looked at once, although its task and the index of what is open both lead to it."""
+    aws = InMemoryAws(TASK, AMI, Settings(tag_amis=True), image=PENDING)
+    aws.put_registration(results={"follow": "FAILED", "notify": "IMAGE_FAILED", "tag": ""})
+    aws.put_registration(f"{TASK_ID} 1", arn=version_arn("1.4.2", build=2))
+    assert [outcome.kind for outcome in aws.sweep().outcomes] == [OutcomeKind.IN_PROGRESS]
 
 
 def test_nothing_new_costs_one_read_a_page() -> None:
@@ -206,12 +247,24 @@ def test_an_unreadable_record_is_one_problem(record: str) -> None:
     assert tasks_asked_for(aws) == [good.id]
 
 
+def test_every_unreadable_record_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log names each record that cannot be read, also that of a task that EC2 does not list any more."""
+    log = io.StringIO()
+    monkeypatch.setattr(observability.logger.registered_handler, "stream", log)
+    listed, unlisted = (task.id for task in tasks(2))
+    aws = InMemoryAws(pages=[tasks(1)], items={listed: Item("?", is_open=True), unlisted: Item("?", is_open=True)})
+    assert len(aws.sweep().problems) == 2
+    entries = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [entry["importTaskId"] for entry in entries if entry["level"] == "ERROR"] == [listed, unlisted]
+
+
 def test_a_record_of_a_later_version_is_read() -> None:
     """A field that a later version of the function adds to a record is ignored."""
     aws = InMemoryAws()
     aws.put_registration()
     found = json.loads(aws.items[TASK_ID].data or "")
     found["later"] = found["registration"]["later"] = found["registration"]["task"]["later"] = 1
+    found["registration"]["task"]["disks"][0]["later"] = 1
     assert parse_record(TASK_ID, json.dumps(found), "").registration == aws.registration()
 
 
@@ -277,6 +330,17 @@ def test_a_list_of_builds_that_fails_is_one_problem() -> None:
     aws = InMemoryAws(ami=AMI, pages=[several], builds_error=TransientError("throttled on page 12"))
     assert len(aws.sweep().problems) == 1
     assert aws.calls.count("list_builds") == 1
+
+
+def test_an_error_of_the_list_of_builds_does_not_grow() -> None:
+    """The traceback that is logged for each import is as long for the last import as for the first one."""
+    builds = InMemoryAws(builds_error=TransientError("throttled")).invocation().builds
+    lengths = []
+    for _ in range(3):
+        with pytest.raises(TransientError) as caught:
+            builds.builds()
+        lengths.append(len(caught.traceback))
+    assert lengths[1:] == lengths[1:2] * 2
 
 
 def test_a_dry_run_lists_failed_imports_with_their_remedies() -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _AMI_NOT_FOUND: Final = ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable")
 _RESOURCE_NOT_FOUND: Final = (*_AMI_NOT_FOUND, "InvalidSnapshot.NotFound")
+_PAGE_SIZE: Final = 100
+"""Tasks: without it, EC2 may answer with all of them at once, and they are in memory then."""
 _TASK_NOT_FOUND: Final = "InvalidConversionTaskId"
 """The beginning of the code; EC2 also answers an empty list (both observed)."""
 
@@ -48,7 +50,9 @@ class Ec2:
 
         Raises TransientError or PermanentError.
         """
-        request: DescribeImportImageTasksRequestTypeDef = {"NextToken": next_token} if next_token else {}
+        request: DescribeImportImageTasksRequestTypeDef = {"MaxResults": _PAGE_SIZE}
+        if next_token:
+            request["NextToken"] = next_token
         with translate_errors():
             answer = self._client.describe_import_image_tasks(**request)
         tasks = [parse_import_task(task) for task in member(answer, "ImportImageTasks")]
@@ -140,6 +144,7 @@ def _parse_time(text: str | None) -> datetime | None:
 
 def parse_ami(answer: "ImageTypeDef") -> Ami:
     """Return the AMI that EC2 describes."""
+    disks = [mapping for mapping in answer.get("BlockDeviceMappings", []) if "Ebs" in mapping]
     return Ami(
         id=answer["ImageId"],
         created=_parse_time(answer.get("CreationDate")),
@@ -151,9 +156,11 @@ def parse_ami(answer: "ImageTypeDef") -> Ami:
         architecture=answer.get("Architecture"),
         boot_mode=answer.get("BootMode"),
         source_image_id=answer.get("SourceImageId"),
-        snapshot_ids=tuple(
-            mapping["Ebs"]["SnapshotId"]
-            for mapping in answer.get("BlockDeviceMappings", [])
-            if "SnapshotId" in mapping.get("Ebs", {})
+        snapshot_ids=tuple(disk["Ebs"]["SnapshotId"] for disk in disks if "SnapshotId" in disk["Ebs"]),
+        has_ena=answer.get("EnaSupport") is True,
+        kept_devices=tuple(
+            disk["DeviceName"]
+            for disk in disks
+            if "DeviceName" in disk and not disk["Ebs"].get("DeleteOnTermination", True)
         ),
     )

@@ -33,9 +33,7 @@ class Merged(NamedTuple):
 def merge(task: ImportTask, ami: Ami, payload: Mapping[str, str], settings: Settings) -> Merged:
     """Merge provenance, payload, the task's own and configured tags; of the same key the first one counts.
 
-    Only the import itself makes tags of provenance.
-
-    What the API refuses, and what is beyond its 50 tags, is left out.
+    Left out is what the API refuses, what is beyond its 50 tags, and any other tag with the prefix of provenance.
     """
     merged = _provenance(task, ami)
     for source in (payload, _own(task, settings.directive_tags), settings.tags):
@@ -57,8 +55,8 @@ def of_build(build: BuildArn) -> dict[str, str]:
 def of_ami(task: ImportTask, ami: Ami, build: BuildArn, settings: Settings) -> dict[str, str]:
     """Return the tags of the AMI of an image, and of the AMI's snapshots, the most important ones first.
 
-    Of the task's tags there are those that `amiTagKeys` names: in accounts
-    that authorise by tags, any other could grant access to the AMI.
+    Of the task's tags there are those that `amiTagKeys` names: in accounts that authorise by tags, any other could
+    grant access to the AMI.
     """
     tags = {**of_build(build), **_provenance(task, ami)}
     listed = {key: task.tags[key] for key in settings.ami_tag_keys if key in task.tags}

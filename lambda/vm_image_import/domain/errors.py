@@ -13,7 +13,7 @@ class PermanentError(Exception):
     def __init__(self, message: str, code: str = "", *, certain: bool = True) -> None:
         super().__init__(message)
         self.code = code
-        """The service's error code; empty where the request did not leave the function."""
+        """The service's error code, the name of botocore's error, or the function's own word for it; may be empty."""
         self.certain = certain
         """Whether nothing was done: an earlier attempt of the same call, without an answer, may have succeeded."""
 

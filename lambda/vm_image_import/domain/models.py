@@ -91,6 +91,11 @@ class ImportTask:
         return [disk.source for disk in self.disks if disk.source]
 
     @property
+    def step(self) -> str:
+        """What EC2 says of a running import, like `converting, 39 %`; empty where it says nothing."""
+        return ", ".join(filter(None, (self.status_message, self.progress and f"{self.progress} %")))
+
+    @property
     def ended_without_ami(self) -> bool:
         """Whether the task failed or was cancelled: both end as `deleted` (observed output)."""
         return self.status == "deleted"
@@ -163,6 +168,10 @@ class Ami:
     source_image_id: str | None = None
     snapshot_ids: tuple[str, ...] = ()
     """Of its disks."""
+    has_ena: bool = True
+    """Whether EC2 says that enhanced networking with ENA is on. Where it is off, EC2 may say nothing."""
+    kept_devices: tuple[str, ...] = ()
+    """The devices of the volumes that stay when an instance is terminated."""
 
     @property
     def import_task_id(self) -> str | None:

@@ -129,6 +129,8 @@ class Outcome:
     """The kind of the problem, without the values and the words that vary: an error code, or what is stated wrongly."""
     is_new: bool = True
     """Whether it was not reported before."""
+    is_last_attempt: bool = False
+    """Whether no sweep repeats the step that failed."""
 
     @property
     def meaning(self) -> Meaning:

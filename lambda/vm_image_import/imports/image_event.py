@@ -28,8 +28,12 @@ def on_image_event(arn: str, invocation: Invocation) -> Iterator[Outcome]:
             yield Outcome(OutcomeKind.IGNORED, image_arn=arn, reason=_NO_RECORD)
             return
         id_, record = found
-        outcomes = [*steps.run(id_, record, invocation)]
-        yield from outcomes or [_ended(arn, id_, record)]
+        is_ended = True
+        for outcome in steps.run(id_, record, invocation):
+            yield outcome
+            is_ended = False
+        if is_ended:
+            yield _ended(arn, id_, record)
 
 
 def _find_record(image: Image, invocation: Invocation) -> tuple[RegistrationId, Record] | None:
@@ -53,7 +57,11 @@ def _task_of_ami(image: Image, invocation: Invocation) -> str | None:
 
 
 def _ended(arn: str, id_: RegistrationId, record: Record) -> Outcome:
-    """Return the outcome of an image that was reported before."""
-    result = record.registration.results.get("notify", "") if record.registration else ""
-    kind = OutcomeKind(result) if result in OutcomeKind.__members__ else OutcomeKind.IN_PROGRESS
+    """Return the outcome of an image for which there is nothing to do, now or any more."""
+    result = record.registration.results.get("notify") if record.registration else None
+    if result is None:
+        kind = OutcomeKind.IN_PROGRESS
+    else:
+        # A deleted image, and one that was given up, are not notified.
+        kind = OutcomeKind(result) if result in OutcomeKind.__members__ else OutcomeKind.IGNORED
     return Outcome(kind, id_.import_task_id, image_arn=arn, is_new=False)

@@ -31,8 +31,7 @@ def check_task(task: ImportTask) -> Outcome:
 
 
 def _running(task: ImportTask) -> Outcome:
-    step = ", ".join(filter(None, (task.status_message, task.progress and f"{task.progress} %")))
-    reason = f"The import is still running ({step or task.status or 'no status'})."
+    reason = f"The import is still running ({task.step or task.status or 'no status'})."
     return Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=reason, task=task)
 
 

@@ -29,7 +29,7 @@ from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.events import AmiAvailable, ManualImport
 from vm_image_import.imports import steps
 from vm_image_import.imports.readiness import check_ami, check_task
-from vm_image_import.imports.reports import report_once
+from vm_image_import.imports.reports import note_first_seen, report_once
 from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import MAX_REGISTRATIONS, Record, Registration, RegistrationId
 from vm_image_import.records.store import Claim
@@ -75,8 +75,10 @@ _FRESH: Final = timedelta(minutes=15)
 _POLL_SECONDS: Final = 5
 _POLLS: Final = 24
 """The task of an available AMI is read again for two minutes: the event may come before the task is completed."""
-_CALLS: Final = 3
-"""To claim the registration, to request the image, and to record it."""
+_CALLS: Final = 2
+"""To request the image, and to record it."""
+_CALLS_BEFORE: Final = 3
+"""The calls of an event for which there must be time besides, before it reads the task again."""
 _SEARCHED: Final = "image searched"
 _MISSING: Final = "AMI missing"
 """What is noted in a record with the time at which it was first seen."""
@@ -93,7 +95,6 @@ class Registered(NamedTuple):
     """What became of a registration, and its record if there is one."""
 
     outcome: Outcome
-    id: RegistrationId
     record: Record = Record()
 
 
@@ -139,8 +140,8 @@ def on_ami_event(event: AmiAvailable, invocation: Invocation) -> Iterator[Outcom
         id_ = RegistrationId(task.id)
         record = invocation.store.read([id_]).get(str(id_), Record())
         registered = register(task, ami, id_, record, invocation, dry_run=invocation.settings.observe)
-        yield _report(registered, record, invocation, _REPORTED_AUTOMATICALLY)
-        yield from _follow_up(registered, invocation)
+        yield _report(registered.outcome, id_, record, invocation, _REPORTED_AUTOMATICALLY)
+        yield from _follow_up(id_, registered.record, invocation)
 
 
 def on_manual_invocation(trigger: ManualImport, invocation: Invocation) -> Iterator[Outcome]:
@@ -167,8 +168,8 @@ def on_manual_invocation(trigger: ManualImport, invocation: Invocation) -> Itera
         if trigger.dry_run:
             yield registered.outcome
             return
-        yield _report(registered, first, invocation, _REPORTED)
-        yield from _follow_up(registered, invocation)
+        yield _report(registered.outcome, RegistrationId(task.id), first, invocation, _REPORTED)
+        yield from _follow_up(id_, registered.record, invocation)
 
 
 def register_listed(task: ImportTask, record: Record, invocation: Invocation, *, dry_run: bool) -> Registered:
@@ -181,7 +182,8 @@ def register_listed(task: ImportTask, record: Record, invocation: Invocation, *,
     registered = register(task, ami, id_, record, invocation, dry_run=dry_run or invocation.settings.observe)
     if dry_run:
         return registered
-    return registered._replace(outcome=_report(registered, record, invocation, _REPORTED_AUTOMATICALLY))
+    outcome = _report(registered.outcome, id_, record, invocation, _REPORTED_AUTOMATICALLY)
+    return registered._replace(outcome=outcome)
 
 
 def exclude(task: ImportTask, invocation: Invocation) -> Outcome | None:
@@ -245,23 +247,21 @@ def register(  # noqa: PLR0911, PLR0913 - a guard for each case, from top to bot
         if ami is None:
             return _without_ami(task, id_, record, invocation, dry_run=dry_run)
         if not_ready := check_ami(task, ami):
-            return Registered(not_ready, id_)
+            return Registered(not_ready)
         candidate = _Import(task, ami, id_, overrides, invocation)
         if existing := _find_build(candidate):
             return _adopt(candidate, existing, dry_run=dry_run)
         name, version = identify(task, ami, overrides, invocation.settings)
         if dry_run:
             return _describe(candidate, name, version)
-        if not invocation.deadline.allows(_CALLS):
-            return Registered(Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=_OUT_OF_TIME), id_)
         with invocation.store.claim(id_, invocation.deadline) as claim:
             if registration := claim.record.readable().registration:
                 return _already_registered(id_, claim.record, registration, overrides)
             return _request(candidate, claim, name, version)
     except InProgressError as error:
-        return Registered(Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=str(error)), id_)
+        return Registered(Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=str(error)))
     except (RejectedError, InvalidRecordError) as error:
-        return Registered(_rejected(task, error, ami), id_)
+        return Registered(_rejected(task, error, ami))
 
 
 def _find_build(candidate: _Import) -> Build | None:
@@ -287,7 +287,7 @@ def _adopt(candidate: _Import, build: Build, *, dry_run: bool) -> Registered:
     """Record an image that exists already. Raises RejectedError where the payload states another one."""
     id_, invocation = candidate.id, candidate.invocation
     registration = _registration(candidate, build.arn, {}, adopted=True)
-    answer = _already_registered(id_, Record(registration), registration, candidate.overrides)
+    answer = _already_registered(id_, Record(), registration, candidate.overrides)
     if dry_run:
         return answer
     with invocation.store.claim(id_, invocation.deadline) as claim:
@@ -312,11 +312,14 @@ def _describe(candidate: _Import, name: DerivedValue, version: DerivedValue | No
         ami_id=candidate.ami.id,
         task=candidate.task,
     )
-    return Registered(outcome, candidate.id)
+    return Registered(outcome)
 
 
 def _request(candidate: _Import, claim: Claim, name: DerivedValue, version: DerivedValue | None) -> Registered:
-    """Request the image and record it. Raises RejectedError, TransientError or PermanentError."""
+    """Request the image and record it.
+
+    Raises InProgressError where there is no time left for it, RejectedError, TransientError or PermanentError.
+    """
     claims = candidate.claims(name.value)
     if version is None:
         version = DerivedValue(claims.claim(candidate.highest_version(name.value)), _NEXT_VERSION)
@@ -324,6 +327,8 @@ def _request(candidate: _Import, claim: Claim, name: DerivedValue, version: Deri
         # So that no other import gets it. Image Builder makes another build of a version that is stated again.
         claims.take(version.value)
     derivation = candidate.derive(Identity(name, version))
+    if not candidate.invocation.deadline.allows(_CALLS):
+        raise InProgressError(_OUT_OF_TIME)
     try:
         answer = candidate.invocation.clients.image_builder.import_vm_image(derivation.request)
     except ClientTokenReusedError:
@@ -331,7 +336,7 @@ def _request(candidate: _Import, claim: Claim, name: DerivedValue, version: Deri
     except PermanentError as error:
         if error.certain:
             claims.give_back(version.value)
-        return Registered(_rejected(candidate.task, error, candidate.ami, derivation), candidate.id)
+        return Registered(_rejected(candidate.task, error, candidate.ami, derivation))
     record = replace(claim.record, registration=_registration(candidate, answer.arn, derivation.sources))
     claim.save(record, is_open=True)
     logger.info("Requested the image", imageArn=answer.arn, requestId=answer.request_id)
@@ -357,10 +362,10 @@ def _find_requested(candidate: _Import, claim: Claim, derivation: Derivation) ->
     if invocation.time == since:
         claim.save(replace(claim.record, first_seen={**claim.record.first_seen, _SEARCHED: since}))
     if not is_listed:
-        return Registered(Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=_NOT_LISTED, ami_id=ami.id), candidate.id)
+        return Registered(Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=_NOT_LISTED, ami_id=ami.id))
     reason = _IMAGE_NOT_FOUND.format(candidate.client_token)
     outcome = Outcome(OutcomeKind.IMAGE_NOT_FOUND, task.id, reason=reason, ami_id=ami.id, task=task)
-    return Registered(outcome, candidate.id)
+    return Registered(outcome)
 
 
 def _without_ami(
@@ -368,18 +373,18 @@ def _without_ami(
 ) -> Registered:
     """Return what becomes of a task of which EC2 shows no AMI."""
     if not task.image_id or task.status != "completed":
-        return Registered(check_task(task), id_)
-    since = record.first_seen.get(_MISSING, invocation.time)
+        return Registered(check_task(task))
+    if dry_run:
+        since = record.first_seen.get(_MISSING, invocation.time)
+    else:
+        since = note_first_seen(_MISSING, id_, record, invocation)
     if invocation.time - since >= _GONE_AFTER:
         reason = _AMI_GONE.format(task.image_id)
         outcome = Outcome(
             OutcomeKind.REJECTED, task.id, reason=reason, ami_id=task.image_id, task=task, problem=AMI_GONE
         )
-        return Registered(outcome, id_)
-    if _MISSING not in record.first_seen and not dry_run:
-        with invocation.store.claim(id_, invocation.deadline) as claim:
-            claim.save(replace(claim.record, first_seen={**claim.record.first_seen, _MISSING: since}))
-    return Registered(check_task(task), id_)
+        return Registered(outcome)
+    return Registered(check_task(task))
 
 
 def _registered(candidate: _Import, record: Record, derivation: Derivation | None) -> Registered:
@@ -393,7 +398,7 @@ def _registered(candidate: _Import, record: Record, derivation: Derivation | Non
         ami_id=candidate.ami.id,
         task=candidate.task,
     )
-    return Registered(outcome, candidate.id, record)
+    return Registered(outcome, record)
 
 
 def _already_registered(
@@ -422,7 +427,7 @@ def _already_registered(
         ami_id=registration.ami_id,
         task=registration.task,
     )
-    return Registered(outcome, id_, record)
+    return Registered(outcome, record)
 
 
 def _registration(candidate: _Import, arn: str, sources: Mapping[str, str], *, adopted: bool = False) -> Registration:
@@ -464,15 +469,16 @@ def _find_ami(task: ImportTask, invocation: Invocation) -> Ami | None:
 
 def _find_completed_task(import_task_id: str, ami: Ami, invocation: Invocation) -> ImportTask | None:
     """Return the task that made an AMI. Where it is about to name the AMI, read it again for two minutes."""
-    for poll in range(_POLLS + 1):
-        task = invocation.clients.ec2.find_task(import_task_id)
-        is_fresh = ami.created is not None and abs(invocation.time - ami.created) < _FRESH
+    find_task = invocation.clients.ec2.find_task
+    is_fresh = ami.created is not None and abs(invocation.time - ami.created) < _FRESH
+    for _ in range(_POLLS):
+        task = find_task(import_task_id)
         if task is None or not task.is_active or task.image_id or not is_fresh or ami.is_copy:
             return task
-        if poll == _POLLS or exclude(task, invocation) or not invocation.deadline.allows(_CALLS + 2):
+        if exclude(task, invocation) or not invocation.deadline.allows(_CALLS + _CALLS_BEFORE):
             return task
         invocation.sleep(_POLL_SECONDS)
-    return None
+    return find_task(import_task_id)
 
 
 def _read_registrations(import_task_id: str, invocation: Invocation, *, forced: bool) -> dict[str, Record]:
@@ -499,16 +505,16 @@ def _next_registration(import_task_id: str, records: Mapping[str, Record], invoc
     raise RejectedError({"force": _TOO_MANY.format(MAX_REGISTRATIONS)})
 
 
-def _report(registered: Registered, record: Record, invocation: Invocation, kinds: Collection[OutcomeKind]) -> Outcome:
+def _report(
+    outcome: Outcome, id_: RegistrationId, record: Record, invocation: Invocation, kinds: Collection[OutcomeKind]
+) -> Outcome:
     """Report the outcome of a registration if it is one of these kinds."""
-    if registered.outcome.kind not in kinds:
-        return registered.outcome
-    return report_once(registered.outcome, RegistrationId(registered.id.import_task_id), record, invocation)
+    return report_once(outcome, id_, record, invocation) if outcome.kind in kinds else outcome
 
 
-def _follow_up(registered: Registered, invocation: Invocation) -> Iterator[Outcome]:
+def _follow_up(id_: RegistrationId, record: Record, invocation: Invocation) -> Iterator[Outcome]:
     """Run the steps of a registration. What fails does not change its outcome."""
     try:
-        yield from steps.run(registered.id, registered.record, invocation)
+        yield from steps.run(id_, record, invocation)
     except Exception:  # noqa: BLE001 - the import is registered, whatever it is
         logger.exception("The import is registered. The next sweep repeats the steps that failed")

@@ -1,6 +1,8 @@
-"""Publishes the outcome of an import that has no image, once for each problem."""
+"""What is recorded of an import that has no image: its outcome, published once for each problem, and since when."""
 
+from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 
 from vm_image_import.domain.errors import InProgressError
 from vm_image_import.domain.outcomes import Outcome
@@ -28,3 +30,16 @@ def report_once(outcome: Outcome, id_: RegistrationId, record: Record, invocatio
         # The other invocation reports it.
         return known
     return outcome
+
+
+def note_first_seen(what: str, id_: RegistrationId, record: Record, invocation: Invocation) -> datetime:
+    """Return when something was first seen of an import: now, which is noted, where it was not seen before.
+
+    `record` is the record of the import as it was read. Raises TransientError or PermanentError.
+    """
+    if what not in record.first_seen:
+        # Where another invocation has the claim, the next sweep notes it.
+        with suppress(InProgressError), invocation.store.claim(id_, invocation.deadline) as claim:
+            if claim.record.registration is None:
+                claim.save(replace(claim.record, first_seen={what: invocation.time, **claim.record.first_seen}))
+    return record.first_seen.get(what, invocation.time)

@@ -1,19 +1,19 @@
 """Sweeps all import tasks: registers what is not registered, and runs what is left of the steps."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from vm_image_import.derive import find_problems
-from vm_image_import.domain.errors import InProgressError, RejectedError, SweepError
+from vm_image_import.domain.errors import InProgressError, InvalidRecordError, RejectedError, SweepError
 from vm_image_import.domain.models import ImportTask, Overrides
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind, SweepResult
 from vm_image_import.domain.remedies import cancelled_by_user, find_remedy
 from vm_image_import.imports import steps
 from vm_image_import.imports.register import AMI_GONE, exclude, register_listed
-from vm_image_import.imports.reports import report_once
+from vm_image_import.imports.reports import note_first_seen, report_once
 from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import MAX_REGISTRATIONS, Record, RegistrationId
 from vm_image_import.report.log import log_and_count, log_and_count_sweep, log_context, logger
@@ -29,7 +29,7 @@ _OUT_OF_TIME: Final = "Out of time. The next sweep continues."
 _ANOTHER_SWEEP: Final = "Another sweep is running."
 
 
-class Pending(NamedTuple):
+class _Pending(NamedTuple):
     """An import with something left to do: its task where EC2 lists it, and its record."""
 
     id: RegistrationId
@@ -41,7 +41,9 @@ class Pending(NamedTuple):
 class _Listing:
     """The imports with something left to do, as far as they could be listed."""
 
-    pending: list[Pending] = field(default_factory=list)
+    pending: list[_Pending] = field(default_factory=list)
+    open: set[RegistrationId] = field(default_factory=set)
+    """Those of them that the index of what is open has."""
     problems: list[str] = field(default_factory=list)
     complete: bool = True
     """Whether there was time for everything."""
@@ -69,21 +71,21 @@ def sweep(invocation: Invocation, *, dry_run: bool) -> SweepResult:
 def _sweep(invocation: Invocation, *, dry_run: bool) -> SweepResult:
     listing = _list_pending(invocation, dry_run=dry_run)
     outcomes: list[Outcome] = []
-    errors: list[Exception] = []
+    errors: set[Exception] = set()
     for pending in listing.pending:
         if not invocation.deadline.allows(_CALLS):
             listing.complete = False
             break
         try:
             with log_context(importTaskId=pending.id.import_task_id):
-                for outcome in _process(pending, invocation, dry_run=dry_run):
+                for outcome in _process(pending, listing.open, invocation, dry_run=dry_run):
                     log_and_count(outcome, dry_run=dry_run)
                     outcomes.append(outcome)
         except Exception as error:  # noqa: BLE001 - one bad task is one problem
             # What the whole invocation lacks, such as the list of builds, is one problem, too.
-            if not any(error is earlier for earlier in errors):
+            if error not in errors:
                 listing.problems.append(f"{pending.id}: {error}")
-            errors.append(error)
+            errors.add(error)
     result = SweepResult(outcomes, listing.problems, None if listing.complete else _OUT_OF_TIME)
     log_and_count_sweep(result, dry_run=dry_run, listed=listing.error is None)
     if listing.error:
@@ -91,11 +93,16 @@ def _sweep(invocation: Invocation, *, dry_run: bool) -> SweepResult:
     return result
 
 
-def _process(pending: Pending, invocation: Invocation, *, dry_run: bool) -> Iterator[Outcome]:
+def _process(
+    pending: _Pending, open_ids: Collection[RegistrationId], invocation: Invocation, *, dry_run: bool
+) -> Iterator[Outcome]:
     """Do what is left to do for one import, and yield the outcomes."""
     id_, task, record = pending
-    if record.registration or task is None:
+    if task is None:
         yield from steps.run(id_, record, invocation)
+    elif record.registration:
+        yield from steps.run(id_, record, invocation)
+        yield from _run_steps_of_forced(task, open_ids, invocation)
     elif dry_run:
         yield exclude(task, invocation) or _with_remedy(
             register_listed(task, record, invocation, dry_run=True).outcome, task
@@ -111,7 +118,6 @@ def _process(pending: Pending, invocation: Invocation, *, dry_run: bool) -> Iter
 def _list_pending(invocation: Invocation, *, dry_run: bool) -> _Listing:
     """Return the imports with something left to do, in random order."""
     listing = _Listing()
-    seen: set[RegistrationId] = set()
     next_token = None
     while True:
         try:
@@ -133,8 +139,7 @@ def _list_pending(invocation: Invocation, *, dry_run: bool) -> _Listing:
     if not dry_run:
         try:
             with log_context():
-                seen.update(pending.id for pending in listing.pending)
-                _add_open(listing, seen, invocation)
+                _add_open(listing, invocation)
         except Exception as error:  # noqa: BLE001 - what is listed is processed
             listing.problems.append(f"The open registrations could not be listed: {error}")
     # A sweep that runs out of time must not leave the same imports to the next one again and again.
@@ -144,37 +149,44 @@ def _list_pending(invocation: Invocation, *, dry_run: bool) -> _Listing:
 
 def _add_pending(listing: _Listing, page: Sequence[ImportTask], invocation: Invocation, *, dry_run: bool) -> None:
     """Add those tasks of a page that have something left to do."""
-    records = invocation.store.read(RegistrationId(task.id) for task in page)
+    # A claim guards whatever is done, so that an older record costs only a look.
+    records = invocation.store.read((RegistrationId(task.id) for task in page), consistent=False)
     for task in page:
         id_ = RegistrationId(task.id)
         record = records.get(str(id_), Record())
         if record.unreadable:
-            logger.error("Failed", importTaskId=task.id, reason=str(record.unreadable))
-            listing.problems.append(f"{task.id}: {record.unreadable}")
+            _add_unreadable(listing, id_, record.unreadable)
         elif record.registration:
             if not dry_run and _follows_up(record, invocation):
-                listing.pending += _registrations(task, record, invocation)
+                listing.pending.append(_Pending(id_, task, record))
         elif dry_run or _is_pending(task, record, invocation):
-            listing.pending.append(Pending(id_, task, record))
+            listing.pending.append(_Pending(id_, task, record))
 
 
 def _follows_up(record: Record, invocation: Invocation) -> bool:
     """Return whether steps are left of a registration, or may be left of the forced ones of its task."""
-    registration, settings = record.registration, invocation.settings
+    registration = record.registration
     if registration is None:
         return False
     # An option that was turned on later applies to the forced image that replaced a failed one, too.
-    options = settings.tag_amis or settings.parameter_prefix
-    return not steps.have_ended(registration, settings) or bool(options and steps.has_failed(registration))
+    is_replaced = _has_options(invocation) and steps.has_failed(registration)
+    return is_replaced or not steps.have_ended(registration, invocation.settings)
 
 
-def _registrations(task: ImportTask, record: Record, invocation: Invocation) -> Iterator[Pending]:
-    """Yield those registrations of a task that have steps left."""
-    forced = [RegistrationId(task.id, number) for number in range(1, MAX_REGISTRATIONS)]
-    records = {str(RegistrationId(task.id)): record} | invocation.store.read(forced)
-    for id_, each in records.items():
-        if each.registration and not steps.have_ended(each.registration, invocation.settings):
-            yield Pending(RegistrationId.parse(id_), task, each)
+def _has_options(invocation: Invocation) -> bool:
+    return invocation.settings.tag_amis or bool(invocation.settings.parameter_prefix)
+
+
+def _run_steps_of_forced(
+    task: ImportTask, open_ids: Collection[RegistrationId], invocation: Invocation
+) -> Iterator[Outcome]:
+    """Run the steps of the forced registrations of a task to which an option applies that was turned on later."""
+    if not _has_options(invocation):
+        return
+    ids = [RegistrationId(task.id, number) for number in range(1, MAX_REGISTRATIONS)]
+    records = invocation.store.read((id_ for id_ in ids if id_ not in open_ids), consistent=False)
+    for id_, record in records.items():
+        yield from steps.run(RegistrationId.parse(id_), record, invocation)
 
 
 def _is_pending(task: ImportTask, record: Record, invocation: Invocation) -> bool:
@@ -185,38 +197,45 @@ def _is_pending(task: ImportTask, record: Record, invocation: Invocation) -> boo
         reported = record.reported == OutcomeKind.IMPORT_FAILED.value
         return not reported and not cancelled_by_user(task.status_message)
     if task.is_active:
-        return not record.reported and _hangs(record, invocation) is not False
+        since = record.first_seen.get(_ACTIVE)
+        return not record.reported and (since is None or _hangs(since, invocation))
     rejections = (AMI_GONE, RejectedError(dict(find_problems(task, Overrides(), invocation.settings))).problem)
     return record.reported not in {f"{OutcomeKind.REJECTED.value} {problem}" for problem in rejections}
 
 
-def _hangs(record: Record, invocation: Invocation) -> bool | None:
-    """Return whether a task has been active for too long; None where it is seen for the first time."""
-    since = record.first_seen.get(_ACTIVE)
-    return None if since is None else invocation.time - since > _HANGS_AFTER
+def _hangs(since: datetime, invocation: Invocation) -> bool:
+    """Return whether a task that was first seen active at a time has been active for too long."""
+    return invocation.time - since > _HANGS_AFTER
 
 
 def _report_hanging(task: ImportTask, record: Record, invocation: Invocation) -> Iterator[Outcome]:
     """Note when a task was first seen active, or report that it has been active for too long."""
     id_ = RegistrationId(task.id)
-    if _hangs(record, invocation) is None:
-        with invocation.store.claim(id_, invocation.deadline) as claim:
-            claim.save(replace(claim.record, first_seen={**claim.record.first_seen, _ACTIVE: invocation.time}))
+    if not _hangs(note_first_seen(_ACTIVE, id_, record, invocation), invocation):
         return
-    says = ", ".join(filter(None, (task.status_message, task.progress and f"{task.progress} %"))) or "nothing"
-    reason = _HANGS.format(_HANGS_AFTER // timedelta(hours=1), says)
+    reason = _HANGS.format(_HANGS_AFTER // timedelta(hours=1), task.step or "nothing")
     outcome = Outcome(OutcomeKind.IMPORT_HANGS, task.id, reason=reason, task=task)
     yield report_once(outcome, id_, record, invocation)
 
 
-def _add_open(listing: _Listing, seen: set[RegistrationId], invocation: Invocation) -> None:
-    """Add the registrations with steps left of tasks that EC2 may not list any more."""
-    ids = [id_ for id_ in map(RegistrationId.parse, invocation.store.list_open()) if id_ not in seen]
-    for id_, record in invocation.store.read(ids).items():
+def _add_open(listing: _Listing, invocation: Invocation) -> None:
+    """Add the registrations with steps left that are no task's first one, or whose task EC2 may not list any more."""
+    listing.open.update(map(RegistrationId.parse, invocation.store.list_open()))
+    left = listing.open - {pending.id for pending in listing.pending}
+    records = invocation.store.read(left, consistent=False)
+    for id_, record in ((RegistrationId.parse(text), record) for text, record in records.items()):
         if record.unreadable:
-            listing.problems.append(f"{id_}: {record.unreadable}")
+            _add_unreadable(listing, id_, record.unreadable)
         elif record.registration and not steps.have_ended(record.registration, invocation.settings):
-            listing.pending.append(Pending(RegistrationId.parse(id_), None, record))
+            listing.pending.append(_Pending(id_, None, record))
+
+
+def _add_unreadable(listing: _Listing, id_: RegistrationId, error: InvalidRecordError) -> None:
+    problem = f"{id_}: {error}"
+    # The task's page and the index of what is open may both lead to the record.
+    if problem not in listing.problems:
+        listing.problems.append(problem)
+        logger.error("Failed", importTaskId=id_.import_task_id, reason=str(error))
 
 
 def _with_remedy(outcome: Outcome, task: ImportTask) -> Outcome:

@@ -107,19 +107,21 @@ def parse_record(id_: str, text: str | None, reported: str) -> Record:
 
 def _parse_registration(found: Mapping[str, Any]) -> Registration:
     """Return a registration. A field that a later version of the function adds is ignored."""
-    known = {key: found[key] for key in Registration.__dataclass_fields__ if key in found}
-    task = {key: value for key, value in found["task"].items() if key in ImportTask.__dataclass_fields__}
-    disks = tuple(Disk(**disk) for disk in task.pop("disks", ()))
+    task = _known(ImportTask, found["task"])
     parsed = {
         "time": datetime.fromisoformat(found["time"]),
-        "task": ImportTask(**task, disks=disks),
+        "task": ImportTask(**{**task, "disks": tuple(Disk(**_known(Disk, disk)) for disk in task["disks"])}),
         "unverified": {
             step: Unverified(value, datetime.fromisoformat(time)) for step, (value, time) in found["unverified"].items()
         },
     }
-    registration = Registration(**{**known, **parsed})
+    registration = Registration(**{**_known(Registration, found), **parsed})
     BuildArn.parse(registration.arn)
     return registration
+
+
+def _known(kind: type[Registration | ImportTask | Disk], found: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in found.items() if key in kind.__dataclass_fields__}
 
 
 def _to_text(value: object) -> object:

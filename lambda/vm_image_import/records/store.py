@@ -127,9 +127,13 @@ class Store:
         except InProgressError as error:
             raise TransientError(str(error)) from error
 
-    def read(self, ids: Iterable[object]) -> dict[str, Record]:
-        """Return the records that exist; it is one call for 100 ids. Raises TransientError or PermanentError."""
-        return {item["id"]["S"]: _record(item["id"]["S"], item) for item in self._get_items(map(str, ids))}
+    def read(self, ids: Iterable[object], *, consistent: bool = True) -> dict[str, Record]:
+        """Return the records that exist; it is one call for 100 ids. Raises TransientError or PermanentError.
+
+        A read that is not consistent costs half, and may miss what was written in the last moments.
+        """
+        items = self._get_items(map(str, ids), consistent=consistent)
+        return {item["id"]["S"]: _record(item["id"]["S"], item) for item in items}
 
     def list_open(self) -> Iterator[str]:
         """Yield the ids of the registrations that have steps left. Raises TransientError or PermanentError."""
@@ -225,15 +229,14 @@ class Store:
                 if error.response["Error"]["Code"] != _CONDITION_FAILED:
                     raise
 
-    def _get_items(self, ids: Iterable[str]) -> Iterator[Mapping[str, Any]]:
+    def _get_items(self, ids: Iterable[str], *, consistent: bool = True) -> Iterator[Mapping[str, Any]]:
         left = [*dict.fromkeys(ids)]
         while left:
             batch, left = left[:_BATCH_SIZE], left[_BATCH_SIZE:]
             with translate_errors():
+                keys = [{"id": {"S": id_}} for id_ in batch]
                 answer = self._client.batch_get_item(
-                    RequestItems={
-                        self._table_name: {"Keys": [{"id": {"S": id_}} for id_ in batch], "ConsistentRead": True}
-                    }
+                    RequestItems={self._table_name: {"Keys": keys, "ConsistentRead": consistent}}
                 )
             yield from member(answer, "Responses").get(self._table_name, ())
             unprocessed = cast("Any", answer).get("UnprocessedKeys", {}).get(self._table_name, {}).get("Keys", [])

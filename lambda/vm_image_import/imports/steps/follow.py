@@ -9,8 +9,6 @@ USABLE: Final = frozenset({"AVAILABLE", "DEPRECATED", "DISABLED"})
 """The states of an image that has become available."""
 FAILED: Final = frozenset({"FAILED", "CANCELLED"})
 DELETED: Final = "DELETED"
-GIVEN_UP: Final = "given up"
-"""The result of a step that did not end in time."""
 
 
 def _look(run: Run) -> Done | Waiting:

@@ -3,10 +3,11 @@
 from dataclasses import replace
 from typing import Final
 
+from vm_image_import.domain.ami_warnings import find_ami_warnings
 from vm_image_import.domain.errors import PermanentError, TransientError
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
-from vm_image_import.imports.steps.follow import DELETED, FAILED, GIVEN_UP, USABLE
-from vm_image_import.imports.steps.step import Done, Due, Run, Step, Waiting
+from vm_image_import.imports.steps.follow import DELETED, FAILED, USABLE
+from vm_image_import.imports.steps.step import GIVEN_UP, Done, Due, Run, Step, Waiting
 from vm_image_import.report.notifications import publish
 
 _REASONS: Final = {
@@ -55,7 +56,8 @@ def _describe(run: Run) -> Outcome:
         return run.outcome(OutcomeKind.IMAGE_FAILED, reason)
     reported = run.image.reason if run.image and status != "AVAILABLE" else None
     outcome = run.outcome(OutcomeKind.IMAGE_AVAILABLE, reported or _REASONS.get(status))
-    return replace(outcome, warnings=[_ADOPTED] if run.registration.adopted else [])
+    adopted = [_ADOPTED] if run.registration.adopted else []
+    return replace(outcome, warnings=[*adopted, *find_ami_warnings(run.ami)])
 
 
 NOTIFY: Final = Step("notify", lambda _settings: True, _look, _act)

@@ -37,7 +37,7 @@ def _look(run: Run) -> Done | Waiting | Due:
         return Done(name if newest == run.registration.ami_id else "")
     written = run.registration.unverified.get("parameter")
     if written and written.value == newest and run.invocation.time - written.time < _CHECKED_AFTER:
-        return Waiting(f"Systems Manager checks the value of {name}.")
+        return Waiting(f"Systems Manager checks the value of {name}.", continues=True)
     return Due(_CALLS)
 
 
@@ -67,7 +67,7 @@ def _act(run: Run) -> Done | Waiting:
         raise PermanentError(message, "ValueDropped")
     reason = f"{name} was written: {newest}. The next sweep reads it back."
     outcome = replace(run.outcome(OutcomeKind.IN_PROGRESS, reason), parameter=name) if run.is_notified else None
-    return Waiting(reason, unverified=newest, outcome=outcome)
+    return Waiting(reason, unverified=newest, continues=True, outcome=outcome)
 
 
 def _parameter_name(run: Run) -> str:

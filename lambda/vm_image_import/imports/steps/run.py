@@ -8,10 +8,10 @@ from typing import Final
 
 from vm_image_import.domain.errors import InProgressError, PermanentError, TransientError
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
-from vm_image_import.imports.steps.follow import FOLLOW, GIVEN_UP, USABLE
+from vm_image_import.imports.steps.follow import FOLLOW, USABLE
 from vm_image_import.imports.steps.notify import NOTIFY
 from vm_image_import.imports.steps.parameter import PARAMETER
-from vm_image_import.imports.steps.step import Done, Due, Run, Step, Waiting
+from vm_image_import.imports.steps.step import GIVEN_UP, Done, Due, Run, Step, Waiting
 from vm_image_import.imports.steps.tag import TAG
 from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import Record, Registration, RegistrationId
@@ -24,6 +24,9 @@ STEPS: Final = (FOLLOW, TAG, PARAMETER, NOTIFY)
 """In their order: a step uses the results of those before it."""
 _GIVEN_UP_AFTER: Final = timedelta(days=6)
 """EC2 lists a task for 7 days after its end. What has not happened by then will not happen."""
+_NOT_REPEATED: Final = (
+    "{} This was tried for {} days, and is not repeated. The image is registered. Do the step manually: {}."
+)
 _RECORD_CALLS: Final = 2
 """To claim a record, and to save it."""
 
@@ -71,7 +74,7 @@ def _run_step(step: Step, this: Run) -> Iterator[Outcome]:
     try:
         found = _look_and_act(step, this)
     except PermanentError as error:
-        yield _report(step, error.problem, str(error), this)
+        yield _report(step, error.problem, str(error), this, is_over=is_over)
         if is_over:
             this.note_result(step.name, GIVEN_UP)
         return
@@ -83,11 +86,11 @@ def _run_step(step: Step, this: Run) -> Iterator[Outcome]:
         found = Waiting(str(error))
     if isinstance(found, Done):
         this.note_result(step.name, found.result)
-    elif is_over:
+    elif is_over and not found.continues:
         logger.error("The step is given up", step=step.name, reason=found.reason)
         # No notification can say that none can be sent, and each problem is reported once.
         if step is not NOTIFY and step.name not in this.registration.problems:
-            yield _report(step, GIVEN_UP, f"{found.reason} This was tried for {_GIVEN_UP_AFTER.days} days.", this)
+            yield _report(step, GIVEN_UP, found.reason, this, is_over=True)
         this.note_result(step.name, GIVEN_UP)
         return
     if found.outcome:
@@ -101,7 +104,7 @@ def _look_and_act(step: Step, this: Run) -> Done | Waiting:
         return found
     if not this.invocation.deadline.allows(found.calls + _RECORD_CALLS):
         logger.info("No time is left for the step. The next sweep runs it", step=step.name)
-        return Waiting("No invocation had time for the step.")
+        return Waiting("No time was left for the step.", continues=True)
     return _act(step, this)
 
 
@@ -119,10 +122,12 @@ def _act(step: Step, this: Run) -> Done | Waiting:
     return found
 
 
-def _report(step: Step, problem: str, reason: str, this: Run) -> Outcome:
+def _report(step: Step, problem: str, reason: str, this: Run, *, is_over: bool) -> Outcome:
     """Publish that a step failed, unless this problem was the last one that was reported of it."""
+    if is_over:
+        reason = _NOT_REPEATED.format(reason, _GIVEN_UP_AFTER.days, step.name)
     outcome = this.outcome(OutcomeKind.FOLLOW_UP_FAILED, reason)
-    outcome = replace(outcome, step=step.name, problem=problem, is_new=False)
+    outcome = replace(outcome, step=step.name, problem=problem, is_new=False, is_last_attempt=is_over)
     if this.registration.problems.get(step.name) == problem:
         return outcome
     with _claim(this) as claim:

@@ -15,6 +15,9 @@ from vm_image_import.settings import Settings
 _VISIBLE_AFTER: Final = timedelta(hours=1)
 """The reads of EC2 and Image Builder are eventually consistent. What they do not show for so long is gone."""
 
+GIVEN_UP: Final = "given up"
+"""The result of a step that did not end in time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -32,6 +35,8 @@ class Waiting:
     reason: str
     unverified: str = ""
     """What the step has written, and reads back later."""
+    continues: bool = False
+    """Whether the next sweep continues the step, however old the registration is."""
     outcome: Outcome | None = None
     """What to log."""
 
@@ -90,7 +95,8 @@ class Run:
 
     def outcome(self, kind: OutcomeKind, reason: str | None) -> Outcome:
         """Return an outcome of this registration, with what its steps have done so far."""
-        registration, results = self.registration, self.registration.results
+        registration = self.registration
+        results = {step: result for step, result in registration.results.items() if result != GIVEN_UP}
         written = registration.unverified.get("parameter")
         is_own = written is not None and written.value == registration.ami_id
         parameter = results.get("parameter") or (self.parameter_name if is_own else None)

@@ -38,8 +38,9 @@ def _act(run: Run) -> Done | Waiting:
     for id_, wanted in missing.items():
         groups.setdefault(tuple(wanted.items()), []).append(id_)
     gone = [id_ for wanted, ids in groups.items() if wanted for id_ in _create_tags(run, ids, dict(wanted))]
-    count("AmisTagged")
     tagged = " ".join(id_ for id_ in missing if id_ not in gone)
+    if tagged:
+        count("AmisTagged")
     if not run.is_notified:
         return Done(tagged)
     outcome = run.outcome(OutcomeKind.ALREADY_REGISTERED, "The AMI and its snapshots are tagged now.")

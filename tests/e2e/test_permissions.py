@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from moto.kms.models import kms_backends
 
 from local.aws import events, functions, iam, image_builder, vm_import
 from local.aws.iam import AuthorizationRequest
@@ -329,7 +328,7 @@ def resource_policies(aws: LocalAws) -> dict[str, tuple[list[Any], list[Authoriz
             alarms,
         ),
         "key": (
-            json.dumps(kms_backends[ACCOUNT][REGION].get_key_policy(key)),
+            aws.client("kms").get_key_policy(KeyId=key)["Policy"],
             [AuthorizationRequest(f"kms:{action}", key) for action in ("Decrypt", "GenerateDataKey")],
             cloudwatch,
             alarms,

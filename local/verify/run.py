@@ -72,6 +72,7 @@ class Verification:
         self._images: list[str] = []
         self._second: dict[str, object] = {}
         self._failing = self._cancelled = ""
+        self._is_cancelled = False
         self._alarm_set = ""
 
     def run(self) -> None:
@@ -86,7 +87,6 @@ class Verification:
         # No upload is needed for a disk that cannot be read.
         self._failing = self._imports.start(self.bucket, f"{self.name}/missing.vmdk")
         self._cancelled = self._imports.start(self.bucket, key)
-        self._ec2.cancel_import_task(ImportTaskId=self._cancelled, CancelReason=PROBE_TAG)
         with Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
@@ -173,6 +173,9 @@ class Verification:
         self._look_at_ami(task)
         if is_active and seen.ami_id:
             seen.ami_came_first = True
+        if not self._is_cancelled and tasks.get(self._cancelled, {}).get("Status") == "active":
+            request = {"ImportTaskId": self._cancelled, "CancelReason": PROBE_TAG}
+            self._is_cancelled = not answer_of(lambda: self._ec2.cancel_import_task(**request)).code
         for attribute, id_ in (("failed", self._failing), ("cancelled", self._cancelled)):
             other = tasks.get(id_, {})
             if other.get("Status") in _ENDED:

@@ -44,6 +44,13 @@ PORT ?= 4599
 local: setup
 	.venv/bin/python -m local live --port $(PORT) $(addprefix --switch=,$(SWITCH))
 
+# What these state is text: make would run the functions in it when it hands it on.
+STATED := KEY DEVICES KEYS FORMATS TAGS DESCRIPTION
+$(foreach name,$(STATED),$(eval override $(name) := $$(value $(name))))
+ifneq (,$(filter derive,$(MAKECMDGOALS)))
+export $(STATED)
+endif
+
 # For example: make derive KEY=exports/web-server-1.4.2.ova TAGS='Name=web,Team=shop'
 # or DEVICES='/dev/sda1=web-1.4.2.vmdk,/dev/sdb=data.vmdk', or KEYS=list.txt with a key in each line or as `aws s3 ls`
 # prints them; FORMATS='releases/{name}/{version}/*.vmdk' tries key formats.

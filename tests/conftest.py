@@ -152,6 +152,15 @@ def configured_assembly() -> Path:
     return synthesize({"versionScheme": "increment", **others, **follow_up})
 
 
+@pytest.fixture(scope="session")
+def controlled_assembly() -> Path:
+    """Give the cloud assembly of the app with every control of names, versions and tags."""
+    names = {"allowedNames": ["team-a-*"], "namesFrom": "tags", "immutableVersions": True}
+    tags = {"tags": {"Team": "a"}, "imageTagKeys": ["Cost"], "onlyTasksTagged": {"Owner": "a"}}
+    follow_up = {"tagAmis": True, "amiTagKeys": ["Cost", "Team"], "parameterPrefix": PARAMETERS}
+    return synthesize({**names, **tags, **follow_up})
+
+
 def synthesize(configuration: Mapping[str, Any]) -> Path:
     """Synthesize the app with a configuration, once for all that it is made from, and return the cloud assembly.
 

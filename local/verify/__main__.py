@@ -114,6 +114,9 @@ def _problems(account: Account, deployment: Deployment, disk: Path, bucket: str)
         yield f"There is no file {disk}."
     if deployment.settings.observe:
         yield "The deployment observes, and registers nothing: deploy it without `observe`."
+    allowed = deployment.settings.allowed_names
+    if allowed and not any("*" in pattern for pattern in allowed):
+        yield "`allowedNames` has no pattern for the image of a test: add vm-image-import-verify-*."
     iam, s3 = account.client("iam"), account.client("s3")
     try:
         iam.get_role(RoleName="vmimport")

@@ -65,7 +65,7 @@ def _deployment(account: Account, stack: str, resources: Sequence[Mapping[str, s
 
     def one(type_: str, part: str = "") -> str:
         if not (found := all_of(type_, part)):
-            message = f"The stack {stack} has no {part or type_}: npx cdk deploy"
+            message = f"The stack {stack} has no {part or type_}: npx --no -- cdk deploy"
             raise VerifyError(message)
         return found[0]
 

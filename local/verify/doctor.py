@@ -142,14 +142,14 @@ def _rules(account: Account, deployment: Deployment) -> Iterator[str]:
             yield f"{part} is disabled: aws events enable-rule --name {name}"
         targets = [target["Arn"] for target in events.list_targets_by_rule(Rule=name)["Targets"]]
         if not any(arn.endswith(f":{deployment.function}") for arn in targets):
-            yield f"{part} does not invoke the function: npx cdk drift, then deploy again."
+            yield f"{part} does not invoke the function: npx --no -- cdk drift, then deploy again."
         if rule["Arn"] not in allowed:
-            yield f"{part} may not invoke the function: npx cdk drift, then deploy again."
+            yield f"{part} may not invoke the function: npx --no -- cdk drift, then deploy again."
 
 
 def _role(account: Account, deployment: Deployment) -> Iterator[str]:
     if not account.client("iam").list_role_policies(RoleName=deployment.role)["PolicyNames"]:
-        yield "It has no policy: npx cdk drift, then deploy again."
+        yield "It has no policy: npx --no -- cdk drift, then deploy again."
 
 
 def _queues(account: Account, deployment: Deployment) -> Iterator[str]:

@@ -17,7 +17,6 @@ from local.verify.cleanup import Cleanup
 from local.verify.deployment import Deployment
 from local.verify.imports import Imports, Wait
 from local.verify.mailbox import Mailbox
-from vm_image_import.derive.tags import PREFIX
 from vm_image_import.domain.errors import TransientError
 from vm_image_import.domain.remedies import find_remedy
 from vm_image_import.imports.steps.run import STEPS
@@ -63,9 +62,12 @@ class Verification:
         self.seen = Observations()
         settings = self.deployment.settings
         prefix = settings.parameter_prefix
-        self._parameter = f"{prefix}/{self.name}" if prefix else None
+        # A name that the deployment allows.
+        patterns = [pattern for pattern in settings.allowed_names if "*" in pattern]
+        image = patterns[0].replace("*", self.name) if patterns else self.name
+        self._parameter = f"{prefix}/{image}" if prefix else None
         self._mailbox = Mailbox(self.account, self.name)
-        tags = {**settings.only_tasks_tagged, settings.name_tag: self.name, settings.version_tag: "1.0.0"}
+        tags = {**settings.only_tasks_tagged, settings.name_tag: image, settings.version_tag: "1.0.0"}
         self._imports = Imports(self.account, self.id, tags)
         self._store = Store(self.account.client("dynamodb"), self.deployment.table)
         self._started = datetime.now(UTC)
@@ -365,7 +367,7 @@ class Verification:
             yield Claim("An alarm is delivered.", Finding("not seen", "The stack has no alarms."))
 
     def _once(self) -> Finding:
-        of_task = [*self._imports.images({f"{PREFIX}task-id": self.seen.task_id})]
+        of_task = self._imports.images_of(self.seen.task_id)
         evidence = ", ".join(of_task) or "Image Builder lists no image of the import."
         return Finding("yes" if of_task == [self.seen.registered] else "no", evidence)
 

@@ -195,7 +195,6 @@ def test_ec2_errors_are_translated(stub: StubServer, status: int, code: str, err
     for call in (
         lambda: adapter.find_task("import-ami-0123456789abcdef0"),
         lambda: adapter.find_ami("ami-0abcdef1234567890"),
-        lambda: adapter.find_ami_named("import-ami-0123456789abcdef0"),
     ):
         with pytest.raises(error, match=f"{code}.*Why") as caught:
             call()
@@ -335,7 +334,7 @@ def test_an_empty_token_ends_the_list_of_tasks(stub: StubServer, token: str, nex
 
 
 def test_every_field_of_an_ami_is_read(stub: StubServer) -> None:
-    """Every field of an AMI is read, by id and by name; by name only among the AMIs of this account."""
+    """Every field of an AMI is read."""
     stub.body = AMI_ANSWER
     expected = Ami(
         id="ami-0abcdef1234567890",
@@ -353,8 +352,6 @@ def test_every_field_of_an_ami_is_read(stub: StubServer) -> None:
         kept_devices=("/dev/sda1",),
     )
     assert ec2(stub.url).find_ami("ami-0abcdef1234567890") == expected
-    assert ec2(stub.url).find_ami_named("import-ami-fg4d51t0") == expected
-    assert "Owner.1=self" in stub.received
 
 
 def test_an_empty_ami_id_is_no_ami_id(stub: StubServer) -> None:

@@ -345,7 +345,7 @@ def break_table(aws: LocalAws) -> None:
     [
         (break_nothing, {}),
         (break_rule, {"rules": "AmiAvailable is disabled: aws events enable-rule --name "}),
-        (break_permission, {"rules": "Sweep may not invoke the function: npx cdk drift"}),
+        (break_permission, {"rules": "Sweep may not invoke the function: npx --no -- cdk drift"}),
         (break_key, {"topic": "Its key is Disabled: aws kms enable-key --key-id "}),
         (break_role, {"role": "It has no policy"}),
         (break_event, {"queues": "FunctionDlq has 1 messages", "function": "Its log has errors"}),

@@ -15,6 +15,7 @@ from awscli.clidriver import CLIOperationCaller, create_clidriver  # type: ignor
 from botocore.validate import ParamValidator
 
 from tests.conftest import ROOT
+from tests.e2e import test_security
 from tests.unit.test_notifications import NOTIFIED
 from vm_image_import import events
 from vm_image_import.domain.outcomes import OutcomeKind
@@ -130,3 +131,10 @@ def test_actions_are_pinned_by_commit() -> None:
         for action in uses:
             assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
         assert "\npermissions: {}\n" in workflow
+
+
+def test_every_row_of_the_security_table_is_a_test() -> None:
+    """Each row of SECURITY.md's table names a test, and each test of tests/e2e/test_security.py has a row."""
+    rows = re.findall(r"^\| .+ \| `(test_\w+)` \|$", (ROOT / "SECURITY.md").read_text(encoding="utf-8"), re.MULTILINE)
+    tests = [name for name in vars(test_security) if name.startswith("test_")]
+    assert sorted(rows) == sorted(tests)

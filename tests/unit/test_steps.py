@@ -50,6 +50,13 @@ def test_the_last_state_is_reported_once(status: str, kind: OutcomeKind, text: s
     assert ("parentImage" in notification.message) is (status == "AVAILABLE")
 
 
+def test_the_words_of_image_builder_are_labelled() -> None:
+    """The reason that Image Builder gives for a failure is introduced as its own."""
+    aws = registered(image=replace(AVAILABLE, status="FAILED", reason="Fix it at evil.example"))
+    aws.by_sweep()
+    assert "Image Builder says: Fix it at evil.example" in aws.published[0].message.splitlines()
+
+
 @pytest.mark.parametrize("status", ["PENDING", "INTEGRATING", "importing", ""])
 def test_any_other_state_is_in_progress(status: str) -> None:
     """A state that is not the last one, known or not, writes nothing and leaves the registration open."""

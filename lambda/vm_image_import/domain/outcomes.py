@@ -123,6 +123,8 @@ class Outcome:
     """What the user of the image should know."""
     task: ImportTask | None = None
     """The import task, where it was read or recorded."""
+    said_by: str = ""
+    """The service whose words the reason is; empty where they are ours."""
     step: str | None = None
     """The step that failed."""
     problem: str = ""

@@ -61,12 +61,14 @@ def notification_of(outcome: Outcome, invocation: Invocation) -> Notification:
     subject = "".join(character if " " <= character <= "~" else "?" for character in f"{title}: {label}")
     facts = [(name, value) for name, value in _facts(outcome, settings, invocation) if value]
 
+    said = f"{outcome.said_by} says: " if outcome.said_by else ""
+
     def lines(shown: Callable[[str], str]) -> str:
         """Return the text, with what others wrote as `shown` shows it."""
         return "\n".join(
             [
                 f"{title}.",
-                *([shown(outcome.reason)] if outcome.reason else []),
+                *([f"{said}{shown(outcome.reason)}"] if outcome.reason else []),
                 *map(shown, outcome.warnings),
                 *_actions(outcome, shown),
                 *([remedy.text, f"See {remedy.url}"] if remedy else []),

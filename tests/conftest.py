@@ -49,7 +49,7 @@ PARAMETERS = "/imagebuilder/base"
 EMAIL = "ops@example.com"
 """The notificationEmail of the configured assembly."""
 SLOW = (
-    *("switches", "command_line", "document_commands", "demo", "simulation", "races", "permissions"),
+    *("verify", "switches", "command_line", "document_commands", "demo", "simulation", "races", "permissions"),
     *("local_image_builder", "local_vm_import", "local_updates", "local_functions", "configuration", "sweep", "pruned"),
     "properties",
 )

@@ -191,6 +191,8 @@ class Assumption:
     judge: Callable[[Observations], Finding]
     switch: str = ""
     """The switch of the local AWS that makes it wrong."""
+    no_switch: str = ""
+    """Why there is no switch."""
 
 
 ASSUMPTIONS: Final = (
@@ -222,6 +224,7 @@ ASSUMPTIONS: Final = (
         "Only the status message distinguishes a cancelled import from a failed one, and it names the user.",
         "A cancelled import is reported as a failed one.",
         _cancelled,
+        no_switch="any message can be set on a disk",
     ),
     Assumption(
         "A task that EC2 does not list is the error `InvalidConversionTaskId`.",
@@ -245,6 +248,7 @@ ASSUMPTIONS: Final = (
         "An image name of `ImportVmImage` keeps to the pattern of Image Builder's other names (3 to 128 characters).",
         "The function sends no other names.",
         _short_name,
+        no_switch="the function sends no other names",
     ),
     Assumption(
         "An unknown or failed task is an error of `ImportVmImage`.",
@@ -268,11 +272,13 @@ ASSUMPTIONS: Final = (
         "`ImportVmImage` authorizes its tags on the image version or on the build.",
         "The role allows both; any other resource would have to be added to it.",
         _authorized,
+        no_switch="the local AWS asks for both",
     ),
     Assumption(
         "`ListImageBuildVersions` without an ARN is authorized on `*`.",
         "The role has nothing narrower.",
         _authorized,
+        no_switch="the role has nothing narrower",
     ),
     Assumption(
         "An image in progress is `PENDING`.",

@@ -216,9 +216,9 @@ def _last_sweep(account: Account, deployment: Deployment, now: datetime) -> Chec
     )
     sweeps: list[dict[str, Any]] = [event for page in pages for event in page["events"]]
     if not sweeps:
-        return Check(
-            "last sweep", f"There was none for {3 * interval}: a new deployment has its first after {interval}."
-        )
+        minutes = deployment.sweep_minutes
+        problem = f"There was none for {3 * minutes} minutes: a new deployment has its first after {minutes}."
+        return Check("last sweep", problem)
     last = max(sweeps, key=lambda event: int(event["timestamp"]))
     swept = json.loads(last["message"])
     state = f"{swept.get('timestamp')}, {swept.get('counts')}"

@@ -17,7 +17,6 @@ from local.verify.cleanup import Cleanup
 from local.verify.deployment import Deployment
 from local.verify.imports import Imports, Wait
 from local.verify.mailbox import Mailbox
-from vm_image_import.derive.tags import PREFIX
 from vm_image_import.domain.errors import TransientError
 from vm_image_import.domain.remedies import find_remedy
 from vm_image_import.imports.steps.run import STEPS
@@ -63,15 +62,19 @@ class Verification:
         self.seen = Observations()
         settings = self.deployment.settings
         prefix = settings.parameter_prefix
-        self._parameter = f"{prefix}/{self.name}" if prefix else None
+        # A name that the deployment allows.
+        patterns = [pattern for pattern in settings.allowed_names if "*" in pattern]
+        image = patterns[0].replace("*", self.name) if patterns else self.name
+        self._parameter = f"{prefix}/{image}" if prefix else None
         self._mailbox = Mailbox(self.account, self.name)
-        tags = {**settings.only_tasks_tagged, settings.name_tag: self.name, settings.version_tag: "1.0.0"}
+        tags = {**settings.only_tasks_tagged, settings.name_tag: image, settings.version_tag: "1.0.0"}
         self._imports = Imports(self.account, self.id, tags)
         self._store = Store(self.account.client("dynamodb"), self.deployment.table)
         self._started = datetime.now(UTC)
         self._images: list[str] = []
         self._second: dict[str, object] = {}
         self._failing = self._cancelled = ""
+        self._is_cancelled = False
         self._alarm_set = ""
 
     def run(self) -> None:
@@ -86,7 +89,6 @@ class Verification:
         # No upload is needed for a disk that cannot be read.
         self._failing = self._imports.start(self.bucket, f"{self.name}/missing.vmdk")
         self._cancelled = self._imports.start(self.bucket, key)
-        self._ec2.cancel_import_task(ImportTaskId=self._cancelled, CancelReason=PROBE_TAG)
         with Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
@@ -173,6 +175,9 @@ class Verification:
         self._look_at_ami(task)
         if is_active and seen.ami_id:
             seen.ami_came_first = True
+        if not self._is_cancelled and tasks.get(self._cancelled, {}).get("Status") == "active":
+            request = {"ImportTaskId": self._cancelled, "CancelReason": PROBE_TAG}
+            self._is_cancelled = not answer_of(lambda: self._ec2.cancel_import_task(**request)).code
         for attribute, id_ in (("failed", self._failing), ("cancelled", self._cancelled)):
             other = tasks.get(id_, {})
             if other.get("Status") in _ENDED:
@@ -362,7 +367,7 @@ class Verification:
             yield Claim("An alarm is delivered.", Finding("not seen", "The stack has no alarms."))
 
     def _once(self) -> Finding:
-        of_task = [*self._imports.images({f"{PREFIX}task-id": self.seen.task_id})]
+        of_task = self._imports.images_of(self.seen.task_id)
         evidence = ", ".join(of_task) or "Image Builder lists no image of the import."
         return Finding("yes" if of_task == [self.seen.registered] else "no", evidence)
 

@@ -328,7 +328,7 @@ def resource_policies(aws: LocalAws) -> dict[str, tuple[list[Any], list[Authoriz
             alarms,
         ),
         "key": (
-            aws.client("kms").get_key_policy(KeyId=key)["Policy"],
+            aws.client("kms").get_key_policy(KeyId=key, PolicyName="default")["Policy"],
             [AuthorizationRequest(f"kms:{action}", key) for action in ("Decrypt", "GenerateDataKey")],
             cloudwatch,
             alarms,

@@ -94,8 +94,8 @@ def function_role(
         owned = "The AMIs and snapshots are the imports'. The conditions name their owner and the keys of the tags."
         acknowledge(role, {f"AwsSolutions-IAM5[Resource::{nag_resource(stack, arn)}]": owned for arn in tagged})
     if configuration.parameter_prefix:
-        parameters = _parameters(stack, configuration)
-        acknowledge(role, {f"AwsSolutions-IAM5[Resource::{nag_resource(stack, arn)}]": not_known for arn in parameters})
+        patterns = [arn for arn in _parameters(stack, configuration) if "*" in arn]
+        acknowledge(role, {f"AwsSolutions-IAM5[Resource::{nag_resource(stack, arn)}]": not_known for arn in patterns})
     if "*" in notifications.key_arn:
         finding = f"AwsSolutions-IAM5[Resource::{nag_resource(stack, notifications.key_arn)}]"
         acknowledge(role, {finding: "The key of a given topic is not known. The condition names the topic."})

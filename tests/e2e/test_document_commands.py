@@ -23,7 +23,8 @@ DOCUMENTS = [path for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
 # The stack is deployed already, and nobody is there to approve. The targets of make have tests of their own.
 NPX = """#!/bin/sh
-shift
+# npx --no -- cdk COMMAND
+shift 3
 command=$1
 shift
 case $command in

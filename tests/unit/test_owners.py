@@ -8,7 +8,7 @@ import pytest
 from tests.unit.derivation import derive
 from tests.unit.fakes import AMI, ARN, AVAILABLE, TASK, TASK_ID, InMemoryAws, Item, version_arn
 from vm_image_import.derive import names
-from vm_image_import.domain.errors import PermanentError, RejectedError
+from vm_image_import.domain.errors import PermanentError, RejectedError, TransientError
 from vm_image_import.domain.models import Build, Overrides
 from vm_image_import.domain.outcomes import OutcomeKind
 from vm_image_import.report.answers import answer_of
@@ -182,6 +182,9 @@ def test_a_version_of_an_import_that_is_being_registered_is_taken() -> None:
     """A version is taken as soon as another import has claimed it, and is given back where Image Builder refuses it."""
     aws = InMemoryAws(TASK, AMI, IMMUTABLE, items={"version web-server/1.4.2": Item("import-ami-00000002")})
     assert aws.on_event().kind is OutcomeKind.REJECTED
+    given_back = InMemoryAws(TASK, AMI, IMMUTABLE, items={"version web-server/1.4.2": Item("")})
+    with pytest.raises(TransientError):
+        given_back.on_event()
     refused = InMemoryAws(TASK, AMI, IMMUTABLE, import_error=PermanentError("denied", "AccessDenied"))
     assert refused.on_event().kind is OutcomeKind.REJECTED
     assert "version web-server/1.4.2" not in refused.items

@@ -241,8 +241,14 @@ class _Import:
 
         Raises RejectedError where another import has it, TransientError or PermanentError.
         """
-        owner = RegistrationId.parse(self.claims(name).take(version))
-        if not self.invocation.settings.immutable_versions or owner.import_task_id == self.task.id:
+        taken = self.claims(name).take(version)
+        if not self.invocation.settings.immutable_versions:
+            return
+        if not taken:
+            message = f"The version {version} of {name} was given back just now. Try again later."
+            raise TransientError(message)
+        owner = RegistrationId.parse(taken)
+        if owner.import_task_id == self.task.id:
             return
         other = self.invocation.store.read([owner]).get(str(owner), Record()).registration
         # Later the list shows it, unless it was deleted.

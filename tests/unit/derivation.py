@@ -20,5 +20,5 @@ def derive(
         listed = [Build(version_arn(each), "AVAILABLE", is_import=False) for each in existing]
         builds = Builds(listed, ENVIRONMENT.account)
         claims = VersionClaims(InMemoryAws().clients().store, task.id, name.value)
-        version = DerivedValue(claims.claim(builds.highest_version("web-server")), "highest existing version")
+        version = DerivedValue(claims.claim(builds.highest_version("web-server")), NEXT_PATCH)
     return derive_request(task, ami, overrides, settings, Identity(name, version), token)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from tests.unit.fakes import ENVIRONMENT, InMemoryAws, version_arn
 from vm_image_import.builds import Builds
-from vm_image_import.derive import Derivation, DerivedValue, Identity, identify
+from vm_image_import.derive import NEXT_PATCH, Derivation, DerivedValue, Identity, identify
 from vm_image_import.derive import derive as derive_request
 from vm_image_import.domain.models import Ami, Build, ImportTask, Overrides
 from vm_image_import.records.version_claims import VersionClaims

@@ -96,7 +96,11 @@ def placeholders(aws: LocalAws, task: str) -> dict[str, str]:
     }
     arn = f"arn:aws:{{}}:us-east-1:{ACCOUNT}:{{}}"
     function = physical_id(aws, "AWS::Lambda::Function")
+    image = next(
+        (each["arn"] for each in aws.images() if each.get("tags", {}).get("vm-image-import:task-id") == task), ""
+    )
     return resources | {
+        "IMAGE_ARN": image,
         "FUNCTION": function,
         "--function-name NAME": f"--function-name {function}",
         "QUEUE_ARN": arn.format("sqs", "subscriber"),
@@ -134,6 +138,17 @@ def test_the_commands_of_the_guide_leave_one_image(shell: Shell, assembly: Path)
         finish_imports(shell.aws)
     assert [image["name"] for image in shell.aws.images()] == ["by-the-guide"]
     assert [each.subject for each in shell.aws.published_messages()] == ["Image available: by-the-guide/1.4.2/1"]
+
+
+def test_the_commands_to_rename_an_image_leave_the_right_one(shell: Shell, assembly: Path) -> None:
+    """The recipe for a wrong name leaves one image of the import, with the right name."""
+    shell.aws.deploy(assembly, "VmImageImport")
+    task = shell.aws.import_vm("my-bucket", ["exports/wrong-1.0.ova"], UBUNTU, {})
+    finish_imports(shell.aws)
+    (commands,) = (block for block in BLOCK.findall(OPERATIONS.read_text(encoding="utf-8")) if "delete-image" in block)
+    shell.run(filled(commands, placeholders(shell.aws, task)))
+    shell.aws.fire_schedules()
+    assert [(image["name"], image["version"]) for image in shell.aws.images()] == [("web-server", "1.4.2/1")]
 
 
 def is_deployed(aws: LocalAws) -> bool:

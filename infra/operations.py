@@ -15,7 +15,7 @@ ACTIONS: Final[Mapping[str, frozenset[str]]] = {
     "ReadTags": frozenset({"ec2:DescribeTags"}),
     "TagAmis": frozenset({"ec2:CreateTags"}),
     # Only with `parameterPrefix`.
-    "WriteParameters": frozenset({"ssm:GetParameter", "ssm:PutParameter"}),
+    "WriteParameters": frozenset({"ssm:GetParameter", "ssm:GetParameterHistory", "ssm:PutParameter"}),
 }
 """By the statement of the role that allows them."""
 

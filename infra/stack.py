@@ -11,6 +11,7 @@ from constructs import Construct
 from .configuration import Configuration
 from .function import ImportFunction
 from .idempotency_table import IdempotencyTable
+from .metrics import Metrics
 from .notifications import Notifications
 from .observability import Observability
 from .triggers import Triggers
@@ -18,7 +19,7 @@ from .triggers import Triggers
 _DEFAULTS: Final = Configuration()
 
 
-class VmImageImport(Construct):
+class VmImageImport(Metrics, Construct):
     """Registers every VM import of its account and Region with Image Builder.
 
     `function`, `topic` and `table` are its resources, and `dashboard`, which is None where none is configured.

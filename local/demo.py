@@ -79,7 +79,7 @@ Everything is as expected. What `cdk deploy` ships ran, with its role's rights.
 - {len(_REGISTERED)} images, each registered once, also the one whose event was lost.
 - {len(VMS) - len(_REGISTERED)} failed imports, each with a notification that says why and what to do.
 Next: `make derive KEY=exports/web-1.4.2.ova` says what an import will be called;
-`make local` keeps this AWS running; `npx cdk deploy` deploys it (README.md)."""
+`make local` keeps this AWS running; `npx --no -- cdk deploy` deploys (README.md)."""
 _ENDS: Final = {"completed": "completed", "deleting": "failed", "deleted": "failed"}
 """What the end of an import is called, by the status of its task."""
 

@@ -11,8 +11,9 @@ from vm_image_import.deadline import Deadline
 from vm_image_import.domain.models import AwsEnvironment
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.events import AmiAvailable, ImageStateChanged, ManualImport, Sweep
+from vm_image_import.imports.ami_event import on_ami_event
 from vm_image_import.imports.image_event import on_image_event
-from vm_image_import.imports.register import on_ami_event, on_manual_invocation
+from vm_image_import.imports.manual import on_manual_invocation
 from vm_image_import.imports.sweep import sweep
 from vm_image_import.invocation import Clients, Invocation
 from vm_image_import.report.answers import answer_of, answer_of_sweep

@@ -27,7 +27,8 @@ README = ROOT / "README.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
 # The stack is deployed already, and nobody is there to approve. The targets of make have tests of their own.
 NPX = """#!/bin/sh
-shift
+# npx --no -- cdk COMMAND
+shift 3
 command=$1
 shift
 case $command in
@@ -128,7 +129,11 @@ def placeholders(aws: LocalAws) -> dict[str, str]:
     }
     arn = f"arn:aws:{{}}:us-east-1:{ACCOUNT}:{{}}"
     function = physical_id(aws, "AWS::Lambda::Function")
+    image = next(
+        (each["arn"] for each in aws.images() if each.get("tags", {}).get("vm-image-import:task-id") == task), ""
+    )
     return resources | {
+        "IMAGE_ARN": image,
         "FUNCTION": function,
         "QUEUE_ARN": arn.format("sqs", "subscriber"),
         "SUBSCRIBER_ARN": arn.format("lambda", "function:subscriber"),
@@ -149,7 +154,7 @@ def test_every_command_runs(document: Path, shell: Shell, assembly: Path) -> Non
     """
     shell.deploy_from(assembly)
     blocks = BLOCK.findall(document.read_text(encoding="utf-8"))
-    if not any("npx cdk bootstrap" in block for block in blocks):
+    if not any("npx --no -- cdk bootstrap" in block for block in blocks):
         shell.aws.deploy(assembly, "VmImageImport")
         shell.aws.import_vm("my-bucket", ["exports/mail-2.0.ova"], UBUNTU, {})
         finish_imports(shell.aws)
@@ -191,6 +196,18 @@ def test_the_commands_of_the_guide_leave_one_image(shell: Shell, assembly: Path)
         finish_imports(shell.aws)
     assert [image["name"] for image in shell.aws.images()] == ["by-the-guide"]
     assert [each.subject for each in shell.aws.published_messages()] == ["Image available: by-the-guide/1.4.2/1"]
+
+
+def test_the_commands_to_rename_an_image_leave_the_right_one(shell: Shell, assembly: Path) -> None:
+    """The recipe for a wrong name leaves one image of the import, with the right name."""
+    shell.deploy_from(assembly)
+    shell.aws.deploy(assembly, "VmImageImport")
+    shell.aws.import_vm("my-bucket", ["exports/wrong-1.0.ova"], UBUNTU, {})
+    finish_imports(shell.aws)
+    (commands,) = (block for block in BLOCK.findall(OPERATIONS.read_text(encoding="utf-8")) if "delete-image" in block)
+    shell.run(filled(commands, placeholders(shell.aws)))
+    shell.aws.fire_schedules()
+    assert [(image["name"], image["version"]) for image in shell.aws.images()] == [("web-server", "1.4.2/1")]
 
 
 def is_deployed(aws: LocalAws) -> bool:

@@ -10,9 +10,12 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "lambda" / "vm_image_import"
 LAYERS = [
     {"handler"},
-    {"imports.image_event", "imports.sweep"},
+    {"imports.ami_event", "imports.image_event", "imports.manual", "imports.sweep"},
     {"imports.register"},
-    {"imports.readiness", "imports.reports", "imports.steps"},
+    {"imports.existing"},
+    {"imports.results"},
+    {"imports.candidate"},
+    {"imports.readiness", "imports.reports", "imports.steps", "imports.warnings"},
     {"imports.steps.run"},
     {"imports.steps.notify", "imports.steps.parameter", "imports.steps.tag"},
     {"imports.steps.follow"},

@@ -7,10 +7,10 @@ from botocore.exceptions import ClientError
 
 from vm_image_import.aws.session import code, member, translate_errors
 from vm_image_import.deadline import Deadline
-from vm_image_import.derive.tags import PREFIX
+from vm_image_import.derive.tags import PREFIX, STATED_NAME
 from vm_image_import.domain.errors import TransientError
 from vm_image_import.domain.models import Build, Image, ImageRequest
-from vm_image_import.domain.text import one_line
+from vm_image_import.domain.text import one_line, without_secrets
 
 if TYPE_CHECKING:
     from types_boto3_imagebuilder import ImagebuilderClient
@@ -91,6 +91,7 @@ class ImageBuilder:
                         tuple(self._amis(summary)),
                         tags.get(f"{PREFIX}task-id"),
                         tags.get(f"{PREFIX}ami-id"),
+                        tags.get(STATED_NAME, summary.get("name", "")),
                     )
                 if page.get("nextToken") and not deadline.allows(_CALLS_AFTER):
                     message = "Image Builder has more builds than one invocation has time to list."
@@ -114,4 +115,4 @@ def _failure_reason(state: "ImageStateTypeDef") -> str | None:
         context.get("componentFailure", {}).get("errorMessage"),
         context.get("distributionFailure", {}).get("errorMessage"),
     ]
-    return one_line("; ".join(filter(None, details)), _MAX_REASON) or None
+    return one_line(without_secrets("; ".join(filter(None, details))), _MAX_REASON) or None

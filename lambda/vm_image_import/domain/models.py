@@ -143,6 +143,8 @@ class Build(NamedTuple):
     tagged_task_id: str | None = None
     tagged_ami_id: str | None = None
     """The values of the tags `vm-image-import:task-id` and `vm-image-import:ami-id`, which anybody may set."""
+    stated_name: str = ""
+    """What its name was made of."""
 
     @property
     def is_usable(self) -> bool:

@@ -5,16 +5,29 @@ from typing import Final
 from vm_image_import.domain.models import Ami, ImportTask
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.domain.remedies import cancelled_by_user
+from vm_image_import.settings import Settings
 
 _FAILED_STATES: Final = frozenset({"error", "failed", "invalid"})
 """States of an AMI that never becomes available (API reference, `DescribeImages`)."""
+
+
+def exclude(task: ImportTask, settings: Settings) -> Outcome | None:
+    """Return the outcome of a task that the configuration excludes; None where it does not."""
+    wanted = settings.only_tasks_tagged
+    missing = [key for key, value in wanted.items() if task.tags.get(key) != value]
+    if not missing:
+        return None
+    reason = f"onlyTasksTagged excludes the import task: its tags {', '.join(missing)} are not as configured."
+    return Outcome(OutcomeKind.IGNORED, task.id, reason=reason)
 
 
 def _end_of(task: ImportTask) -> Outcome | None:
     """Return the outcome for a task that has ended without an AMI; None for any other task."""
     if task.ended_without_ami:
         kind = OutcomeKind.IMPORT_CANCELLED if cancelled_by_user(task.status_message) else OutcomeKind.IMPORT_FAILED
-        return Outcome(kind, task.id, reason=task.status_message or "EC2 gives no reason.", task=task)
+        if not task.status_message:
+            return Outcome(kind, task.id, reason="EC2 gives no reason.", task=task)
+        return Outcome(kind, task.id, reason=task.status_message, said_by="EC2", task=task)
     if task.is_being_deleted:
         return Outcome(OutcomeKind.IN_PROGRESS, task.id, reason="The import has ended and is being deleted.", task=task)
     return None
@@ -51,8 +64,8 @@ def check_ami(task: ImportTask, ami: Ami) -> Outcome | None:
     if task.image_id and task.image_id != ami.id:
         reason = f"The import made {task.image_id}, not {ami.id}."
         return Outcome(OutcomeKind.IGNORED, task.id, reason=reason, task=task)
-    if not task.image_id and task.is_active:
-        # Anybody in the account may register an AMI with the name of a running task.
-        reason = f"The import is still running, and does not name {ami.id} as its AMI yet. The next sweep registers it."
+    if not task.image_id:
+        # Anybody in the account may register an AMI with the name of a task.
+        reason = f"The import does not name {ami.id} as its AMI yet. The next sweep registers it."
         return Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=reason, task=task)
     return None

@@ -24,6 +24,9 @@ STEPS: Final = (FOLLOW, TAG, PARAMETER, NOTIFY)
 """In their order: a step uses the results of those before it."""
 _GIVEN_UP_AFTER: Final = timedelta(days=6)
 """EC2 lists a task for 7 days after its end. What has not happened by then will not happen."""
+_NOT_REPEATED: Final = (
+    "{} This was tried for {} days, and is not repeated. The image is registered. Do the step manually: {}."
+)
 _RECORD_CALLS: Final = 2
 """To claim a record, and to save it."""
 
@@ -65,13 +68,21 @@ def run(id_: RegistrationId, record: Record, invocation: Invocation) -> Iterator
         raise errors[0]
 
 
+def follow_up(id_: RegistrationId, record: Record, invocation: Invocation) -> Iterator[Outcome]:
+    """Run the steps of a registration. What fails does not change its outcome."""
+    try:
+        yield from run(id_, record, invocation)
+    except Exception:  # noqa: BLE001 - the import is registered, whatever it is
+        logger.exception("The import is registered. The next sweep repeats the steps that failed")
+
+
 def _run_step(step: Step, this: Run) -> Iterator[Outcome]:
     """Run one step, and yield its outcome. Raises InProgressError, or an error of the step that was not reported."""
     is_over = this.invocation.time - this.registration.time > _GIVEN_UP_AFTER
     try:
         found = _look_and_act(step, this)
     except PermanentError as error:
-        yield _report(step, error.problem, str(error), this)
+        yield _report(step, error.problem, str(error), this, is_over=is_over)
         if is_over:
             this.note_result(step.name, GIVEN_UP)
         return
@@ -87,7 +98,7 @@ def _run_step(step: Step, this: Run) -> Iterator[Outcome]:
         logger.error("The step is given up", step=step.name, reason=found.reason)
         # No notification can say that none can be sent, and each problem is reported once.
         if step is not NOTIFY and step.name not in this.registration.problems:
-            yield _report(step, GIVEN_UP, f"{found.reason} This was tried for {_GIVEN_UP_AFTER.days} days.", this)
+            yield _report(step, GIVEN_UP, found.reason, this, is_over=True)
         this.note_result(step.name, GIVEN_UP)
         return
     if found.outcome:
@@ -119,10 +130,12 @@ def _act(step: Step, this: Run) -> Done | Waiting:
     return found
 
 
-def _report(step: Step, problem: str, reason: str, this: Run) -> Outcome:
+def _report(step: Step, problem: str, reason: str, this: Run, *, is_over: bool) -> Outcome:
     """Publish that a step failed, unless this problem was the last one that was reported of it."""
+    if is_over:
+        reason = _NOT_REPEATED.format(reason, _GIVEN_UP_AFTER.days, step.name)
     outcome = this.outcome(OutcomeKind.FOLLOW_UP_FAILED, reason)
-    outcome = replace(outcome, step=step.name, problem=problem, is_new=False)
+    outcome = replace(outcome, step=step.name, problem=problem, is_new=False, is_last_attempt=is_over)
     if this.registration.problems.get(step.name) == problem:
         return outcome
     with _claim(this) as claim:

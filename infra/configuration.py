@@ -41,6 +41,8 @@ class Configuration:
     tag_amis: bool = False
     ami_tag_keys: Sequence[str] = field(default_factory=list)
     parameter_prefix: str = ""
+    keep_versions: int | None = None
+    delete_after_days: int | None = None
     image_log_group: str = ""
     log_retention_days: int = 90
     notification_email: str = ""
@@ -91,6 +93,8 @@ class Configuration:
             "TAG_AMIS": json.dumps(self.tag_amis),
             "AMI_TAG_KEYS": json.dumps([*self.ami_tag_keys]),
             "PARAMETER_PREFIX": self.parameter_prefix,
+            "KEEP_VERSIONS": json.dumps(self.keep_versions),
+            "DELETE_AFTER_DAYS": json.dumps(self.delete_after_days),
             "IMAGE_LOG_GROUP": self.image_log_group,
             "OBSERVE": json.dumps(self.observe),
         }
@@ -167,6 +171,8 @@ def _problems(stated: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from (("keyFormats", f"{text!r} {problem}") for problem in _format_problems(text))
     if stated.get("amiTagKeys") and not stated.get("tagAmis"):
         yield "amiTagKeys", "without tagAmis no AMI is tagged: write true for tagAmis, or leave this out."
+    if stated.get("deleteAfterDays"):
+        yield from (("deleteAfterDays", problem) for problem in _deletion_problems(stated))
     topic = stated.get("topicArn")
     if topic and stated.get("notificationEmail"):
         yield "notificationEmail", "topicArn states a topic of yours: leave this out and subscribe to that topic."
@@ -174,6 +180,13 @@ def _problems(stated: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from (("regions", problem) for problem in _region_problems(regions))
         if isinstance(topic, str) and any(f":sns:{name}:" not in topic for name in regions if topic):
             yield "topicArn", "alarms and function use a topic of their Region: write a topic of the Region in regions."
+
+
+def _deletion_problems(stated: Mapping[str, Any]) -> Iterator[str]:
+    if not stated.get("keepVersions"):
+        yield "without keepVersions no image is superseded: write a number for keepVersions."
+    if not stated.get("tagAmis"):
+        yield "the policy deletes only AMIs and snapshots with tags of this system: write true for tagAmis."
 
 
 def _region_problems(regions: Sequence[str]) -> Iterator[str]:

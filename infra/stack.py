@@ -13,6 +13,7 @@ from .function import ImportFunction
 from .idempotency_table import IdempotencyTable
 from .notifications import Notifications
 from .observability import Observability
+from .retention import Retention
 from .triggers import Triggers
 
 _DEFAULTS: Final = Configuration()
@@ -47,6 +48,8 @@ class VmImageImport(Construct):
             self, "Import", configuration=configuration, table=self.table, notifications=notifications, code=code
         )
         self.function = imports.function
+        if configuration.delete_after_days:
+            Retention(self, "Retention")
         triggers = Triggers(self, "Triggers", function=self.function, configuration=configuration)
         self.dashboard = Observability(
             self,

@@ -131,6 +131,20 @@ class Image:
         return task_id if task_id and IMPORT_TASK_ID.fullmatch(task_id) else None
 
 
+class Marks(NamedTuple):
+    """What the tags of an image build version say about its retention. Anybody may set them."""
+
+    superseded: str | None = None
+    """The value of `vm-image-import:superseded`."""
+    delete: str | None = None
+    """The value of `vm-image-import:delete`."""
+    is_kept: bool = False
+    """Whether it has the tag `vm-image-import:keep`, with any value."""
+
+
+NO_MARKS: Final = Marks()
+
+
 class Build(NamedTuple):
     """An image build version, as the list of builds shows it: what is needed of thousands."""
 
@@ -143,6 +157,7 @@ class Build(NamedTuple):
     tagged_task_id: str | None = None
     tagged_ami_id: str | None = None
     """The values of the tags `vm-image-import:task-id` and `vm-image-import:ami-id`, which anybody may set."""
+    marks: Marks = NO_MARKS
 
     @property
     def is_usable(self) -> bool:

@@ -58,7 +58,8 @@ def notification_of(outcome: Outcome, invocation: Invocation) -> Notification:
     """Return the notification of an outcome."""
     settings = invocation.settings
     title, label, remedy = outcome.meaning.title, _label(outcome, settings), _remedy(outcome)
-    subject = "".join(character if " " <= character <= "~" else "?" for character in f"{title}: {label}")
+    heading = ": ".join(filter(None, (title, label)))
+    subject = "".join(character if " " <= character <= "~" else "?" for character in heading)
     facts = [(name, value) for name, value in _facts(outcome, settings, invocation) if value]
 
     def lines(shown: Callable[[str], str]) -> str:
@@ -79,7 +80,7 @@ def notification_of(outcome: Outcome, invocation: Invocation) -> Notification:
         subject[:_MAX_SUBJECT],
         lines(lambda text: one_line(text, _MAX_LINE)),
         {
-            "title": f"{title}: {chat_code(label, _MAX_SUBJECT)}",
+            "title": f"{title}: {chat_code(label, _MAX_SUBJECT)}" if label else title,
             "description": lines(lambda text: chat_code(text, _MAX_CHAT_VALUE))[:_MAX_CHAT],
         },
         _document(outcome, settings, invocation, remedy),

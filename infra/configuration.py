@@ -169,10 +169,7 @@ def _problems(stated: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield _TAG_KEYS[number], f"{key!r} is also the key of {_TAG_KEYS[keys.index(key)]}: write another key."
     for text in _texts(stated.get("keyFormats")):
         yield from (("keyFormats", f"{text!r} {problem}") for problem in _format_problems(text))
-    if stated.get("amiTagKeys") and not stated.get("tagAmis"):
-        yield "amiTagKeys", "without tagAmis no AMI is tagged: write true for tagAmis, or leave this out."
-    if stated.get("deleteAfterDays"):
-        yield from (("deleteAfterDays", problem) for problem in _deletion_problems(stated))
+    yield from _missing_options(stated)
     topic = stated.get("topicArn")
     if topic and stated.get("notificationEmail"):
         yield "notificationEmail", "topicArn states a topic of yours: leave this out and subscribe to that topic."
@@ -182,11 +179,14 @@ def _problems(stated: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield "topicArn", "alarms and function use a topic of their Region: write a topic of the Region in regions."
 
 
-def _deletion_problems(stated: Mapping[str, Any]) -> Iterator[str]:
-    if not stated.get("keepVersions"):
-        yield "without keepVersions no image is superseded: write a number for keepVersions."
-    if not stated.get("tagAmis"):
-        yield "the policy deletes only AMIs and snapshots with tags of this system: write true for tagAmis."
+def _missing_options(stated: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the keys that have no effect without another key, and the problems."""
+    if stated.get("amiTagKeys") and not stated.get("tagAmis"):
+        yield "amiTagKeys", "without tagAmis no AMI is tagged: write true for tagAmis, or leave this out."
+    if stated.get("deleteAfterDays") and not stated.get("keepVersions"):
+        yield "deleteAfterDays", "without keepVersions no image is superseded: write a number for keepVersions, like 3."
+    if stated.get("deleteAfterDays") and not stated.get("tagAmis"):
+        yield "deleteAfterDays", "only AMIs that have tags of this system are deleted: write true for tagAmis."
 
 
 def _region_problems(regions: Sequence[str]) -> Iterator[str]:

@@ -148,6 +148,7 @@ def assembly() -> Path:
 def configured_assembly() -> Path:
     """Give the cloud assembly with every statement that the role can have and an e-mail address, in two Regions."""
     follow_up = {"tagAmis": True, "amiTagKeys": ["Team"], "parameterPrefix": PARAMETERS}
+    follow_up |= {"keepVersions": 2, "deleteAfterDays": 30}
     others = {"tracing": True, "regions": [REGION, "eu-west-1"], "notificationEmail": EMAIL}
     return synthesize({"versionScheme": "increment", **others, **follow_up})
 

@@ -71,7 +71,10 @@ def _policy_role(scope: Construct) -> iam.Role:
     in_region = {"StringEquals": {"aws:RequestedRegion": stack.region}}
     statements = [
         iam.PolicyStatement(
-            sid="FindImages", actions=["ec2:DescribeImages", "tag:GetResources"], resources=["*"], conditions=in_region
+            sid="FindResources",
+            actions=["ec2:DescribeImages", "tag:GetResources"],
+            resources=["*"],
+            conditions=in_region,
         ),
         iam.PolicyStatement(
             sid="DeleteImages",

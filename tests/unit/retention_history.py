@@ -14,7 +14,7 @@ from vm_image_import.domain.retention import YES, parse_day
 from vm_image_import.report import log
 from vm_image_import.settings import Settings
 
-_DAYS: Final = 60
+_DAYS: Final = 90
 _NAMES: Final = ("web", "shop")
 _STATES: Final = ("AVAILABLE", "AVAILABLE", "AVAILABLE", "DEPRECATED", "DISABLED", "FAILED", "PENDING")
 _KEEP: Final = 2
@@ -72,13 +72,12 @@ class History:
 
     def _import(self) -> None:
         name, version = self._random.choice(_NAMES), f"{self._random.randint(1, 9)}.0.0"
-        number = 1 + sum(f"/{name}/{version}/" in build.arn for build in self._aws.builds)
         self._amis += 1
         shared = [ami_id for build in self._aws.builds for ami_id in build.ami_ids]
         is_forced = shared and self._random.random() < 0.2
         ami = self._random.choice(shared) if is_forced else f"ami-{self._amis}"
         task = "import-ami-12345678" if self._random.random() < 0.9 else None
-        arn, status = version_arn(version, name, number), self._random.choice(_STATES)
+        arn, status = version_arn(version, name, self._amis), self._random.choice(_STATES)
         self._aws.builds.append(Build(arn, status, self._random.random() < 0.95, (ami,), task))
 
     def _pick(self) -> Build | None:
@@ -114,7 +113,8 @@ class History:
         for build in self._aws.builds:
             if build.marks.superseded is None:
                 self._first_marked.pop(build.arn, None)
-                self._tampered.discard(build.arn)
+                if build.marks.delete is None:
+                    self._tampered.discard(build.arn)
             elif build.arn not in self._first_marked or before[build.arn].superseded is None:
                 self.marked += 1
                 self._first_marked[build.arn] = self._today

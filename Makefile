@@ -9,7 +9,7 @@ export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION ?= 20
 # Where it is set, each of the many Pythons that the tests start would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo local derive test acceptance quick lint types tests coverage soak bench mutants audit format lock clean
+.PHONY: setup demo local derive verify test acceptance quick lint types tests coverage soak bench mutants audit release format lock clean
 
 # uv and npm keep what they download in the home folder, where they can write to it.
 CACHES := $(shell test -w "$$HOME" || echo UV_CACHE_DIR=.build/uv npm_config_cache=.build/npm)
@@ -44,11 +44,23 @@ PORT ?= 4599
 local: setup
 	.venv/bin/python -m local live --port $(PORT) $(addprefix --switch=,$(SWITCH))
 
+# What these state is text: make would run the functions in it when it hands it on.
+STATED := KEY DEVICES KEYS FORMATS TAGS DESCRIPTION
+$(foreach name,$(STATED),$(eval override $(name) := $$(value $(name))))
+ifneq (,$(filter derive,$(MAKECMDGOALS)))
+export $(STATED)
+endif
+
 # For example: make derive KEY=exports/web-server-1.4.2.ova TAGS='Name=web,Team=shop'
 # or DEVICES='/dev/sda1=web-1.4.2.vmdk,/dev/sdb=data.vmdk', or KEYS=list.txt with a key in each line or as `aws s3 ls`
 # prints them; FORMATS='releases/{name}/{version}/*.vmdk' tries key formats.
 derive: setup
 	@.venv/bin/python -m local.derive --key "$$KEY" --devices "$$DEVICES" --keys "$$KEYS" --formats "$$FORMATS" --tags "$$TAGS" --description "$$DESCRIPTION"
+
+# In your account, with your credentials and Region: make verify DISK=my-vm-1.0.ova BUCKET=my-bucket, or without an
+# import make verify CHECK=deployment. STACK names another stack than the default, YES=yes asks nothing.
+verify: setup
+	@.venv/bin/python -m local.verify --check "$$CHECK" --stack "$$STACK" --disk "$$DISK" --bucket "$$BUCKET" --yes "$$YES"
 
 # Before each commit, side by side on all cores. The tests of the pure part run once, for their coverage.
 test: setup
@@ -101,16 +113,20 @@ bench: setup
 audit: setup
 	for lock in requirements.txt lambda/requirements.txt; do .venv/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner=off -r $$lock || exit 1; done
 
+# The files of a release, in dist: the construct's wheel, the template with this checkout's configuration, the code.
+release: setup
+	.venv/bin/python -m local.release --tag "$$TAG"
+
 format: setup
 	.venv/bin/python -m ruff check --fix .
 	.venv/bin/python -m ruff format .
 
 # Resolves both locks again; name packages to upgrade with UPGRADE='--upgrade-package boto3'.
 lock: setup
-	cd lambda && ../.venv/bin/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --custom-compile-command 'make lock' $(UPGRADE) requirements.in -o requirements.txt
-	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command 'make lock' $(UPGRADE) requirements.in -o requirements.txt
+	cd lambda && ../.venv/bin/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes $(UPGRADE) requirements.in -o requirements.txt
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(UPGRADE) requirements.in -o requirements.txt
 
 # Everything that the targets made; what you configured stays.
 clean:
-	rm -rf .build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .venv cdk.out node_modules
+	rm -rf .build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .venv cdk.out dist node_modules
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""The CDK app: `npx cdk deploy` runs it."""
+"""The CDK app: `npx --no -- cdk deploy` runs it."""
 
 import json
 import sys

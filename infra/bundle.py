@@ -107,13 +107,17 @@ def build() -> tuple[Path, bool]:
 
 
 def _cached(kind: str, content: Iterable[bytes], python: str | None, fill: Callable[[Path], None]) -> Path:
-    """Return the cached folder of this content; make it first where it is missing."""
+    """Return the cached folder of this content; make it first where it is missing or was changed."""
     digest = hashlib.sha256(b"bytecode" if python else b"source")
     for part in content:
         digest.update(len(part).to_bytes(8) + part)
     folder = _BUILD / f"{kind}-{digest.hexdigest()[:16]}"
+    # Whoever edits a file of it, or of another folder with a hard link to it, must not deploy that.
+    expected = folder.with_suffix(".sha256")
     if folder.exists():
-        return folder
+        if expected.exists() and expected.read_text("ascii") == _digest(folder):
+            return folder
+        shutil.rmtree(folder)
     _BUILD.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=_BUILD) as temporary:
         new = Path(temporary, kind)
@@ -122,6 +126,7 @@ def _cached(kind: str, content: Iterable[bytes], python: str | None, fill: Calla
         # The CDK's hash of an asset ignores modes: what was built under another umask would stay unreadable on Lambda.
         for path in (new, *new.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
+        expected.write_text(_digest(new), "ascii")
         try:
             new.rename(folder)
         except OSError:
@@ -129,6 +134,15 @@ def _cached(kind: str, content: Iterable[bytes], python: str | None, fill: Calla
             if not folder.exists():
                 raise
     return folder
+
+
+def _digest(folder: Path) -> str:
+    """Return the hash of the names and the content of all files in a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        for part in (path.relative_to(folder).as_posix().encode(), path.read_bytes()):
+            digest.update(len(part).to_bytes(8) + part)
+    return digest.hexdigest()
 
 
 def install(folder: Path) -> None:

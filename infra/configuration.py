@@ -36,7 +36,11 @@ class Configuration:
     version_tag: str = "Version"
     os_version_tag: str = "OsVersion"
     key_formats: Sequence[str] = field(default_factory=list)
+    allowed_names: Sequence[str] = field(default_factory=list)
+    names_from: str = "anything"
+    immutable_versions: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
+    image_tag_keys: Sequence[str] | None = None
     only_tasks_tagged: Mapping[str, str] = field(default_factory=dict)
     tag_amis: bool = False
     ami_tag_keys: Sequence[str] = field(default_factory=list)
@@ -88,7 +92,11 @@ class Configuration:
             "VERSION_TAG": self.version_tag,
             "OS_VERSION_TAG": self.os_version_tag,
             "KEY_FORMATS": json.dumps([*self.key_formats]),
+            "ALLOWED_NAMES": json.dumps([*self.allowed_names]),
+            "NAMES_FROM": self.names_from,
+            "IMMUTABLE_VERSIONS": json.dumps(self.immutable_versions),
             "TAGS": json.dumps(dict(self.tags)),
+            "IMAGE_TAG_KEYS": json.dumps(None if self.image_tag_keys is None else [*self.image_tag_keys]),
             "ONLY_TASKS_TAGGED": json.dumps(dict(self.only_tasks_tagged)),
             "TAG_AMIS": json.dumps(self.tag_amis),
             "AMI_TAG_KEYS": json.dumps([*self.ami_tag_keys]),

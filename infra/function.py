@@ -13,13 +13,9 @@ from . import bundle
 from .acknowledgements import acknowledge
 from .configuration import Configuration
 from .dead_letter_queue import dead_letter_queue
+from .metrics import NAMESPACE, SERVICE
 from .notifications import Notifications
 from .role import function_role
-
-NAMESPACE: Final = "VmImageImport"
-"""Of the function's metrics."""
-SERVICE: Final = "vm-image-import"
-"""The value of their only dimension, `service`."""
 
 _RUNTIME: Final = "A supported runtime. The bundle has bytecode for it, and the tests run on it."
 

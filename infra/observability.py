@@ -11,7 +11,8 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from .configuration import Configuration
-from .function import NAMESPACE, SERVICE, ImportFunction
+from .function import ImportFunction
+from .metrics import metric
 from .notifications import Notifications
 
 _FAILED: Final = logs.QueryString(
@@ -139,7 +140,7 @@ class Observability(Construct):
             self._sweeps_missing(),
             self._alarm(
                 "SweepProblems",
-                _own("SweepProblems", self._every),
+                metric("SweepProblems", period=self._every),
                 "A sweep could not process some import tasks; it processed the others. Run the saved query 'What failed"
                 " and why', or invoke the function with the payload of a sweep and read `problems`. Fix the cause. The"
                 " next sweep tries again.",
@@ -151,7 +152,7 @@ class Observability(Construct):
     def _sweeps_missing(self) -> cloudwatch.Alarm:
         alarm = self._alarm(
             "SweepsMissing",
-            _own("SweepsCompleted", self._every),
+            metric("SweepsCompleted", period=self._every),
             "No sweep processed all import tasks within three intervals: failed imports may not be reported, and"
             " imports without an event may not be registered. Run the saved query 'What failed and why' and fix the"
             " cause. If it shows nothing, check that the rule Sweep is enabled.",
@@ -222,16 +223,20 @@ class Observability(Construct):
                 ),
                 _graph(
                     "Invocations and sweeps",
-                    _own("SweepsCompleted", hour),
+                    metric("SweepsCompleted", period=hour),
                     *(
-                        metric(period=hour)
-                        for metric in (function.metric_invocations, function.metric_errors, function.metric_throttles)
+                        of_function(period=hour)
+                        for of_function in (
+                            function.metric_invocations,
+                            function.metric_errors,
+                            function.metric_throttles,
+                        )
                     ),
                 ),
             ],
-            [_graph("Registered images", *(_own(name, hour) for name in done), width=24)],
+            [_graph("Registered images", *(metric(name, period=hour) for name in done), width=24)],
             [
-                _graph("Failures", *(_own(name, hour) for name in _FAILURES)),
+                _graph("Failures", *(metric(name, period=hour) for name in _FAILURES)),
                 cloudwatch.LogQueryWidget(
                     title="What failed and why",
                     log_group_names=[imports.log_group.log_group_name],
@@ -243,7 +248,7 @@ class Observability(Construct):
             [
                 _graph(
                     "Age of the events at registration",
-                    *(_own("EventAge", hour, statistic) for statistic in ("p50", "p95", "Maximum")),
+                    *(metric("EventAge", period=hour, statistic=statistic) for statistic in ("p50", "p95", "Maximum")),
                     width=24,
                 )
             ],
@@ -253,13 +258,6 @@ class Observability(Construct):
             ],
         ]
         return cloudwatch.Dashboard(self, "Dashboard", default_interval=Duration.days(7), widgets=rows)
-
-
-def _own(name: str, period: Duration, statistic: str = "Sum") -> cloudwatch.Metric:
-    """Return a metric that the function itself emits."""
-    return cloudwatch.Metric(
-        namespace=NAMESPACE, metric_name=name, dimensions_map={"service": SERVICE}, period=period, statistic=statistic
-    )
 
 
 def _graph(title: str, *metrics: cloudwatch.IMetric, width: int = 12) -> cloudwatch.GraphWidget:

@@ -18,7 +18,7 @@ ACTIONS: Final[Mapping[str, frozenset[str]]] = {
     # Only with `keepVersions`.
     "RemoveMarks": frozenset({"imagebuilder:UntagResource"}),
     # Only with `parameterPrefix`.
-    "WriteParameters": frozenset({"ssm:GetParameter", "ssm:PutParameter"}),
+    "WriteParameters": frozenset({"ssm:GetParameter", "ssm:GetParameterHistory", "ssm:PutParameter"}),
 }
 """By the statement of the role that allows them."""
 

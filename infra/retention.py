@@ -1,5 +1,6 @@
 """The lifecycle policy of Image Builder that deletes what the function has tagged for it, and the policy's role."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from aws_cdk import Names, Stack
@@ -8,6 +9,7 @@ from aws_cdk import aws_imagebuilder as imagebuilder
 from constructs import Construct
 
 from .acknowledgements import acknowledge, nag_resource
+from .configuration import Configuration
 
 _DELETE: Final = {"vm-image-import:delete": "yes"}
 _KEEP: Final = {"vm-image-import:keep": "yes"}
@@ -18,9 +20,9 @@ _LAUNCHED_DAYS: Final = 30
 class Retention(Construct):
     """Deletes images with their AMIs and snapshots. It is the only resource of the stack that may delete any."""
 
-    def __init__(self, scope: Construct, id_: str) -> None:
+    def __init__(self, scope: Construct, id_: str, *, configuration: Configuration) -> None:
         super().__init__(scope, id_)
-        self.role = _policy_role(self)
+        self.role = _policy_role(self, configuration.allowed_names)
         self.policy = imagebuilder.CfnLifecyclePolicy(
             self,
             "Policy",
@@ -55,13 +57,15 @@ class Retention(Construct):
         )
 
 
-def _policy_role(scope: Construct) -> iam.Role:
+def _policy_role(scope: Construct, names: Sequence[str]) -> iam.Role:
     """Return the role: of the managed policy EC2ImageBuilderLifecycleExecutionPolicy what a deletion of AMIs needs.
 
     The managed policy deletes only what has the tag `CreatedBy`, which imported AMIs do not have.
     """
     stack = Stack.of(scope)
-    images = stack.format_arn(service="imagebuilder", resource="image", resource_name="*/*")
+    images = [
+        stack.format_arn(service="imagebuilder", resource="image", resource_name=f"{name}/*") for name in names or ["*"]
+    ]
     amis = stack.format_arn(service="ec2", account="", resource="image", resource_name="*")
     snapshots = stack.format_arn(service="ec2", account="", resource="snapshot", resource_name="*")
     made = {"aws:ResourceTag/vm-image-import:task-id": "import-ami-*"}
@@ -79,7 +83,7 @@ def _policy_role(scope: Construct) -> iam.Role:
         iam.PolicyStatement(
             sid="DeleteImages",
             actions=["imagebuilder:DeleteImage"],
-            resources=[images],
+            resources=images,
             conditions={"StringEquals": tagged, "StringLike": made, "Null": not_kept},
         ),
         iam.PolicyStatement(
@@ -106,7 +110,9 @@ def _policy_role(scope: Construct) -> iam.Role:
         role,
         {
             "AwsSolutions-IAM5[Resource::*]": "The actions that find images have no resource types.",
-            **{f"AwsSolutions-IAM5[Resource::{nag_resource(stack, arn)}]": reason for arn in (images, amis, snapshots)},
+            **{
+                f"AwsSolutions-IAM5[Resource::{nag_resource(stack, arn)}]": reason for arn in (*images, amis, snapshots)
+            },
         },
     )
     return role

@@ -39,8 +39,8 @@ def function_role(
 ) -> iam.Role:
     """Return the role. Some statements are there only where the configuration needs them."""
     stack = Stack.of(scope)
-    # A pattern of versions that matches builds, too: `*` does not stop at a slash.
-    images = stack.format_arn(service="imagebuilder", resource="image", resource_name="*/*")
+    images = _images(stack, "*")
+    allowed = [_images(stack, name) for name in _allowed_names(configuration)]
     linked_role = stack.format_arn(
         service="iam",
         region="",
@@ -57,9 +57,9 @@ def function_role(
         ),
         iam.PolicyStatement(sid="SendToDlq", actions=["sqs:SendMessage"], resources=[dead_letter_queue.queue_arn]),
         _calls("ReadImports", "*", conditions=in_region),
-        _calls("RegisterImages", images),
+        _calls("RegisterImages", *allowed),
         # On the version or on the build: it is not documented where the tags of a new image are authorized.
-        _calls("TagImages", images),
+        _calls("TagImages", *allowed),
         _calls("TrackImages", images),
         # Without an ARN, as the function calls it, no resource is known.
         _calls("FindImages", "*", conditions=in_region),
@@ -89,9 +89,9 @@ def function_role(
     if configuration.tag_amis:
         statements += [_calls("ReadTags", "*", conditions=in_region), _tag_amis(stack, configuration, tagged)]
     if configuration.keep_versions:
-        statements.append(_calls("RemoveMarks", images, conditions=_OWN_MARKS))
+        statements.append(_calls("RemoveMarks", *allowed, conditions=_OWN_MARKS))
     if configuration.parameter_prefix:
-        statements.append(_calls("WriteParameters", _parameters(stack, configuration)))
+        statements.append(_calls("WriteParameters", *_parameters(stack, configuration)))
     role = iam.Role(
         scope,
         "Role",
@@ -104,8 +104,8 @@ def function_role(
         owned = "The AMIs and snapshots are the imports'. The conditions name their owner and the keys of the tags."
         acknowledge(role, {f"AwsSolutions-IAM5[Resource::{nag_resource(stack, arn)}]": owned for arn in tagged})
     if configuration.parameter_prefix:
-        arn = nag_resource(stack, _parameters(stack, configuration))
-        acknowledge(role, {f"AwsSolutions-IAM5[Resource::{arn}]": not_known})
+        patterns = [arn for arn in _parameters(stack, configuration) if "*" in arn]
+        acknowledge(role, {f"AwsSolutions-IAM5[Resource::{nag_resource(stack, arn)}]": not_known for arn in patterns})
     if "*" in notifications.key_arn:
         finding = f"AwsSolutions-IAM5[Resource::{nag_resource(stack, notifications.key_arn)}]"
         acknowledge(role, {finding: "The key of a given topic is not known. The condition names the topic."})
@@ -113,7 +113,7 @@ def function_role(
         role,
         {
             "AwsSolutions-IAM5[Resource::*]": "Describe and List actions have no resource types, nor have X-Ray's.",
-            f"AwsSolutions-IAM5[Resource::{nag_resource(stack, images)}]": not_known,
+            **{f"AwsSolutions-IAM5[Resource::{nag_resource(stack, arn)}]": not_known for arn in (images, *allowed)},
             "Serverless-LambdaStarPermissions": f"See AwsSolutions-IAM5. {not_known}",
         },
     )
@@ -132,10 +132,23 @@ def _tag_amis(stack: Stack, configuration: Configuration, resources: Sequence[st
     return _calls("TagAmis", *resources, conditions=conditions)
 
 
-def _parameters(stack: Stack, configuration: Configuration) -> str:
-    """Return the ARN of all parameters with the configured prefix."""
+def _allowed_names(configuration: Configuration) -> Sequence[str]:
+    """Return the patterns of the names that may be registered."""
+    return configuration.allowed_names or ["*"]
+
+
+def _images(stack: Stack, name: str) -> str:
+    """Return the ARN of all versions and builds of a name: `*` does not stop at a slash."""
+    return stack.format_arn(service="imagebuilder", resource="image", resource_name=f"{name}/*")
+
+
+def _parameters(stack: Stack, configuration: Configuration) -> Sequence[str]:
+    """Return the ARNs of all parameters with the configured prefix and an allowed name."""
     path = configuration.parameter_prefix.removeprefix("/")
-    return stack.format_arn(service="ssm", resource="parameter", resource_name=f"{path}/*")
+    return [
+        stack.format_arn(service="ssm", resource="parameter", resource_name=f"{path}/{name}")
+        for name in _allowed_names(configuration)
+    ]
 
 
 def _calls(

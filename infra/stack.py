@@ -11,6 +11,7 @@ from constructs import Construct
 from .configuration import Configuration
 from .function import ImportFunction
 from .idempotency_table import IdempotencyTable
+from .metrics import Metrics
 from .notifications import Notifications
 from .observability import Observability
 from .retention import Retention
@@ -19,7 +20,7 @@ from .triggers import Triggers
 _DEFAULTS: Final = Configuration()
 
 
-class VmImageImport(Construct):
+class VmImageImport(Metrics, Construct):
     """Registers every VM import of its account and Region with Image Builder.
 
     `function`, `topic` and `table` are its resources, and `dashboard`, which is None where none is configured.
@@ -49,7 +50,7 @@ class VmImageImport(Construct):
         )
         self.function = imports.function
         if configuration.delete_after_days:
-            Retention(self, "Retention")
+            Retention(self, "Retention", configuration=configuration)
         triggers = Triggers(self, "Triggers", function=self.function, configuration=configuration)
         self.dashboard = Observability(
             self,

@@ -1,1 +1,1 @@
-"""AWS on this machine: `aws` is the emulation; `demo`, `live`, `derive` and `bench` are what make runs."""
+"""AWS on this machine: `aws` is the emulation; `demo`, `live`, `derive`, `verify` and `bench` are what make runs."""

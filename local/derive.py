@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from infra.configuration import Configuration, ConfigurationError, folder_contexts
@@ -38,6 +39,7 @@ from vm_image_import.domain.models import (  # noqa: E402
     ImportTask,
     Overrides,
 )
+from vm_image_import.domain.text import visible  # noqa: E402
 from vm_image_import.settings import Settings  # noqa: E402
 
 _TASK_ID: Final = "import-ami-0123456789abcdef0"
@@ -76,17 +78,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             keys = [*_keys(Path(given.keys))]
             derived = [_derive([_disk(key)], tags, given.description, settings) for key in keys]
             for line in (*_lines(keys, derived), *_counts(keys, settings), *_mixed(derived), *_unused(derived)):
-                console.print(line, markup=False)
+                console.print(visible(line), markup=False)
         else:
             devices = _pairs("DEVICES", given.devices, "/dev/sda1=web.vmdk,/dev/sdb=data.vmdk")
             of_import = [_disk(key, device) for device, key in devices.items()]
             of_import = of_import or [_disk(given.key) if given.key else Disk()]
             console.print(_table(_derive(of_import, tags, given.description, settings)))
     except OSError as error:
-        console.print(f"KEYS={given.keys} cannot be read: {error.strerror}.", markup=False)
+        console.print(visible(f"KEYS={given.keys} cannot be read: {error.strerror}."), markup=False)
         return 1
     except (ConfigurationError, RejectedError, ValueError) as error:
-        console.print(str(error), markup=False)
+        console.print(visible(str(error)), markup=False)
         return 1
     return 0
 
@@ -180,13 +182,13 @@ def _table(derivation: Derivation) -> Table:
         # There is no AMI here that has one.
         value = "?" if source == "AMI" else str(parameters[part])  # type: ignore[literal-required]
         value = _version(derivation) if part == "semanticVersion" else value
-        table.add_row(part, value, source)
+        table.add_row(part, escape(visible(value)), escape(visible(source)))
     for key, value in derivation.request.tags.items():
-        table.add_row("tag", f"{key}={value}", "")
+        table.add_row("tag", escape(visible(f"{key}={value}")), "")
     for key in derivation.dropped_tags:
-        table.add_row("tag left out", key, "the API refuses it")
+        table.add_row("tag left out", escape(visible(key)), "the API refuses it")
     for key, wanted in derivation.similar_tags.items():
-        table.add_row("tag not used", key, f"it is not {wanted}")
+        table.add_row("tag not used", escape(visible(key)), f"it is not {wanted}")
     return table
 
 

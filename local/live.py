@@ -19,8 +19,10 @@ from local.aws.functions import Invocation
 from local.aws.local_aws import ACCOUNT, LocalAws
 from local.aws.switches import NAMES, Switches
 
+_BUILD: Final = Path(__file__).resolve().parent.parent / ".build"
 _RULES: Final = """
-For example: npx cdk bootstrap && npx cdk deploy. What it plays, and how to provoke trouble: docs/local.md.
+For example: npx --no -- cdk bootstrap && npx --no -- cdk deploy
+What it plays, and how to provoke trouble: docs/local.md
 - A second is a minute: an import takes ten, the sweep runs as often as `sweepMinutes` says.
 - Any file is a disk. Its S3 metadata makes an import or its image fail:
   aws s3 cp web-1.4.2.ova s3://my-bucket/ --metadata status-message='ClientError: Unsupported kernel version'
@@ -40,7 +42,9 @@ def main() -> int:
     # No line breaks of its own: the lines can be copied.
     console = Console(soft_wrap=True, highlight=False, markup=False)
     with ExitStack() as stack:
-        tools = stack.enter_context(tempfile.TemporaryDirectory(prefix="vm-image-import-"))
+        _BUILD.mkdir(exist_ok=True)
+        # Not in a shared folder, in which others can make it again when it was deleted.
+        tools = stack.enter_context(tempfile.TemporaryDirectory(prefix="local-", dir=_BUILD))
         try:
             aws = stack.enter_context(LocalAws(port=arguments.port, switched=switched))
         except (OSError, OverflowError) as error:
@@ -69,7 +73,9 @@ def shell_exports(aws: LocalAws, tools: Path) -> Iterator[str]:
     arguments = [sys.executable, "-P", "-m", "awscli", "--endpoint-url", aws.endpoint_url]
     script.write_text(f'#!/bin/sh\nexec {shlex.join(arguments)} "$@"\n', encoding="utf-8")
     script.chmod(0o755)
-    yield "unset AWS_PROFILE AWS_SESSION_TOKEN"
+    # Endpoints of single services come before that of all.
+    services = r"$(env | sed -n 's/^\(AWS_ENDPOINT_URL_[A-Z0-9_]*\)=.*/\1/p')"
+    yield f"unset AWS_PROFILE AWS_SESSION_TOKEN AWS_IGNORE_CONFIGURED_ENDPOINT_URLS {services}"
     for name, value in {
         "AWS_ENDPOINT_URL": aws.endpoint_url,
         # The CDK gives CloudFormation a URL of the template, and moto reads only those of AWS from its own S3.
@@ -124,6 +130,9 @@ def _result_lines(run: Invocation) -> Iterator[str]:
     answer = json.loads(run.result.payload)
     if run.result.error:
         yield f"function  {answer.get('errorType')}  {answer.get('errorMessage')}"
+        return
+    if not isinstance(answer, dict):
+        yield f"function  {answer}"
         return
     for result in answer.get("results", [answer]):
         values = (result.get(key) for key in ("outcome", "importTaskId", "imageArn", "reason"))

@@ -49,7 +49,7 @@ PARAMETERS = "/imagebuilder/base"
 EMAIL = "ops@example.com"
 """The notificationEmail of the configured assembly."""
 SLOW = (
-    *("switches", "command_line", "document_commands", "demo", "simulation", "races", "permissions"),
+    *("verify", "switches", "command_line", "document_commands", "demo", "simulation", "races", "permissions"),
     *("local_image_builder", "local_vm_import", "local_updates", "local_functions", "configuration", "sweep", "pruned"),
     "properties",
 )
@@ -151,6 +151,16 @@ def configured_assembly() -> Path:
     follow_up |= {"keepVersions": 2, "deleteAfterDays": 30}
     others = {"tracing": True, "regions": [REGION, "eu-west-1"], "notificationEmail": EMAIL}
     return synthesize({"versionScheme": "increment", **others, **follow_up})
+
+
+@pytest.fixture(scope="session")
+def controlled_assembly() -> Path:
+    """Give the cloud assembly of the app with every control of names, versions and tags, and with retention."""
+    names = {"allowedNames": ["team-a-*"], "namesFrom": "tags", "immutableVersions": True}
+    tags = {"tags": {"Team": "a"}, "imageTagKeys": ["Cost"], "onlyTasksTagged": {"Owner": "a"}}
+    follow_up = {"tagAmis": True, "amiTagKeys": ["Cost", "Team"], "parameterPrefix": PARAMETERS}
+    retention = {"keepVersions": 2, "deleteAfterDays": 30}
+    return synthesize({**names, **tags, **follow_up, **retention})
 
 
 def synthesize(configuration: Mapping[str, Any]) -> Path:

@@ -77,4 +77,4 @@ class Invocation:
     @cached_property
     def builds(self) -> BuildLister:
         """The image builds that exist."""
-        return BuildLister(self.clients.image_builder, self.deadline)
+        return BuildLister(self.clients.image_builder, self.environment.account, self.deadline)

@@ -11,6 +11,8 @@ from vm_image_import.domain.text import quote
 
 VersionScheme = Literal["date", "timestamp", "increment"]
 """What gives the version of an import that states none."""
+NamesFrom = Literal["anything", "tags"]
+"""What names and versions may come from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +26,15 @@ class Settings:
     """The keys of the task's tags that state a part of the request."""
     key_formats: Sequence[str] = field(default_factory=list)
     """The formats of keys that state name and version; the first one that matches counts."""
+    allowed_names: Sequence[str] = field(default_factory=list)
+    """Patterns of the names, as ARNs have them, that may be registered; none for every name."""
+    names_from: NamesFrom = "anything"
+    immutable_versions: bool = False
+    """Whether a version that another import has is rejected."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Tags of every image."""
+    image_tag_keys: Sequence[str] | None = None
+    """The keys of those tags of a task that its image gets; None for all."""
     only_tasks_tagged: Mapping[str, str] = field(default_factory=dict)
     """Tags that a task must have, all of them; a task without them is excluded."""
     table_name: str = ""
@@ -68,8 +77,15 @@ class Settings:
 
 
 _MAPS: Final = ("tags", "only_tasks_tagged")
-_FLAGS: Final = ("observe", "tag_amis")
-_LISTS: Final = {"ami_tag_keys": '["Team"]', "key_formats": '["{name}/{version}/*.vmdk"]'}
+_FLAGS: Final = ("immutable_versions", "observe", "tag_amis")
+_LISTS: Final = {
+    "allowed_names": '["team-a-*"]',
+    "ami_tag_keys": '["Team"]',
+    "image_tag_keys": '["Team"]',
+    "key_formats": '["{name}/{version}/*.vmdk"]',
+}
+_CHOICES: Final = {"version_scheme": get_args(VersionScheme), "names_from": get_args(NamesFrom)}
+_MAY_BE_NULL: Final = "image_tag_keys"
 _NUMBERS: Final = ("keep_versions", "delete_after_days")
 _NOT_EMPTY: Final = {
     "name_tag": "the key of a tag",
@@ -86,8 +102,8 @@ def _problems(given: Mapping[str, str]) -> Iterator[str]:
         if name not in given:
             yield f"{name.upper()} is missing: write {_NOT_EMPTY[name]}."
     for name, text in given.items():
-        if name == "version_scheme" and text not in get_args(VersionScheme):
-            yield f"{name.upper()} is {quote(text)}: write one of {', '.join(get_args(VersionScheme))}."
+        if text not in _CHOICES.get(name, (text,)):
+            yield f"{name.upper()} is {quote(text)}: write one of {', '.join(_CHOICES[name])}."
         if name in _NOT_EMPTY and not text:
             yield f"{name.upper()} is empty: write {_NOT_EMPTY[name]}."
         if name in _FLAGS and text not in {"true", "false"}:
@@ -96,7 +112,7 @@ def _problems(given: Mapping[str, str]) -> Iterator[str]:
             yield f"{name.upper()} is {quote(text)}: write a whole number from 1 to 9999, or null."
         if name in _MAPS and not _is_json(text, dict):
             yield f'{name.upper()} is {quote(text)}: write JSON like {{"Team": "web"}}.'
-        if name in _LISTS and not _is_json(text, list):
+        if name in _LISTS and not _is_json(text, list) and (name, text) != (_MAY_BE_NULL, "null"):
             yield f"{name.upper()} is {quote(text)}: write JSON like {_LISTS[name]}."
 
 

@@ -17,6 +17,7 @@ from moto.cloudformation.exceptions import ValidationError
 from moto.cloudformation.parsing import ResourceMap
 from moto.cloudwatch.models import CloudWatchBackend, cloudwatch_backends
 from moto.core.common_models import CloudFormationModel
+from moto.kms.models import Key, KmsBackend
 from moto.logs.models import LogGroup
 from moto.sns.models import Subscription as MotoSubscription
 from moto.sns.models import Topic, sns_backends
@@ -35,7 +36,7 @@ def install() -> None:
     change_sets.install()
     updates.install()
     load, compare = ResourceMap.load, ResourceMap.build_resource_diff
-    get_attribute = LogGroup.get_cfn_attribute
+    get_attribute, create_key = LogGroup.get_cfn_attribute, KmsBackend.create_key
 
     # `load` and `compare` get the template of a stack, an update or a change set before a resource is created.
     @functools.wraps(load)
@@ -55,6 +56,12 @@ def install() -> None:
         # The ARN of a log group ends with `:*` (user guide, "AWS::Logs::LogGroup"); moto's does not.
         return f"{get_attribute(self, attribute_name)}:*"
 
+    @functools.wraps(create_key)
+    def create_key_with_text(self: KmsBackend, policy: Any, *arguments: Any, **options: Any) -> Key:  # noqa: ANN401 - moto's
+        # moto keeps the policy of a template as an object, which DescribeKey cannot read.
+        return create_key(self, json.dumps(policy) if isinstance(policy, dict) else policy, *arguments, **options)
+
+    KmsBackend.create_key = create_key_with_text  # type: ignore[method-assign]
     ResourceMap.load = checked_load  # type: ignore[method-assign]
     ResourceMap.build_resource_diff = checked_compare  # type: ignore[method-assign]
     LogGroup.get_cfn_attribute = log_group_attribute  # type: ignore[method-assign]
@@ -163,6 +170,7 @@ class Alarm(_Resource, CloudFormationModel):
             description=properties.get("AlarmDescription", ""),
             dimensions=properties.get("Dimensions", []),
             alarm_actions=properties.get("AlarmActions", []),
+            ok_actions=properties.get("OKActions", []),
             treat_missing_data=properties.get("TreatMissingData"),
         )
 

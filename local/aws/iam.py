@@ -221,7 +221,7 @@ def _authorization_requests(  # noqa: C901 - one case for each way
             yield request("*")
         case "ec2", "CreateTags":
             yield from (request(arn, **context) for arn, context in _tagged(role, region, params))
-        case "ssm", "GetParameter" | "PutParameter":
+        case "ssm", "GetParameter" | "GetParameterHistory" | "PutParameter":
             yield request(f"{prefix}:parameter/{params['Name'].removeprefix('/')}")
             # Systems Manager checks the value on the caller's behalf.
             yield from (request("*", "ec2:DescribeImages") for type_ in [params.get("DataType")] if type_ == _AMI_TYPE)

@@ -1,4 +1,4 @@
-"""EC2 Image Builder for moto, which has none: ImportVmImage, and the operations to get, list and tag images.
+"""EC2 Image Builder for moto, which has none: ImportVmImage, and the operations to get, list, tag and delete images.
 
 `install()` adds the service, for `mock_aws()` and for moto's server. An image is PENDING until its import task has
 ended: `advance()` updates the images and returns the events that AWS sends meanwhile.
@@ -153,7 +153,7 @@ class ImageBuilderBackend(BaseBackend):
         version_arn = f"arn:{self.partition}:imagebuilder:{self.region_name}:{self.account_id}:image/{version}"
         image = Image(
             version_arn=version_arn,
-            build=1 + len(self.builds(version_arn)),
+            build=1 + max((image.build for image in self.builds(version_arn)), default=0),
             owner=self.account_id,
             params=params,
             created=common.clock().strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
@@ -248,6 +248,12 @@ class ImageBuilderResponse(BaseResponse):
         if found.endswith("/x.x.x") and switches.current().no_version_is_invalid:
             raise ServiceError(_NO_VERSION, f"No version of '{arn}' is available.")
         return _result(image=backend.get(found).describe())
+
+    def delete_image(self) -> ActionResult:
+        """DeleteImage. The AMI stays (API reference)."""
+        arn = self.backend.get(self._valid_params()["imageBuildVersionArn"]).arn
+        del self.backend.images[arn]
+        return _result(imageBuildVersionArn=arn)
 
     def list_images(self) -> ActionResult:
         """ListImages: one entry for each version. No owner but `Self` has images."""

@@ -1,23 +1,26 @@
-"""What moto lacks of CloudWatch Logs, DynamoDB, SNS and Systems Manager.
+"""What moto lacks of CloudWatch, DynamoDB, SNS and Systems Manager.
 
-Filter patterns for JSON, writes of one item one after the other, topics whose key is disabled, filter policies where a
-message has no attributes, and the check of parameters that hold AMIs.
+Filter patterns for JSON, the notifications of alarms, writes of one item one after the other, topics whose key is
+disabled, filter policies where a message has no attributes, and the check of parameters that hold AMIs.
 """
 
+import contextlib
 import functools
 import json
 import re
 import threading
 from typing import Any, Final
 
+from moto.cloudwatch.models import CloudWatchBackend
 from moto.dynamodb.models import DynamoDBBackend
 from moto.ec2.models import ec2_backends
 from moto.kms.models import kms_backends
 from moto.logs.utils import EventMessageFilter, FilterPattern, UnsupportedFilterPattern
-from moto.sns.models import SNSBackend
+from moto.sns.models import SNSBackend, sns_backends
 from moto.sns.utils import FilterPolicyMatcher
 from moto.ssm.models import Parameter, SimpleSystemManagerBackend, ssm_backends
 
+from local.aws import iam
 from local.aws.common import ServiceError
 
 _EQUAL: Final = re.compile(r'\{ *\$\.([\w.]+) *= *"([^"]*)" *\}')
@@ -107,10 +110,41 @@ def install() -> None:
         return parameter
 
     _let_no_write_interrupt_another()
+    _let_alarms_notify()
     EventMessageFilter.__init__ = read_pattern  # type: ignore[method-assign]
     SNSBackend.publish = publish_encrypted  # type: ignore[method-assign, assignment]
     FilterPolicyMatcher.matches = matches_attributes  # type: ignore[method-assign, assignment]
     SimpleSystemManagerBackend.put_parameter = put_unchecked  # type: ignore[method-assign]
+
+
+def _let_alarms_notify() -> None:
+    """Let SetAlarmState do what an alarm does when its state changes."""
+    set_state = CloudWatchBackend.set_alarm_state
+
+    @functools.wraps(set_state)
+    def set_state_and_notify(
+        self: CloudWatchBackend, alarm_name: str, reason: str, reason_data: str, state_value: str
+    ) -> None:
+        set_state(self, alarm_name, reason, reason_data, state_value)
+        _notify(self, alarm_name, reason, state_value)
+
+    CloudWatchBackend.set_alarm_state = set_state_and_notify  # type: ignore[method-assign]
+
+
+def _notify(backend: CloudWatchBackend, name: str, reason: str, state: str) -> None:
+    """Publish the new state of an alarm to its topics, where their policies allow it. CloudWatch drops the others."""
+    alarm = backend.alarms[name]
+    message = {"AlarmName": name, "NewStateValue": state, "NewStateReason": reason, "AlarmArn": alarm.alarm_arn}
+    context = {"aws:SourceArn": alarm.alarm_arn, "aws:SourceAccount": backend.account_id}
+    sns = sns_backends[backend.account_id][backend.region_name]
+    for arn in {"ALARM": alarm.alarm_actions, "OK": alarm.ok_actions}.get(state, []):
+        with contextlib.suppress(ServiceError):
+            request = iam.AuthorizationRequest("sns:Publish", arn, context)
+            statements = json.loads(sns.get_topic(arn).policy)["Statement"]
+            if iam.allows(statements, request, "cloudwatch.amazonaws.com"):
+                # A subject has less than 100 characters (API reference, SNS `Publish`).
+                subject = f'{state}: "{name}" in {backend.region_name}'[:99]
+                sns.publish(json.dumps(message), arn, subject=subject)
 
 
 def _let_no_write_interrupt_another() -> None:

@@ -71,7 +71,7 @@ def _update_function(function: Function, properties: Mapping[str, Any]) -> None:
 
 
 def _update_key(key: Key, properties: Mapping[str, Any]) -> None:
-    key.policy = properties["KeyPolicy"]
+    key.policy = json.dumps(properties["KeyPolicy"])
     key.description = properties.get("Description", "")
     key.key_rotation_status = properties.get("EnableKeyRotation", False)
 

@@ -1,7 +1,12 @@
 """The builds that exist, on the local Image Builder with real boto3."""
 
+import gc
+import json
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import boto3
 import pytest
@@ -63,8 +68,8 @@ def test_a_page_has_a_hundred_builds(task: str) -> None:
     """101 builds cost two calls, and the highest version is found on any page and in any state."""
     register(task, "Web Server", *(f"1.0.{patch}" for patch in range(101, 0, -1)))
     builds, calls = listed()
-    assert Builds(builds).highest_version("web-server") == "1.0.101"
-    assert Builds(builds).highest_version("web") is None
+    assert Builds(builds, ACCOUNT).highest_version("web-server") == "1.0.101"
+    assert Builds(builds, ACCOUNT).highest_version("web") is None
     assert calls == Counter(ListImageBuildVersions=2)
 
 
@@ -86,7 +91,7 @@ def test_the_build_of_an_import_is_found_by_its_ami(task: str) -> None:
     register(task, "web", "1.0.0")
     complete()
     (ami,) = client("ec2").describe_images(Owners=["self"])["Images"]
-    builds = Builds(listed()[0])
+    builds = Builds(listed()[0], ACCOUNT)
     found = builds.find(replace(TASK, id=task), replace(AMI, id=ami["ImageId"]), recorded=())
     assert found
     assert (found.arn.rpartition("image/")[2], found.status, found.is_import) == ("web/1.0.0/1", "AVAILABLE", True)
@@ -95,14 +100,45 @@ def test_the_build_of_an_import_is_found_by_its_ami(task: str) -> None:
     assert builds.find(TASK, AMI, recorded=()) is None
 
 
-def test_a_build_in_progress_shows_its_tags(task: str) -> None:
-    """A build that shows no AMI yet is found by its tags, for the import that it was requested for."""
+def test_a_build_in_progress_is_decided_later(task: str) -> None:
+    """A build that shows no AMI yet is waited for by the import that its tags name, and is nobody's."""
     tags = {"vm-image-import:task-id": task, "vm-image-import:ami-id": AMI.id}
     register(task, "web", "1.0.0", tags=tags)
-    builds, own = Builds(listed()[0]), replace(TASK, id=task)
+    builds, own = Builds(listed()[0], ACCOUNT), replace(TASK, id=task)
     assert builds.find(own, AMI, recorded=()) is None
     assert builds.is_undecided(own, AMI, untagged=False)
     assert not builds.is_undecided(TASK, AMI, untagged=True)
-    requested = builds.find_requested(own, AMI, recorded=())
-    assert requested
-    assert builds.find_requested(own, AMI, recorded={requested.arn}) is None
+    assert builds.find_requested(own, AMI, recorded=()) is None
+
+
+def test_a_listed_build_takes_little_memory() -> None:
+    """Of each build only what is needed is kept: less than 1 kB, of an answer of 8 kB."""
+    pages, client = 10, boto3.client("imagebuilder", config=CONFIG)
+    tokens = iter([*({"nextToken": str(page)} for page in range(1, pages)), {}])
+
+    def answer(params: dict[str, Any], **_: object) -> tuple[Any, dict[str, object]]:
+        page = int(json.loads(params["body"]).get("nextToken", 0))
+        return SimpleNamespace(status_code=200), {"imageSummaryList": summaries(page), **next(tokens)}
+
+    client.meta.events.register("before-call.imagebuilder.ListImageBuildVersions", answer)
+    tracemalloc.start()
+    builds = Builds(ImageBuilder(client).list_builds(ENOUGH), ACCOUNT)
+    gc.collect()
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert builds.highest_version("web") == f"1.{pages - 1}.99"
+    assert used < pages * 100 * 1_000
+
+
+def summaries(page: int) -> list[dict[str, object]]:
+    """Return a page of 100 builds with long tags, as Image Builder answers it."""
+    return [
+        {
+            "arn": f"arn:aws:imagebuilder:us-east-1:123456789012:image/web/1.{page}.{number}/1",
+            "state": {"status": "AVAILABLE"},
+            "buildType": "IMPORT",
+            "tags": {f"key-{place}": "v" * 250 for place in range(30)},
+            "outputResources": {"amis": [{"region": REGION, "image": f"ami-{page}{number:03}"}]},
+        }
+        for number in range(100)
+    ]

@@ -466,6 +466,21 @@ def test_a_disk_can_ask_for_trouble() -> None:
 
 
 @pytest.mark.usefixtures("local_aws_mode")
+def test_a_deleted_image() -> None:
+    """DeleteImage removes one build, whose AMI stays; the others keep their numbers."""
+    task_id = start_import()
+    finish_imports()
+    first, second = register(task_id), register(task_id)
+    assert client("imagebuilder").delete_image(imageBuildVersionArn=first)["imageBuildVersionArn"] == first
+    for operation in ("get_image", "delete_image"):
+        with pytest.raises(ClientError, match="ResourceNotFoundException"):
+            getattr(client("imagebuilder"), operation)(imageBuildVersionArn=first)
+    assert get(second)["arn"] == second
+    assert register(task_id).endswith("/3")
+    assert len(client("ec2").describe_images(Owners=["self"])["Images"]) == 1
+
+
+@pytest.mark.usefixtures("local_aws_mode")
 def test_tags() -> None:
     """Tags can be added, replaced and removed; more than 50 and reserved keys are an error."""
     imagebuilder = client("imagebuilder")

@@ -1,6 +1,5 @@
 """Each switch of the local AWS changes the one answer that it names."""
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,14 +8,13 @@ from botocore.exceptions import ClientError
 
 from local.aws import image_builder, vm_import
 from local.aws.switches import NAMES
-from tests.conftest import ACCOUNT, REGION, ROOT, Switch, client
+from tests.conftest import ACCOUNT, REGION, Switch, client
 
 ARN = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image/web"
 UNKNOWN = "import-ami-0123456789abcdef0"
 STEPS = 8
 """Of an import."""
 TOKEN_STEPS = 15
-DOCUMENT = (ROOT / "docs/verify-on-aws.md").read_text(encoding="utf-8")
 
 
 class Aws:
@@ -241,11 +239,3 @@ def test_the_default_answer(name: str) -> None:
     """Without its switch the local AWS gives the other answer."""
     seen, expected, _ = ANSWERS[name]
     assert seen(Aws()) == expected
-
-
-def test_every_assumption_has_a_switch_or_a_reason() -> None:
-    """Each assumption of the document names its switches or says why it has none, and each switch is named."""
-    rows = re.findall(r"^\| (.+) \| (.+) \|$", DOCUMENT.partition("\n## ")[0], re.MULTILINE)[1:]
-    assert {name for _, cell in rows for name in re.findall(r"`(\w+)`", cell)} == {*NAMES}
-    for assumption, cell in rows:
-        assert cell.startswith(("`", "none: ")), assumption

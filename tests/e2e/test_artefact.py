@@ -98,6 +98,7 @@ print(*sys.modules)
     }
 
 
+@pytest.mark.acceptance
 def test_calls_of_a_sweep(artefact: Path, python: str) -> None:
     """A sweep makes nine calls for an import that is available at once, two for each page, and four besides."""
     counts = [(sweep.counts, sweep.calls) for sweep in sweeps(Variant("shipped", artefact, HANDLER), python, 101, 0)]

@@ -19,6 +19,8 @@ from tests.e2e.conftest import (
     start_import,
 )
 
+pytestmark = pytest.mark.acceptance
+
 
 def image_of(task: str) -> Image:
     """Return the image of an import."""

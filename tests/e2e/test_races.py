@@ -125,15 +125,13 @@ def test_a_new_deployment_finds_the_images_of_earlier_ones(
 def test_an_ami_that_ec2_does_not_return_yet(
     aws: LocalAws, tasks: VmImportBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The event of an AMI that EC2 does not return yet goes to the DLQ, and the next sweep registers the AMI."""
+    """The event of an AMI that EC2 does not return yet is no error, and the next sweep registers the AMI."""
     task = start_import(aws, "exports/unseen-1.0.ova")
     finish_imports_without_events(aws)
     with monkeypatch.context() as patch:
         patch.setattr(tasks.ec2, "amis", {})
         answer = run_event(ami_event(tasks, ami_of(tasks, task)))
-    assert answer["errorType"] == "TransientError"
-    failed = [each["requestPayload"]["detail"] for each in queue_messages(aws, "FunctionDlq")]
-    assert {"ImageId": ami_of(tasks, task), "State": "available"} in failed
+    assert answer["outcome"] == "IGNORED"
     assert not builds(aws, "unseen")
     aws.fire_schedules()
     assert len(builds(aws, "unseen")) == 1
@@ -141,7 +139,7 @@ def test_an_ami_that_ec2_does_not_return_yet(
 
 @pytest.mark.parametrize("image_id", ["", None])
 def test_a_completed_task_without_an_image_id(aws: LocalAws, tasks: VmImportBackend, image_id: str | None) -> None:
-    """The AMI of a task without ImageId is found by its name, and registered."""
+    """An AMI with the name of a task that names none is registered as soon as the task names it."""
     name = f"nameless-{'empty' if image_id == '' else 'absent'}"
     task = start_import(aws, f"exports/{name}-1.0.ova")
     finish_imports_without_events(aws)
@@ -149,9 +147,12 @@ def test_a_completed_task_without_an_image_id(aws: LocalAws, tasks: VmImportBack
     tasks.tasks[task].answer = {key: value for key, value in answer.items() if key != "ImageId"}
     if image_id is not None:
         tasks.tasks[task].answer["ImageId"] = image_id
-    assert invoke(aws, {"importTaskId": task})["outcome"] == "REGISTERED"
-    assert len(builds(aws, name)) == 1
+    assert run_event(ami_event(tasks, answer["ImageId"]))["outcome"] == "IN_PROGRESS"
+    assert invoke(aws, {"importTaskId": task})["outcome"] == "IGNORED"
+    assert not builds(aws, name)
     tasks.tasks[task].answer = answer
+    aws.fire_schedules()
+    assert len(builds(aws, name)) == 1
 
 
 def test_a_task_that_ec2_lists_no_longer(

@@ -9,6 +9,8 @@ from local.aws.local_aws import LocalAws
 from tests.conftest import REGION
 from tests.e2e.conftest import builds, finish_imports, finish_imports_without_events, start_import
 
+pytestmark = pytest.mark.acceptance
+
 
 @pytest.fixture(scope="module")
 def aws(assembly: Path, configured_assembly: Path) -> Iterator[LocalAws]:

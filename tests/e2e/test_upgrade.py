@@ -16,6 +16,8 @@ from tests.e2e.conftest import (
     start_import,
 )
 
+pytestmark = pytest.mark.acceptance
+
 
 def register_as_before(aws: LocalAws, task: str, name: str) -> str:
     """Register an import, and record it, as versions before 1.0 did. Return the ARN of its image."""

@@ -76,6 +76,21 @@ def test_a_changed_line_of_the_function_installs_nothing(
     assert len(installs) == 1
 
 
+def test_a_bundle_that_was_changed_is_built_again(installs: list[Path]) -> None:
+    """A kept bundle with another file, or another byte in one, is not used."""
+    folder, _ = bundle.build()
+    before = content(folder)
+    module = folder / "vm_image_import/handler.py"
+    for change in (
+        lambda: (folder / "sitecustomize.py").write_text("raise SystemExit", encoding="utf-8"),
+        lambda: module.write_bytes(module.read_bytes() + b"#"),
+        module.unlink,
+    ):
+        change()
+        assert content(bundle.build()[0]) == before
+    assert len(installs) == 1
+
+
 def test_an_operation_that_does_not_exist_stops_the_build(
     installs: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -22,6 +22,7 @@ _NAME = "acknowledge"
 CFN_LINT = str(Path(sys.executable).with_name("cfn-lint"))
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize(("configuration", "region"), [(EVERYTHING, "cn-north-1"), ({"topicArn": TOPIC_ARN}, None)])
 def test_findings_and_acknowledgements_are_the_same(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, configuration: object, region: str | None

@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_cdk import App, Environment, Stack
+from aws_cdk import App, Duration, Environment, Stack
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
 from aws_cdk.assertions import Template
 
 from infra.configuration import Configuration, ConfigurationError
+from infra.metrics import Metrics
 from infra.stack import VmImageImport, VmImageImportStack
 from tests.conftest import ROOT
 from tests.infra.test_configuration import INLINE, TOPIC_ARN
 from tests.infra.test_template import only, resources
+from vm_image_import.domain.outcomes import MEANINGS
 
 OWN = {"AWS::SNS::Topic", "AWS::SNS::TopicPolicy", "AWS::SNS::Subscription", "AWS::KMS::Key"}
 KEY_ARN = "arn:aws:kms:eu-west-1:123456789012:key/0123"
@@ -115,6 +117,40 @@ def test_the_resources_can_be_used() -> None:
     assert ids.keys() == paths.keys()
     without = VmImageImport(Stack(App(), "Stack"), "Images", configuration=Configuration(dashboard=False), code=INLINE)
     assert without.dashboard is None
+
+
+EMITTED = sorted(
+    {meaning.metric for meaning in MEANINGS.values() if meaning.metric}
+    | {"AmisTagged", "EventAge", "ParametersWritten", "SweepProblems", "SweepsCompleted"}
+)
+
+
+def method_of(metric: str) -> str:
+    """Return the name of the method for a metric."""
+    return "metric" + re.sub("([A-Z])", r"_\1", metric).lower()
+
+
+@pytest.mark.parametrize("name", EMITTED)
+def test_a_metric_is_a_method(name: str) -> None:
+    """Each metric of the function is a method of the construct, with the options of the CDK's own metrics."""
+    images = VmImageImport(Stack(App(), "Stack"), "Images", code=INLINE)
+    method = getattr(images, method_of(name))
+    default, changed = method(), method(period=Duration.hours(1), statistic="Maximum", label="Mine")
+    assert (default.namespace, default.metric_name, default.dimensions) == (
+        "VmImageImport",
+        name,
+        {"service": "vm-image-import"},
+    )
+    assert default.statistic == ("Average" if name == "EventAge" else "Sum")
+    assert (changed.period.to_hours(), changed.statistic, changed.label) == (1, "Maximum", "Mine")
+
+
+def test_every_metric_is_known() -> None:
+    """The construct has a method for each metric that the function emits, and no others."""
+    methods = {name for name in vars(Metrics) if name.startswith("metric_")}
+    assert methods == {*map(method_of, EMITTED)}
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "lambda/vm_image_import").rglob("*.py"))
+    assert set(re.findall(r'(?:count|add_metric)\(\s*"(\w+)"', source)) <= {*EMITTED}
 
 
 def test_a_configured_topic_is_taken() -> None:

@@ -1,5 +1,7 @@
 """The locks, compared with their input files."""
 
+import json
+import re
 from importlib import metadata
 from pathlib import Path
 
@@ -73,3 +75,24 @@ def test_both_locks_pin_the_same() -> None:
     assert {name: str(tools[name][0].specifier) for name in function} == {
         name: str(requirement.specifier) for name, (requirement, _) in function.items()
     }
+
+
+@pytest.mark.parametrize("path", INPUTS, ids=["tools", "function"])
+def test_a_lock_names_its_command(path: Path) -> None:
+    """A lock's header has the command that `make lock` runs in its folder: Renovate repeats it."""
+    commands = re.findall(r"uv (pip compile .+)", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    made = [" ".join(command.replace("--quiet ", "").replace("$(UPGRADE) ", "").split()) for command in commands]
+    header = path.with_suffix(".txt").read_text(encoding="utf-8").splitlines()[1]
+    assert header.removeprefix("#    uv ") in made
+
+
+@pytest.mark.parametrize("path", INPUTS, ids=["tools", "function"])
+def test_a_lock_is_upgraded(path: Path) -> None:
+    """Renovate's configuration matches each lock, and both are one change."""
+    configured = json.loads((ROOT / ".github/renovate.json").read_text(encoding="utf-8"))
+    patterns = [pattern.strip("/") for pattern in configured["pip-compile"]["managerFilePatterns"]]
+    name = path.with_suffix(".txt").relative_to(ROOT).as_posix()
+    assert [pattern for pattern in patterns if re.search(pattern, name)] == [
+        pattern for pattern in patterns if ("lambda" in pattern) is ("lambda" in name)
+    ]
+    assert configured["packageRules"][0]["matchManagers"] == ["pip-compile"]

@@ -1,11 +1,14 @@
 """`make derive`."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from local import derive
+from tests.conftest import ROOT
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
@@ -154,3 +157,31 @@ def test_it_takes_one_source(capsys: pytest.CaptureFixture[str], arguments: list
         derive.main(arguments)
     assert caught.value.code == 2
     assert "write one of KEY=" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("variable", ["KEY", "DEVICES", "TAGS", "DESCRIPTION"])
+def test_make_runs_nothing_of_a_key(variable: str, tmp_path: Path) -> None:
+    """What looks like a function of make in a key, a tag or a description is text."""
+    made, make = tmp_path / "made", shutil.which("make")
+    assert make
+    stated = {"DEVICES": "/dev/sda1={}.ova", "TAGS": "Name={}"}.get(variable, "{}.ova").format(f"$(shell touch {made})")
+    command = [make, "--silent", "derive", f"{variable}={stated}"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "shell" in run.stdout
+    assert not made.exists()
+
+
+def test_no_terminal_escape_is_printed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Escapes of terminals in keys, tags and names of files are printed as text."""
+    escape, keys = "\x1b]0;owned\x07", tmp_path / "list.txt"
+    keys.write_text(f"{escape}web-1.4.2.ova\n", encoding="utf-8")
+    for arguments in (
+        ("--key", f"{escape}web-1.4.2.ova", "--tags", f"{escape}=x,Team={escape}"),
+        ("--keys", str(keys)),
+        ("--keys", f"{tmp_path}/{escape}"),
+        ("--key", "web.ova", "--tags", f"Version={escape}"),
+    ):
+        text = printed(capsys, *arguments)[1]
+        assert "owned" in text
+        assert not {"\x1b", "\x07"} & {*text}

@@ -87,6 +87,19 @@ def test_the_role_has_one_policy(template: Template) -> None:
     assert trust["Principal"] == {"Service": "lambda.amazonaws.com"}
 
 
+def test_the_role_registers_allowed_names_only() -> None:
+    """With `allowedNames`, the role registers, tags and writes parameters of these names only; without, of any."""
+    for names, expected in (([], ["*"]), (["team-a-*", "shared"], ["team-a-*", "shared"])):
+        configuration = Configuration(allowed_names=names, parameter_prefix="/p")
+        stack = VmImageImportStack(App(), "Names", configuration=configuration, code=INLINE)
+        (policy,) = only(Assertions.from_stack(stack).to_json(), "AWS::IAM::Role")["Policies"]
+        found = {each["Sid"]: json.dumps(each["Resource"]) for each in policy["PolicyDocument"]["Statement"]}
+        of_names = {"RegisterImages": ":image/{}/*", "TagImages": ":image/{}/*", "WriteParameters": ":parameter/p/{}"}
+        for sid, resource in of_names.items():
+            assert [resource.format(name) in found[sid] for name in expected] == [True] * len(expected)
+            assert found[sid].count("arn:") == len(expected)
+
+
 def test_every_target_has_a_dead_letter_queue(template: Template) -> None:
     """Each target has a dead-letter queue, whose policy allows its rule to send."""
     rules = resources(template, "AWS::Events::Rule")
@@ -191,5 +204,5 @@ def test_the_construct_takes_other_code() -> None:
 
 
 def test_the_command_line_synthesises_on_a_bare_machine(assembly: Path) -> None:
-    """`npx cdk synth` needs no Docker, no credentials and nothing in the home folder."""
+    """`npx --no -- cdk synth` needs no Docker, no credentials and nothing in the home folder."""
     assert (assembly / "VmImageImport.template.json").exists()

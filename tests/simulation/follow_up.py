@@ -14,7 +14,7 @@ _KEYS: Final = {"Name", "Team", *(f"vm-image-import:{key}" for key in ("task-id"
     f"vm-image-import:{key}" for key in ("architecture", "boot-mode", "license-type")
 }
 _USABLE: Final = {"AVAILABLE", "DEPRECATED"}
-_PROBLEMS: Final = ("AccessDenied", "is not available", "dropped the value")
+_PROBLEMS: Final = ("AccessDenied", "is not available", "dropped the value", "no record of")
 
 
 def check_follow_up(history: History, known: Sequence[Image]) -> Iterator[str]:
@@ -55,11 +55,23 @@ def _check_tags(history: History, image: Image) -> Iterator[str]:
             yield f"wrong: {id_} of {image.arn} has the tags {tags}"
 
 
+def names_of_others(history: History, known: Sequence[Image]) -> set[str]:
+    """Return the names whose highest version that is AVAILABLE is not recorded: they get no parameter."""
+    found: dict[str, Image] = {}
+    for image in (*history.images, *history.others_images):
+        if image.state["status"] == "AVAILABLE":
+            found[_name(image)] = max(image, found.get(_name(image), image), key=_order)
+    return {name for name, image in found.items() if image not in known}
+
+
 def _check_parameter(history: History, name: str, known: Sequence[Image]) -> Iterator[str]:
     """Check that a parameter holds the AMI of the highest version that is AVAILABLE, or was when it was written."""
     images = [image for image in (*history.images, *history.others_images) if _name(image) == name]
     if any(image.params["vmImportTaskId"] in history.state.deregistered for image in images):
         # Where the newest AMI is gone, a notification says so.
+        return
+    if name in names_of_others(history, known):
+        # As one does where it is somebody else's.
         return
     usable = []
     for image in sorted(images, key=_order, reverse=True):

@@ -15,8 +15,6 @@ from tests.simulation.state import REGION, Import, State, client, now
 _OTHER_ACCOUNT: Final = "999999999999"
 _OTHER_REGION: Final = "eu-west-1"
 _SELDOM: Final = 0.02
-_OFTEN: Final = 0.2
-"""Where the task does not name its AMI, only the owner tells a shared AMI from it."""
 _MALFORMED: Final = ("", "import-ami-", "import-ami-0123456789\nREGISTERED", "web server", "import-ami-" + "f" * 245)
 """Values of the tag `vm-image-import:task-id`."""
 _ABSURD: Final = (
@@ -45,8 +43,7 @@ class ForeignResources:
             (Feature.REGISTERED_BY_OTHERS, self._request_image),
         )
         for feature, action in actions:
-            often = feature is Feature.FOREIGN_AMIS and self.state.unnamed_amis
-            if self.state.has(feature) and self.state.random.random() < (_OFTEN if often else _SELDOM):
+            if self.state.has(feature) and self.state.random.random() < _SELDOM:
                 action(each)
 
     def _share_ami(self, each: Import) -> None:
@@ -67,9 +64,6 @@ class ForeignResources:
     def _register_ami(self, each: Import) -> None:
         """Register an AMI with the import's name in this account, while the import has none."""
         task = self.state.vm_import.tasks[each.task].answer
-        if self.state.unnamed_amis:
-            # Of two AMIs of the account with the name of a task, nothing would say which one the task made.
-            return
         if task["Status"] == "active" and all(ami.name != each.task for ami in self.state.ec2.amis.values()):
             self.state.counts["AMIs with the name of a running task"] += 1
             # `advance` emits its event, as of each new AMI of the account.

@@ -30,7 +30,6 @@ from local.aws import image_builder, supplements, vm_import
 from local.aws.image_builder import Image
 from local.aws.local_aws import ACCOUNT
 from local.aws.switches import Switches, use
-from local.aws.vm_import import Task, VmImportBackend
 from tests.simulation.claims import Claims
 from tests.simulation.events import EventBus
 from tests.simulation.features import ON, Feature
@@ -172,8 +171,6 @@ class History:
 
     def _set_up(self) -> None:
         state = self.state
-        state.unnamed_amis = state.has(Feature.FOREIGN_AMIS) and state.random.random() < 0.2
-        vars(state.vm_import).update(describe=self._describe_task)
         state.filtered = state.has(Feature.TASK_FILTER) and state.random.random() < 0.2
         state.follow_up = state.has(Feature.TAGS_AND_PARAMETERS) and state.random.random() < 0.5
         if state.has(Feature.SLOW_DELETION):
@@ -247,10 +244,6 @@ class History:
     def _open_registrations(self) -> set[str]:
         items: Any = dynamodb_backends[ACCOUNT][REGION].tables[TABLE].items
         return {item.attrs["id"].value for item in items.values() if "open" in item.attrs}
-
-    def _describe_task(self, task: Task) -> dict[str, Any]:
-        answer = VmImportBackend.describe(self.state.vm_import, task)
-        return answer | {"ImageId": ""} if self.state.unnamed_amis else answer
 
     def _pass(self, minutes: int) -> None:
         for minute in range(1, minutes + 1):

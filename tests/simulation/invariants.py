@@ -6,7 +6,7 @@ from typing import Final
 
 from local.aws.image_builder import Image
 from tests.simulation.features import ON, Feature
-from tests.simulation.follow_up import NOT_DONE, check_follow_up
+from tests.simulation.follow_up import NOT_DONE, check_follow_up, names_of_others
 from tests.simulation.history import History
 from tests.simulation.imports import FILTER_TAG, FIXED_LATE, STATUS_MESSAGE, WITH_INVALID_TAG
 from tests.simulation.others import UNUSABLE
@@ -82,6 +82,8 @@ def _check_ends(history: History) -> Iterator[str]:
     gone = state.deregistered | {
         image.params["vmImportTaskId"] for image in _all(history) if image.arn in state.deleted
     }
+    blocked = names_of_others(history, [*_known_images(history)])
+    gone |= {image.params["vmImportTaskId"] for image in _all(history) if image.arn.split("/")[1] in blocked}
     if left := {id_ for id_ in before if id_.partition(" ")[0] not in gone} | after:
         yield f"lost: steps are left of {sorted(left)}"
     listed, unlisted = (calls.keys() - _LOOKS_FOR_WORK for calls in history.idle_calls)
@@ -152,7 +154,7 @@ def _check_registrations(history: History, each: Import) -> Iterator[str]:
         recorded = any(arn == image.arn for _, arn in state.recorded)
         if not recorded and not _is_excused(state, each, image):
             yield f"lost: {image.arn} is not recorded"
-    if each.kind == "deregistered" and not each.excluded and not state.unnamed_amis:
+    if each.kind == "deregistered" and not each.excluded:
         said = [of for of in state.notifications if each.task in of.text and "was deregistered" in of.text]
         recorded = each.task in state.recorded_tasks
         if each.task in state.deregistered and not recorded and all(of.deployment < state.deployment for of in said):

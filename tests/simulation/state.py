@@ -80,8 +80,6 @@ class State:
     """Whether the role may neither tag AMIs nor write parameters."""
     operators_tags: dict[str, str] = field(default_factory=dict)
     """The tag `Name` that operators gave to AMIs and snapshots, by their ids."""
-    unnamed_amis: bool = False
-    """Whether EC2 leaves the AMI out of what it says about import tasks."""
     refused: dict[str, str] = field(default_factory=dict)
     """Tasks that Image Builder refuses at present, and the kind of the error."""
 

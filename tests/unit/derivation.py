@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tests.unit.fakes import InMemoryAws, version_arn
+from tests.unit.fakes import ENVIRONMENT, InMemoryAws, version_arn
 from vm_image_import.builds import Builds
 from vm_image_import.derive import Derivation, DerivedValue, Identity, identify
 from vm_image_import.derive import derive as derive_request
@@ -17,7 +17,8 @@ def derive(
     """Return the derivation where these versions of the image exist. Raises RejectedError."""
     name, version = identify(task, ami, overrides, settings)
     if version is None:
-        builds = Builds(Build(version_arn(each), "AVAILABLE", is_import=False) for each in existing)
+        listed = [Build(version_arn(each), "AVAILABLE", is_import=False) for each in existing]
+        builds = Builds(listed, ENVIRONMENT.account)
         claims = VersionClaims(InMemoryAws().clients().store, task.id, name.value)
         version = DerivedValue(claims.claim(builds.highest_version("web-server")), "highest existing version")
     return derive_request(task, ami, overrides, settings, Identity(name, version), token)

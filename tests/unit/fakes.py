@@ -10,9 +10,10 @@ from typing import NamedTuple
 from vm_image_import.aws.ec2 import Ec2, TaskPage
 from vm_image_import.aws.image_builder import ImageBuilder, ImportAnswer
 from vm_image_import.aws.sns import Topic
-from vm_image_import.aws.ssm import ParameterStore
+from vm_image_import.aws.ssm import AMI as AMI_TYPE
+from vm_image_import.aws.ssm import Parameter, ParameterStore
 from vm_image_import.deadline import Deadline
-from vm_image_import.domain.errors import InProgressError
+from vm_image_import.domain.errors import InProgressError, TransientError
 from vm_image_import.domain.models import Ami, AwsEnvironment, Build, Disk, Image, ImageRequest, ImportTask, Overrides
 from vm_image_import.domain.outcomes import Outcome, SweepResult
 from vm_image_import.domain.retention import DELETE, SUPERSEDED, newest_builds
@@ -49,6 +50,8 @@ class Published(NamedTuple):
     subject: str
     message: str
     outcome: str
+    raw: str = ""
+    """The message with all forms."""
 
 
 class Item(NamedTuple):
@@ -101,12 +104,17 @@ class InMemoryAws:
     gone: set[str] = field(default_factory=set)
     """Ids of AMIs and snapshots to which no tag can be added."""
     parameters: dict[str, str] = field(default_factory=dict)
+    """By default, the function wrote them."""
+    parameter_types: dict[str, str] = field(default_factory=dict)
+    descriptions: dict[str, str] = field(default_factory=dict)
     keeps_parameters: bool = True
     """Whether Systems Manager keeps what is written."""
     calls_in_time: int = 10_000
     """The function has time for so many calls of EC2 and Image Builder in an invocation."""
     slept: float = 0
     """Seconds."""
+    ami_after_sleep: Ami | None = None
+    """The AMI, once the function has waited."""
     task_after_sleep: ImportTask | None = None
     """The task, once the function has waited."""
     outcomes: list[Outcome] = field(default_factory=list)
@@ -207,7 +215,7 @@ class InMemoryAws:
 
     def _sleep(self, seconds: float) -> None:
         self.slept += seconds
-        self.task = self.task_after_sleep or self.task
+        self.task, self.ami = self.task_after_sleep or self.task, self.ami_after_sleep or self.ami
 
     def called(self, name: str, argument: str) -> None:
         """Note a call, and fail on demand."""
@@ -250,10 +258,6 @@ class InMemoryEc2(Ec2):
         self._aws.called("find_ami", image_id)
         return next((ami for ami in (self._aws.ami, self._aws.other_ami) if ami and ami.id == image_id), None)
 
-    def find_ami_named(self, name: str) -> Ami | None:
-        self._aws.called("find_ami_named", name)
-        return self._aws.ami if self._aws.ami and self._aws.ami.name == name else None
-
     def find_tags(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
         self._aws.called("find_tags", " ".join(ids))
         return {id_: {**self._aws.tags[id_]} for id_ in ids if id_ in self._aws.tags}
@@ -273,13 +277,22 @@ class InMemoryParameterStore(ParameterStore):
     def __init__(self, aws: InMemoryAws) -> None:
         self._aws = aws
 
-    def find(self, name: str) -> str | None:
+    def find(self, name: str) -> Parameter | None:
         self._aws.called("find_parameter", name)
-        return self._aws.parameters.get(name)
+        value = self._aws.parameters.get(name)
+        return None if value is None else Parameter(value, self._aws.parameter_types.get(name, AMI_TYPE))
 
-    def put_ami(self, name: str, ami_id: str, description: str) -> None:
+    def find_description(self, name: str) -> str:
+        self._aws.called("find_description", name)
+        default = f"The AMI of {version_arn('x.x.x', name.rpartition('/')[2]).removesuffix('/1')}"
+        return self._aws.descriptions.get(name, default)
+
+    def put_ami(self, name: str, ami_id: str, description: str, *, overwrite: bool) -> None:
         self._aws.called("put_parameter", name)
-        assert description
+        if name in self._aws.parameters and not overwrite:
+            message = f"{name} exists."
+            raise TransientError(message)
+        self._aws.descriptions[name] = description
         if self._aws.keeps_parameters:
             self._aws.parameters[name] = ami_id
 
@@ -332,7 +345,7 @@ class InMemoryTopic(Topic):
     def publish(self, subject: str, message: str, outcome: str) -> None:
         if self._aws.publish_error:
             raise self._aws.publish_error
-        self._aws.published.append(Published(subject, json.loads(message)["default"], outcome))
+        self._aws.published.append(Published(subject, json.loads(message)["default"], outcome, message))
 
 
 class InMemoryStore(Store):

@@ -12,7 +12,7 @@ LAYERS = [
     {"handler"},
     {"imports.image_event", "imports.sweep"},
     {"imports.register"},
-    {"imports.readiness", "imports.reports", "imports.retention", "imports.steps"},
+    {"imports.readiness", "imports.reports", "imports.retention", "imports.steps", "imports.warnings"},
     {"imports.steps.run"},
     {"imports.steps.notify", "imports.steps.parameter", "imports.steps.tag"},
     {"imports.steps.follow"},

@@ -205,14 +205,15 @@ def test_only_the_import_makes_provenance() -> None:
 
 
 def test_tags_are_merged() -> None:
-    """Provenance, payload, task, configuration: earlier wins. Directive tags and `aws:` tags are no image tags."""
+    """Provenance, payload, configuration, task: earlier wins. Directive tags and `aws:` tags are no image tags."""
     overrides = Overrides(tags={"Team": "post", "vm-image-import:ami-id": "forged"})
     settings = Settings(tags={"Team": "ops", "Cost": "7"})
     tags = derivation(FULL, AMI, overrides, settings).request.tags
     own = {key: value for key, value in tags.items() if not key.startswith("vm-image-import:")}
     assert own == {"Team": "post", "Cost": "7"}
     assert tags["vm-image-import:ami-id"] == AMI.id
-    assert derivation(FULL, AMI, None, settings).request.tags["Team"] == "mail"
+    assert derivation(FULL, AMI, None, settings).request.tags["Team"] == "ops"
+    assert derivation(FULL, AMI).request.tags["Team"] == "mail"
 
 
 def test_tags_that_the_api_refuses_are_left_out_and_told() -> None:

@@ -15,11 +15,12 @@ from awscli.clidriver import CLIOperationCaller, create_clidriver  # type: ignor
 from botocore.validate import ParamValidator
 
 from tests.conftest import ROOT
+from tests.e2e import test_security
 from tests.unit.test_notifications import NOTIFIED
 from vm_image_import import events
 from vm_image_import.domain.outcomes import OutcomeKind
 
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")])
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 # Made of several calls, and without a skeleton.
 HIGH_LEVEL = {"s3"}
@@ -46,7 +47,7 @@ def aws_commands() -> Iterator[tuple[str, list[str]]]:
                 if line.startswith("aws "):
                     _, *words = shlex.split(line, comments=True)
                     if words[0] not in HIGH_LEVEL:
-                        yield document.name, words
+                        yield document.relative_to(ROOT).as_posix(), words
 
 
 @pytest.mark.parametrize(("document", "command"), list(aws_commands()))
@@ -76,7 +77,7 @@ def test_every_aws_command_is_valid(
     assert called == [""]
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_link_within_the_project_resolves(document: Path) -> None:
     """Every link to a file of the project resolves."""
     for target in re.findall(r"\]\((?!https?://)([^)#]*)", document.read_text(encoding="utf-8")):
@@ -114,7 +115,7 @@ def test_the_payloads_of_operations_are_accepted() -> None:
         assert isinstance(events.parse(json.loads(payload)), events.ManualImport | events.Sweep)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_synchronous_invocations_are_not_repeated(document: Path) -> None:
     """Every documented command that waits for the answer of a function waits for as long as it takes."""
     for command in re.findall(r"^aws lambda invoke .+", document.read_text(encoding="utf-8"), re.MULTILINE):
@@ -130,3 +131,10 @@ def test_actions_are_pinned_by_commit() -> None:
         for action in uses:
             assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
         assert "\npermissions: {}\n" in workflow
+
+
+def test_every_row_of_the_security_table_is_a_test() -> None:
+    """Each row of SECURITY.md's table names a test, and each test of tests/e2e/test_security.py has a row."""
+    rows = re.findall(r"^\| .+ \| `(test_\w+)` \|$", (ROOT / "SECURITY.md").read_text(encoding="utf-8"), re.MULTILINE)
+    tests = [name for name in vars(test_security) if name.startswith("test_")]
+    assert sorted(rows) == sorted(tests)

@@ -162,6 +162,14 @@ def test_chat_shows_others_text_as_it_is(kind: OutcomeKind) -> None:
     assert "\u202e" not in text
 
 
+@pytest.mark.parametrize(("said_by", "line"), [("EC2", "EC2 says: Why."), ("", "Why.")])
+def test_foreign_words_are_labelled(said_by: str, line: str) -> None:
+    """The words of a service are introduced with its name, in e-mail and in chat."""
+    found = notification(replace(FAILED, reason="Why.", said_by=said_by))
+    assert found.text.splitlines()[1] == line
+    assert found.chat["description"].splitlines()[1] == line.replace("Why.", "`Why.`")
+
+
 def test_our_own_links_work_in_chat() -> None:
     """The page of the remedy is a plain URL in chat, which the client links."""
     remedy = find_remedy(FAILED.reason, TASK.platform)

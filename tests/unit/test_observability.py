@@ -27,6 +27,17 @@ def test_an_absurd_event_age_is_not_recorded(seconds: float, recorded: bool) -> 
     assert ("EventAge" in observability.metrics.metric_set) is recorded
 
 
+def test_the_values_of_tags_are_not_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log has the keys of the requested tags, and the answer has their values, too."""
+    log, outcome = (
+        io.StringIO(),
+        Outcome(OutcomeKind.DRY_RUN, request={"name": "web", "tags": {"b": "s3cr3t", "a": ""}}),
+    )
+    monkeypatch.setattr(observability.logger.registered_handler, "stream", log)
+    observability.log_and_count(outcome, dry_run=True)
+    assert json.loads(log.getvalue())["request"] == {"name": "web", "tags": ["a", "b"]}
+
+
 def test_what_is_counted_outlives_the_invocation(capsys: pytest.CaptureFixture[str]) -> None:
     """The metric of an outcome is written at once: Lambda may end the invocation in the next import."""
     observability.log_and_count(Outcome(OutcomeKind.IMAGE_FAILED, "import-ami-1"), dry_run=False)

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.fakes import AMI, AVAILABLE, TASK, TASK_ID, InMemoryAws, version_arn
-from vm_image_import.domain.models import Build, Image
+from vm_image_import.domain.models import Ami, Build, Image
 from vm_image_import.domain.outcomes import OutcomeKind
 from vm_image_import.settings import Settings
 
@@ -79,6 +79,8 @@ def test_the_highest_available_version_wins(builds: list[Build], image: Image, a
     aws = registered(builds=builds, image=image)
     if ami_id:
         aws.other_ami = replace(AMI, id=ami_id)
+    for number, each in enumerate(builds, start=1):
+        aws.put_registration(f"{TASK_ID} {number}", arn=each.arn, ami_id="".join(each.ami_ids))
     aws.on_image_event()
     assert aws.parameters == ({NAME: ami_id} if ami_id else {})
 
@@ -161,3 +163,66 @@ def test_a_name_that_ends_in_a_word_of_the_arn_is_kept(name: str) -> None:
     outcome = aws.on_image_event(arn)
     assert outcome.parameter == f"/imagebuilder/base/{name}"
     assert aws.published[0].subject == f"Image available: {name}/1.4.2/1"
+
+
+OURS = f"The AMI of {version_arn('x.x.x').removesuffix('/1')}"
+
+
+@pytest.mark.parametrize(
+    ("data_type", "description", "written"),
+    [
+        ("aws:ec2:image", OURS, True),
+        ("text", OURS, False),
+        ("aws:ec2:image", "", False),
+        ("aws:ec2:image", "The AMI of another team", False),
+        ("aws:ec2:image", OURS.replace("web-server", "web"), False),
+    ],
+)
+@pytest.mark.parametrize("value", ["ami-lower", "a secret"])
+def test_a_parameter_of_others_is_not_overwritten(
+    value: str, data_type: str, description: str, *, written: bool
+) -> None:
+    """A parameter is overwritten only where its data type and description are ours; else one notification says so."""
+    aws = registered(parameters={NAME: value}, descriptions={NAME: description}, parameter_types={NAME: data_type})
+    aws.sweep()
+    aws.sweep()
+    assert aws.parameters == {NAME: AMI.id if written else value}
+    reported = [each.message for each in aws.published if each.outcome == "FOLLOW_UP_FAILED"]
+    assert len(reported) == (not written)
+    assert all("this system did not write it" in each and NAME in each for each in reported)
+
+
+def test_a_text_with_the_right_value_is_not_taken_for_the_parameter() -> None:
+    """A parameter of another data type is somebody else's, also where its value is the AMI's id."""
+    aws = registered(parameters={NAME: AMI.id}, parameter_types={NAME: "text"})
+    aws.sweep()
+    assert aws.outcomes_published() == ["FOLLOW_UP_FAILED", "IMAGE_AVAILABLE"]
+
+
+@pytest.mark.parametrize(
+    ("ami", "arn", "problem"),
+    [
+        (replace(AMI, id="ami-higher", owner_id="210987654321"), HIGHER.arn, "belongs to the account 210987654321"),
+        (replace(AMI, id="ami-higher"), version_arn("1.10.0", "db"), "no record of"),
+        (replace(AMI, id="ami-higher"), None, "no record of"),
+        (replace(AMI, id="ami-higher", name="golden"), HIGHER.arn, "no record of"),
+    ],
+    ids=["another account's", "another name's", "of no import of ours", "of no import"],
+)
+def test_an_ami_of_others_is_not_written(ami: Ami, arn: str | None, problem: str) -> None:
+    """Only an AMI of this account, of an image that is recorded, is written; else one notification says so."""
+    aws = registered(builds=[HIGHER], other_ami=ami)
+    if arn:
+        aws.put_registration(f"{TASK_ID} 1", arn=arn, ami_id=ami.id)
+    aws.on_image_event()
+    assert aws.parameters == {}
+    assert aws.outcomes_published() == ["FOLLOW_UP_FAILED", "IMAGE_AVAILABLE"]
+    assert problem in aws.published[0].message
+
+
+def test_an_image_with_a_name_that_is_not_allowed_has_no_parameter() -> None:
+    """An image that another user has registered under a name that is not allowed gets no parameter."""
+    aws = registered(settings=replace(SETTINGS, allowed_names=["team-a-*"]))
+    aws.on_image_event()
+    assert aws.parameters == {}
+    assert "matches none of team-a-*" in aws.published[0].message

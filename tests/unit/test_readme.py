@@ -60,7 +60,7 @@ def test_it_is_short() -> None:
 def test_every_document_is_linked_once() -> None:
     """The list of documents in the README has each document of the project once."""
     links = re.findall(r"\]\(([\w/-]+\.md)\)", README.partition("## Documents")[2])
-    documents = {*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")} - {ROOT / "README.md"}
+    documents = {*ROOT.glob("docs/*.md"), *ROOT.glob("*.md"), *ROOT.glob("examples/*.md")} - {ROOT / "README.md"}
     assert sorted(links) == sorted(path.relative_to(ROOT).as_posix() for path in documents)
 
 

@@ -186,10 +186,14 @@ def test_an_ami_that_is_no_import_is_ignored_after_one_call(name: str | None) ->
     assert aws.calls == [f"find_ami {AMI.id}"]
 
 
-def test_a_fresh_ami_that_ec2_does_not_show_is_a_transient_error() -> None:
-    """An AMI that EC2 does not show within a minute of its event is tried again."""
-    with pytest.raises(TransientError):
-        InMemoryAws(TASK).on_event(age=timedelta(seconds=59))
+def test_a_fresh_ami_that_ec2_does_not_show_is_read_again() -> None:
+    """An AMI that EC2 does not show within a minute of its event is read again for moments, and is no error then."""
+    late = InMemoryAws(TASK, ami_after_sleep=AMI)
+    assert late.on_event(age=timedelta(seconds=59)).kind is OutcomeKind.REGISTERED
+    assert late.slept == 5
+    gone = InMemoryAws(TASK)
+    assert gone.on_event(age=timedelta(seconds=59)).kind is OutcomeKind.IGNORED
+    assert gone.slept == 10
 
 
 def test_an_ami_that_ec2_still_shows_as_pending_is_a_transient_error() -> None:
@@ -235,8 +239,8 @@ def test_an_ami_that_only_looks_like_an_import_is_ignored(task: ImportTask | Non
         ("converting", AMI.id, OutcomeKind.REGISTERED),
         (None, AMI.id, OutcomeKind.REGISTERED),
         ("completed", AMI.id, OutcomeKind.REGISTERED),
-        ("completed", None, OutcomeKind.REGISTERED),
-        (None, None, OutcomeKind.REGISTERED),
+        ("completed", None, OutcomeKind.IN_PROGRESS),
+        (None, None, OutcomeKind.IN_PROGRESS),
         ("active", None, OutcomeKind.IN_PROGRESS),
         ("converting", None, OutcomeKind.IN_PROGRESS),
     ],
@@ -244,10 +248,11 @@ def test_an_ami_that_only_looks_like_an_import_is_ignored(task: ImportTask | Non
 def test_the_ami_of_a_running_task_is_the_one_that_it_names(
     status: str | None, image_id: str | None, kind: OutcomeKind
 ) -> None:
-    """An available AMI is registered before its task is completed only where the task names it."""
-    task = replace(TASK, status=status, image_id=image_id)
-    assert InMemoryAws(task, AMI).on_event().kind is kind
-    assert InMemoryAws(task, AMI).manually().kind is kind
+    """An available AMI with the name of a task is registered only where the task names it."""
+    aws = InMemoryAws(replace(TASK, status=status, image_id=image_id), AMI)
+    assert aws.on_event().kind is kind
+    aws.manually()
+    assert bool(aws.requests) is (kind is OutcomeKind.REGISTERED)
 
 
 def test_the_event_of_an_import_that_is_about_to_complete_waits() -> None:
@@ -304,9 +309,24 @@ def test_rejections_differ_by_their_kind() -> None:
     new = []
     for number, code in enumerate(codes):
         aws.import_error = PermanentError(f"refused (request {number})", code)
+        aws.age += timedelta(hours=1)
         new.append(aws.by_sweep().is_new)
     assert new == [True, False, True, True, True]
     assert aws.outcomes_published() == ["REJECTED"] * 4
+
+
+def test_alternating_mistakes_are_reported_once_an_hour() -> None:
+    """Whoever changes what is wrong with a task again and again causes at most one notification an hour."""
+    wrong = [{"Version": "latest"}, {"Name": "?"}]
+    aws = InMemoryAws(TASK, AMI)
+    for number in range(12):
+        aws.task = replace(TASK, tags=wrong[number % 2])
+        aws.sweep()
+        aws.on_event(age=aws.age)
+        aws.age += timedelta(minutes=10)
+    assert aws.outcomes_published() == ["REJECTED"] * 2
+    aws.task, aws.age = FAILED, aws.age + timedelta(minutes=1)
+    assert aws.by_sweep().is_new
 
 
 def test_a_failed_import_is_reported_once_whoever_asks() -> None:
@@ -437,6 +457,16 @@ def test_a_reused_client_token_finds_a_failed_image_when_every_image_is_listed(s
         assert aws.by_sweep().image_arn == (another or [older])[0].arn
 
 
+def test_tags_alone_recover_no_image() -> None:
+    """A build that shows no AMI is not recorded for the import that its tags name: anybody may set them."""
+    aws = InMemoryAws(TASK, AMI, import_error=ClientTokenReusedError("mismatch"), age=timedelta(days=2))
+    aws.builds = [OWN._replace(status="PENDING", ami_ids=(), arn=OTHER_ARN)]
+    assert aws.by_sweep().kind is OutcomeKind.IN_PROGRESS
+    aws.age += timedelta(minutes=5)
+    assert aws.by_sweep().kind is OutcomeKind.IMAGE_NOT_FOUND
+    assert not aws.record().registration
+
+
 def test_a_reused_client_token_finds_the_image_of_its_own_registration() -> None:
     """A forced invocation finds the image that no other registration of the task has recorded."""
     aws = InMemoryAws(TASK, AMI)
@@ -476,7 +506,11 @@ def test_an_image_that_is_not_listed_yet_is_in_progress(age: timedelta) -> None:
 
 
 @pytest.mark.parametrize("age", [timedelta(0), timedelta(hours=1), timedelta(days=6)])
-@pytest.mark.parametrize("build", [BUILD, OWN], ids=["of another user", "of an earlier deployment"])
+@pytest.mark.parametrize(
+    "build",
+    [BUILD, OWN, BUILD._replace(tagged_task_id="import-ami-00000000")],
+    ids=["of another user", "of an earlier deployment", "tagged with another task"],
+)
 @pytest.mark.parametrize("trigger", ["event", "sweep", "manual", "dry run"])
 def test_an_import_that_has_an_image_gets_no_second_one(trigger: str, build: Build, age: timedelta) -> None:
     """An imported build of exactly the task's AMI is adopted by every trigger, whatever the age of the AMI is."""
@@ -500,18 +534,19 @@ def test_an_import_that_has_an_image_gets_no_second_one(trigger: str, build: Bui
     [
         BUILD._replace(ami_ids=("ami-0fedcba9876543210",)),
         BUILD._replace(ami_ids=(AMI.id, "ami-0fedcba9876543210")),
-        BUILD._replace(tagged_task_id="import-ami-00000000"),
+        BUILD._replace(arn=ARN.replace("123456789012", "210987654321")),
         BUILD._replace(is_import=False),
         BUILD._replace(status="FAILED"),
         BUILD._replace(status="CANCELLED"),
         BUILD._replace(status="DELETED"),
         OWN._replace(is_import=False, ami_ids=()),
+        OWN._replace(ami_ids=("ami-0fedcba9876543210",)),
         OWN._replace(status="FAILED", ami_ids=()),
         BUILD._replace(arn="arn:aws:imagebuilder:us-east-1:123456789012:image/x"),
     ],
     ids=[
-        *("another AMI", "two AMIs", "another task", "a pipeline's", "failed", "cancelled", "deleted"),
-        *("tags alone", "tags of a failed one", "no build version"),
+        *("another AMI", "two AMIs", "another account", "a pipeline's", "failed", "cancelled", "deleted"),
+        *("tags alone", "tags and another AMI", "tags of a failed one", "no build version"),
     ],
 )
 def test_a_build_of_another_import_is_not_adopted(build: Build) -> None:
@@ -728,13 +763,52 @@ def test_observing_registers_nothing_and_reports_once() -> None:
     assert aws.manually().kind is OutcomeKind.REGISTERED
 
 
-def test_observing_finds_the_image_that_exists() -> None:
-    """With `observe`, an image that exists is neither recorded nor reported, and is no problem of the sweep."""
-    aws = InMemoryAws(TASK, AMI, Settings(observe=True), builds=[OWN], image=AVAILABLE)
-    for result in (aws.sweep(), aws.sweep()):
-        assert [outcome.kind for outcome in result.outcomes] == [OutcomeKind.ALREADY_REGISTERED]
-        assert result.problems == []
-    assert (aws.items, aws.published) == ({}, [])
+def test_observing_follows_the_image_that_exists() -> None:
+    """With `observe`, an image that exists is recorded and reported once, and its AMI is not tagged."""
+    settings = Settings(observe=True, tag_amis=True, parameter_prefix="/p")
+    aws = InMemoryAws(TASK, AMI, settings, builds=[OWN], image=AVAILABLE)
+    kinds = [[outcome.kind for outcome in aws.sweep().outcomes] for _ in range(2)]
+    assert kinds == [[OutcomeKind.ALREADY_REGISTERED, OutcomeKind.IMAGE_AVAILABLE], []]
+    assert aws.outcomes_published() == ["IMAGE_AVAILABLE"]
+    assert not aws.requests
+    assert {*aws.registration().results} == {"follow", "notify"}
+
+
+def test_observing_reports_an_ami_that_is_gone() -> None:
+    """With `observe`, an import whose AMI was deregistered is reported once."""
+    aws = InMemoryAws(TASK, None, Settings(observe=True))
+    aws.sweep()
+    aws.age += timedelta(hours=1)
+    kinds = [[outcome.kind for outcome in aws.sweep().outcomes] for _ in range(2)]
+    assert kinds == [[OutcomeKind.REJECTED], []]
+    assert aws.outcomes_published() == ["REJECTED"]
+
+
+@pytest.mark.parametrize("overrides", [Overrides(), Overrides(name="mine", semantic_version="9.0.0")])
+def test_force_makes_another_image_beside_that_of_another_user(overrides: Overrides) -> None:
+    """A forced invocation records the image of another user, and registers the import once more."""
+    aws = InMemoryAws(TASK, AMI, builds=[BUILD], image=AVAILABLE)
+    shown = aws.manually(overrides, dry_run=True, force=True)
+    assert (shown.kind, aws.items) == (OutcomeKind.DRY_RUN, {})
+    assert aws.manually(overrides, force=True).kind is OutcomeKind.REGISTERED
+    assert aws.registration().adopted
+    assert aws.registration().arn == BUILD.arn
+    assert not aws.registration(f"{TASK_ID} 1").adopted
+
+
+def test_a_forced_invocation_that_lambda_repeats_makes_one_image() -> None:
+    """The second attempt of a forced invocation that recorded the image of another user finds its own image."""
+    aws = InMemoryAws(TASK, AMI, builds=[BUILD], image=AVAILABLE)
+    assert aws.manually(force=True).kind is OutcomeKind.REGISTERED
+    assert aws.manually(force=True).kind is OutcomeKind.ALREADY_REGISTERED
+    assert len(aws.requests) == 1
+
+
+def test_force_waits_for_an_image_that_another_user_may_have_requested() -> None:
+    """While Image Builder shows an imported build without an output, a forced invocation is IN_PROGRESS."""
+    aws = InMemoryAws(TASK, AMI, builds=[BUILD._replace(ami_ids=())])
+    assert aws.manually(force=True).kind is OutcomeKind.IN_PROGRESS
+    assert not aws.requests
 
 
 def test_a_registration_has_no_time_left() -> None:

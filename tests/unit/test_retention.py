@@ -18,6 +18,7 @@ from vm_image_import.settings import Settings
 TODAY = NOW.date()
 MONTH = timedelta(days=30)
 RULE = Rule(2, MONTH)
+KEEP_TWO = Rule(2)
 SETTINGS = Settings(keep_versions=2, delete_after_days=30)
 
 
@@ -60,7 +61,7 @@ class Case:
 
     builds: list[Build]
     superseded: list[str] = field(default_factory=list)
-    keep: int = 2
+    rule: Rule = KEEP_TWO
     pinned: tuple[str, ...] = ()
 
 
@@ -77,7 +78,7 @@ CASES: Mapping[str, Case] = {
         [build("1.0.0"), build("2.0.0", 1), build("2.0.0", 2), build("2.0.0", 10)], ["web/2.0.0/1", "web/2.0.0/2"]
     ),
     "no build above the available one of its version": Case(
-        [build("1.0.0"), build("1.0.0", 2, status="DEPRECATED")], keep=1
+        [build("1.0.0"), build("1.0.0", 2, status="DEPRECATED")], rule=Rule(1)
     ),
     "nothing for a deprecated newest version": Case(
         [build("1.0.0"), build("2.0.0"), build("3.0.0", status="DEPRECATED")],
@@ -94,7 +95,7 @@ CASES: Mapping[str, Case] = {
     "nothing that is in progress": Case([build("1.0.0", status="PENDING"), build("2.0.0"), build("3.0.0")]),
     "nothing that is deleted": Case([build("1.0.0", status="DELETED"), build("2.0.0"), build("3.0.0")]),
     "nothing where none is available": Case(
-        [build("1.0.0", status="FAILED"), build("2.0.0", status="DEPRECATED")], keep=1
+        [build("1.0.0", status="FAILED"), build("2.0.0", status="DEPRECATED")], rule=Rule(1)
     ),
     "nothing of others, and not because of others": Case(
         [
@@ -127,6 +128,14 @@ CASES: Mapping[str, Case] = {
             *(build("2.0.0"), build("3.0.0")),
         ],
     ),
+    "nothing of other names, nor what shares its AMI with one": Case(
+        [
+            *(build(version, name=name, ami=version) for name in ("web", "shop") for version in ("1.0.0", "2.0.0")),
+            *(build("0.1.0"), build("3.0.0"), build("3.0.0", name="shop")),
+        ],
+        ["web/0.1.0/1"],
+        Rule(2, allows=lambda name: name == "web"),
+    ),
     "nothing with an unknown ARN": Case(
         [build("1.0.0")._replace(arn="arn:aws:imagebuilder:image/web/1.0.0/1"), build("2.0.0"), build("3.0.0")]
     ),
@@ -137,7 +146,7 @@ CASES: Mapping[str, Case] = {
 def test_what_is_superseded(case: Case) -> None:
     """Exactly the builds of the case are superseded, in whatever order Image Builder lists them."""
     for builds in (case.builds, case.builds[::-1]):
-        assert sorted(labels(find_superseded(builds, case.keep, case.pinned))) == sorted(case.superseded)
+        assert sorted(labels(find_superseded(builds, case.rule, case.pinned))) == sorted(case.superseded)
 
 
 @pytest.mark.parametrize(
@@ -212,12 +221,15 @@ def test_marks_that_do_not_apply_are_removed(other: Build) -> None:
     [
         build("1.0.0", marks=Marks(day(-50), YES), task=None),
         build("1.0.0", marks=Marks(day(-50), YES), status="DELETED"),
+        build("1.0.0", marks=Marks(day(-50), YES), name="shop"),
+        build("1.0.0", marks=Marks(day(-50), YES))._replace(arn="arn:web"),
     ],
-    ids=["without the tag of this system", "deleted"],
+    ids=["without the tag of this system", "deleted", "of another name", "with an unknown ARN"],
 )
 def test_marks_without_effect_are_left(other: Build) -> None:
     """Marks on what the policy cannot delete are not changed."""
-    assert [*decide([other, build("2.0.0")], RULE, TODAY)] == []
+    rule = Rule(2, MONTH, allows=lambda name: name == "web")
+    assert [*decide([other, build("2.0.0")], rule, TODAY)] == []
 
 
 def test_the_newest_build_is_whoevers() -> None:
@@ -269,7 +281,7 @@ def test_an_image_is_marked_announced_and_deleted() -> None:
             aws.sweep()
         seen.setdefault(marks_of(aws), days)
     assert seen == {Marks(day(0)): 0, Marks(day(0), day(30)): 23, Marks(day(0), YES): 30}
-    ((subject, message, outcome),) = aws.published
+    ((subject, message, outcome, _),) = aws.published
     assert (subject, outcome) == ("Images will be deleted", "RETENTION")
     assert f"web/1.0.0/1 (ami-web-1.0.0-1): from {day(30)} on." in message
     assert len(writes(aws)) == 3
@@ -359,7 +371,7 @@ def test_a_tag_that_others_have_set_is_removed_and_reported() -> None:
     aws.change_marks(version_arn("3.0.0", "web"), {"vm-image-import:delete": YES})
     aws.sweep()
     assert (marks_of(aws), marks_of(aws, "3.0.0")) == (Marks(day(-1)), NO_MARKS)
-    ((_, message, _),) = aws.published
+    ((_, message, *_),) = aws.published
     for label in ("web/1.0.0/1 (ami-web-1.0.0-1)", "web/3.0.0/1 (ami-web-3.0.0-1)"):
         assert f"{label} had the tag vm-image-import:delete and is not due." in message
 
@@ -381,7 +393,7 @@ def test_many_deletions_are_one_notification() -> None:
     """A notification lists 100 images and counts the others."""
     aws = account(*[Marks(day(-60))] * 130)
     aws.sweep()
-    ((_, message, _),) = aws.published
+    ((_, message, *_),) = aws.published
     assert message.count(f"from {day(7)} on.") == 100
     assert "30 more: invoke the function" in message
     assert "will delete 130 superseded images" in message

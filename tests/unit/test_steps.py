@@ -50,6 +50,13 @@ def test_the_last_state_is_reported_once(status: str, kind: OutcomeKind, text: s
     assert ("parentImage" in notification.message) is (status == "AVAILABLE")
 
 
+def test_the_words_of_image_builder_are_labelled() -> None:
+    """The reason that Image Builder gives for a failure is introduced as its own."""
+    aws = registered(image=replace(AVAILABLE, status="FAILED", reason="Fix it at evil.example"))
+    aws.by_sweep()
+    assert "Image Builder says: Fix it at evil.example" in aws.published[0].message.splitlines()
+
+
 @pytest.mark.parametrize("status", ["PENDING", "INTEGRATING", "importing", ""])
 def test_any_other_state_is_in_progress(status: str) -> None:
     """A state that is not the last one, known or not, writes nothing and leaves the registration open."""
@@ -226,6 +233,8 @@ def test_every_step_ends(image: Image, errors: dict[str, Exception], published: 
     for _ in range(3):
         aws.sweep()
     assert aws.outcomes_published() == published
+    failures = [each.message for each in aws.published if each.outcome == "FOLLOW_UP_FAILED"]
+    assert all("is not repeated" in message and "next sweep" not in message for message in failures)
     assert not aws.items[TASK_ID].is_open
     assert aws.sweep().outcomes == []
 

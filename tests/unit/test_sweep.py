@@ -39,12 +39,13 @@ def metrics() -> dict[str, float]:
 
 def tasks(how_many: int) -> list[ImportTask]:
     """Return completed tasks, whose AMI is gone."""
-    return [ImportTask(f"import-ami-{number:08}", status="completed") for number in range(how_many)]
+    ids = [f"ami-{number:08}" for number in range(how_many)]
+    return [ImportTask(f"import-{id_}", status="completed", image_id=id_) for id_ in ids]
 
 
 def tasks_asked_for(aws: InMemoryAws) -> list[str]:
     """Return the ids of the tasks whose AMI was asked for."""
-    return [call.partition(" ")[2] for call in aws.calls if call.startswith("find_ami_named")]
+    return [f"import-{call.partition(' ')[2]}" for call in aws.calls if call.startswith("find_ami")]
 
 
 def test_a_task_without_a_record_is_registered() -> None:
@@ -212,10 +213,10 @@ def test_nothing_new_costs_one_read_a_page() -> None:
 
 def test_one_bad_task_does_not_stop_the_others() -> None:
     """Every problem is in the result, with its task; the other tasks are processed, and the sweep is complete."""
-    bad = ["import-ami-00000001", "import-ami-00000002"]
+    bad = ["ami-00000001", "ami-00000002"]
     aws = InMemoryAws(pages=[tasks(4)], errors={id_: TransientError("throttled") for id_ in bad})
     result = aws.sweep()
-    assert sorted(result.problems) == [f"{task_id}: throttled" for task_id in bad]
+    assert sorted(result.problems) == [f"import-{id_}: throttled" for id_ in bad]
     assert len(tasks_asked_for(aws)) == 4
     assert result.reason is None
     assert metrics() == {"SweepProblems": 2.0, "SweepsCompleted": 1.0}
@@ -223,7 +224,7 @@ def test_one_bad_task_does_not_stop_the_others() -> None:
 
 def test_a_page_that_cannot_be_listed_is_an_error() -> None:
     """Where EC2 does not list all tasks, those that it has listed are processed, and the sweep fails."""
-    errors: dict[str, Exception] = {"import-ami-00000001": TransientError("throttled")}
+    errors: dict[str, Exception] = {"ami-00000001": TransientError("throttled")}
     aws = InMemoryAws(pages=[tasks(2), PermanentError("denied")], errors=errors)
     with pytest.raises(SweepError, match="denied"):
         aws.sweep()
@@ -270,7 +271,7 @@ def test_a_record_of_a_later_version_is_read() -> None:
 
 def test_a_dry_run_is_not_counted() -> None:
     """A dry run of a sweep has no metrics, and its problems are in the result."""
-    aws = InMemoryAws(pages=[tasks(1)], errors={"import-ami-00000000": TransientError("throttled")})
+    aws = InMemoryAws(pages=[tasks(1)], errors={"ami-00000000": TransientError("throttled")})
     assert aws.sweep(dry_run=True).problems
     assert metrics() == {}
 
@@ -298,7 +299,7 @@ def test_every_task_gets_its_turn() -> None:
 
 def test_problems_are_in_the_result_although_the_time_is_over() -> None:
     """A sweep that meets a problem and runs out of time says both."""
-    errors = dict.fromkeys((task.id for task in tasks(3)), TransientError("throttled"))
+    errors = dict.fromkeys((str(task.image_id) for task in tasks(3)), TransientError("throttled"))
     result = InMemoryAws(pages=[tasks(3)], errors={**errors}, calls_in_time=1).sweep()
     assert len(result.problems) == 1
     assert "next sweep continues" in str(result.reason)

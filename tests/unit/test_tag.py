@@ -41,12 +41,13 @@ def registered(arn: str = ARN, **changes: object) -> InMemoryAws:
         ({}, {"Name": "Web", "Team": "shop"}, {}),
         ({"ami_tag_keys": ["Team", "Cost"]}, {"Team": "shop", "Other": "x"}, {"Team": "shop"}),
         ({"ami_tag_keys": ["Name", "vm-image-import:task-id"]}, {"Name": "x", "vm-image-import:task-id": "x"}, {}),
-        ({"ami_tag_keys": ["Team"], "tags": {"Team": "web", "A": "b"}}, {"Team": "shop"}, {"Team": "shop", "A": "b"}),
+        ({"ami_tag_keys": ["Team"], "tags": {"Team": "web", "A": "b"}}, {"Team": "shop"}, {"Team": "web", "A": "b"}),
+        ({"ami_tag_keys": ["team"], "tags": {"Team": "web"}}, {"team": "shop"}, {"Team": "web"}),
         ({"tags": {"CreatedBy": "EC2 Image Builder"}}, {}, {}),
         ({"ami_tag_keys": ["CreatedBy"]}, {"CreatedBy": "EC2 Image Builder"}, {}),
         ({"tags": {"k" * 128: "too long for EC2", "k" * 127: "v"}}, {}, {"k" * 127: "v"}),
     ],
-    ids=["none", "listed", "own names", "listed before configured", "CreatedBy", "CreatedBy listed", "long keys"],
+    ids=["none", "listed", "own names", "configured", "another case", "CreatedBy", "CreatedBy listed", "long keys"],
 )
 def test_the_tags_of_an_ami(settings: dict[str, object], task_tags: dict[str, str], added: dict[str, str]) -> None:
     """An AMI gets name, version, provenance, the image, the configured tags, and the listed ones of the task."""
@@ -98,6 +99,7 @@ def test_a_tag_of_others_stays() -> None:
         "snap-1": "mine",
         "snap-2": "web-server 1.4.2",
     }
+    assert aws.registration().results["tag"] == f"{AMI.id} snap-2"
     assert {aws.tags[id_]["vm-image-import:image"] for id_ in ALL} == {ARN}
 
 

@@ -4,7 +4,7 @@ import html
 
 import pytest
 
-from vm_image_import.domain.text import chat_code, one_line, quote, visible
+from vm_image_import.domain.text import chat_code, one_line, quote, visible, without_secrets
 
 INVISIBLE = [
     *("\u00ad", "\u034f", "\u061c", "\u115f", "\u1160", "\u17b4", "\u17b5", "\u180b", "\u180e", "\u180f"),
@@ -61,6 +61,27 @@ def test_a_line_is_cut(text: str) -> None:
 def test_others_text_is_code_in_chat(text: str, shown: str) -> None:
     """In chat, text of others mentions nobody, hides no link, is not formatted, and reads as it was written."""
     assert chat_code(text, 200) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Disk validation failed [403 Forbidden]", "Disk validation failed [403 Forbidden]"),
+        ("Cannot read https://h/web.ova?X-Amz-Signature=s3cr3t now", "Cannot read https://h/web.ova now"),
+        ("[https://user:s3cr3t@h/web.ova]", "[https://h/web.ova]"),
+        ("https://user:s3/cr@3t@h/web.ova", "https://h/web.ova"),
+        ("https://h/web.ova#token=s3cr3t", "https://h/web.ova"),
+        ("exports/web.ova?X-Amz-Signature=s3cr3t", "exports/web.ova"),
+        ("exports/what?.ova", "exports/what?.ova"),
+        ("why? a=b", "why? a=b"),
+        ("ops@example.com", "ops@example.com"),
+        ("two\n words", "two\n words"),
+        ("", ""),
+    ],
+)
+def test_what_may_be_secret_in_an_address_is_cut(text: str, shown: str) -> None:
+    """User, password, query and fragment of an address are cut, and any other text stays."""
+    assert without_secrets(text) == shown
 
 
 def test_an_entity_is_never_cut() -> None:

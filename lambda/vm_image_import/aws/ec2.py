@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 
 from vm_image_import.aws.session import code, member, translate_errors
 from vm_image_import.domain.models import Ami, Disk, ImportTask
+from vm_image_import.domain.text import without_secrets
 
 if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 _AMI_NOT_FOUND: Final = ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable")
 _RESOURCE_NOT_FOUND: Final = (*_AMI_NOT_FOUND, "InvalidSnapshot.NotFound")
+_PAGE_SIZE: Final = 100
+"""Tasks: without it, EC2 may answer with all of them at once, and they are in memory then."""
 _TASK_NOT_FOUND: Final = "InvalidConversionTaskId"
 """The beginning of the code; EC2 also answers an empty list (both observed)."""
 
@@ -48,7 +51,9 @@ class Ec2:
 
         Raises TransientError or PermanentError.
         """
-        request: DescribeImportImageTasksRequestTypeDef = {"NextToken": next_token} if next_token else {}
+        request: DescribeImportImageTasksRequestTypeDef = {"MaxResults": _PAGE_SIZE}
+        if next_token:
+            request["NextToken"] = next_token
         with translate_errors():
             answer = self._client.describe_import_image_tasks(**request)
         tasks = [parse_import_task(task) for task in member(answer, "ImportImageTasks")]
@@ -65,13 +70,6 @@ class Ec2:
                     return None
                 raise
         return next(map(parse_ami, member(answer, "Images")), None)
-
-    def find_ami_named(self, name: str) -> Ami | None:
-        """Return this account's AMI of that name, or None. Raises TransientError or PermanentError."""
-        with translate_errors():
-            answer = self._client.describe_images(Owners=["self"], Filters=[{"Name": "name", "Values": [name]}])
-        # A copy can have the name, too.
-        return min(map(parse_ami, member(answer, "Images")), key=lambda found: found.is_copy, default=None)
 
     def find_tags(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
         """Return the tags of AMIs and snapshots by their ids; those without tags are missing.
@@ -109,7 +107,7 @@ def parse_import_task(answer: "ImportImageTaskTypeDef") -> ImportTask:
     return ImportTask(
         id=answer["ImportTaskId"],
         status=answer.get("Status"),
-        status_message=answer.get("StatusMessage"),
+        status_message=_without_secrets(answer.get("StatusMessage")),
         progress=answer.get("Progress"),
         # Observed as an empty string, too.
         image_id=answer.get("ImageId") or None,
@@ -121,7 +119,7 @@ def parse_import_task(answer: "ImportImageTaskTypeDef") -> ImportTask:
         disks=tuple(
             Disk(
                 bucket=detail.get("UserBucket", {}).get("S3Bucket"),
-                key=detail.get("UserBucket", {}).get("S3Key"),
+                key=_without_secrets(detail.get("UserBucket", {}).get("S3Key")),
                 url=detail.get("Url"),
                 device_name=detail.get("DeviceName"),
             )
@@ -129,6 +127,11 @@ def parse_import_task(answer: "ImportImageTaskTypeDef") -> ImportTask:
         ),
         tags={tag["Key"]: tag["Value"] for tag in answer.get("Tags", [])},
     )
+
+
+def _without_secrets(text: str | None) -> str | None:
+    """Return a text without the signature that a presigned URL has, for example."""
+    return None if text is None else without_secrets(text)
 
 
 def _parse_time(text: str | None) -> datetime | None:

@@ -7,11 +7,11 @@ from botocore.exceptions import ClientError
 
 from vm_image_import.aws.session import code, member, translate_errors
 from vm_image_import.deadline import Deadline
-from vm_image_import.derive.tags import PREFIX
+from vm_image_import.derive.tags import PREFIX, STATED_NAME
 from vm_image_import.domain.errors import TransientError
 from vm_image_import.domain.models import NO_MARKS, Build, Image, ImageRequest, Marks
 from vm_image_import.domain.retention import DELETE, KEEP, SUPERSEDED
-from vm_image_import.domain.text import one_line
+from vm_image_import.domain.text import one_line, without_secrets
 
 if TYPE_CHECKING:
     from types_boto3_imagebuilder import ImagebuilderClient
@@ -92,6 +92,7 @@ class ImageBuilder:
                         tuple(self._amis(summary)),
                         tags.get(f"{PREFIX}task-id"),
                         tags.get(f"{PREFIX}ami-id"),
+                        tags.get(STATED_NAME, summary.get("name", "")),
                         _marks(tags),
                     )
                 if page.get("nextToken") and not deadline.allows(_CALLS_AFTER):
@@ -140,4 +141,4 @@ def _failure_reason(state: "ImageStateTypeDef") -> str | None:
         context.get("componentFailure", {}).get("errorMessage"),
         context.get("distributionFailure", {}).get("errorMessage"),
     ]
-    return one_line("; ".join(filter(None, details)), _MAX_REASON) or None
+    return one_line(without_secrets("; ".join(filter(None, details))), _MAX_REASON) or None

@@ -7,6 +7,7 @@ Builder recognises a retry by its client token.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID, uuid5
 
@@ -63,9 +64,9 @@ def identify(
     Raises RejectedError, with every problem at once, when a stated name or version cannot be used: it never silently
     becomes another one.
     """
-    if problems := dict(find_problems(task, overrides, settings)):
+    if problems := dict(find_problems(task, overrides, settings, ami.created)):
         raise RejectedError(problems)
-    from_key = _from_key(task, ami, settings)
+    from_key = _from_key(task, ami.created, settings)
     name = _name(task, overrides, settings, from_key.name)
     return name, _version(task, overrides, settings, from_key.version) or _by_scheme(settings, ami)
 
@@ -77,7 +78,8 @@ def derive(
     platform = _platform(task, ami, overrides)
     os_version = _os_version(task, ami, overrides, settings)
     description = _description(task, overrides)
-    merged = tags.merge(task, ami, overrides.tags, settings)
+    stated = stated_name(task, overrides, settings, identity.name)
+    merged = tags.merge(task, ami, overrides.tags, settings, stated if stated != identity.name.value else None)
     request = ImageRequest(
         name=identity.name.value,
         semantic_version=identity.version.value,
@@ -100,24 +102,61 @@ def derive(
     return Derivation(request, sources, merged.dropped, _similar_tags(task, sources, settings))
 
 
+def stated_name(task: ImportTask, overrides: Overrides, settings: Settings, name: DerivedValue) -> str:
+    """Return the text of the payload or the tag that `name` is made of; the name itself where it has another source."""
+    stated = {"payload": overrides.name, f"tag {settings.name_tag}": task.tags.get(settings.name_tag)}
+    return stated.get(name.source) or name.value
+
+
 def make_client_token(environment: AwsEnvironment, registration_id: str) -> str:
     """Return the client token of a registration: 36 characters, the same for every retry."""
     return str(uuid5(_TOKENS, f"{environment.account}/{environment.region}/{registration_id}"))
 
 
-def find_problems(task: ImportTask, overrides: Overrides, settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield what is stated wrongly, and the text that says so."""
+def find_problems(
+    task: ImportTask, overrides: Overrides, settings: Settings, created: datetime | None
+) -> Iterator[tuple[str, str]]:
+    """Yield what is stated wrongly or not allowed, and the text that says so. The AMI was `created` then."""
+    if settings.names_from == "tags":
+        yield from _find_unstated(task, overrides, settings)
     where, name = "name", overrides.name
     if name is None:
         where, name = f"tag {settings.name_tag}", task.tags.get(settings.name_tag)
     if name is not None and names.normalise(name) is None:
         text = "leaves fewer than 3 characters of A-Z a-z 0-9 - _: write a longer one."
         yield where, f"{_place(where)} {quote(name)} {text}"
+    else:
+        yield from _find_forbidden(_name(task, overrides, settings, _from_key(task, created, settings).name), settings)
     where, version = "semanticVersion", overrides.semantic_version
     if version is None:
         where, version = f"tag {settings.version_tag}", task.tags.get(settings.version_tag)
     if version is not None and versions.parse(version) is None:
         yield where, f"{_place(where)} {quote(version)} is no version: write it like {versions.FORMS}."
+
+
+def _find_unstated(task: ImportTask, overrides: Overrides, settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield what no tag of the task states, and the tags that a condition of IAM would take for those that state it.
+
+    IAM compares the keys of tags without their case (user guide, "Controlling access to AWS resources using tags").
+    """
+    ours = {*settings.directive_tags, *settings.only_tasks_tagged}
+    folded = {key.casefold() for key in ours}
+    if similar := [quote(key) for key in sorted(task.tags) if key not in ours and key.casefold() in folded]:
+        text = f"The import task has {', '.join(similar)}: keys that differ from configured ones in their case only."
+        yield "tags in another case", f"{text} Remove these tags."
+    for key, stated in (("name", overrides.name), ("semanticVersion", overrides.semantic_version)):
+        if stated is not None:
+            yield key, f"{key} of the payload cannot be used, as namesFrom is tags: tag the import task."
+    for key in (settings.name_tag, settings.version_tag):
+        if key not in task.tags:
+            yield f"tag {key}", f"The import task has no tag {key}, and namesFrom is tags: add it."
+
+
+def _find_forbidden(name: DerivedValue, settings: Settings) -> Iterator[tuple[str, str]]:
+    arn_name = names.arn_name(name.value)
+    if not names.is_allowed(arn_name, settings.allowed_names):
+        text = f"matches none of allowedNames, {', '.join(settings.allowed_names)}: state a name that does."
+        yield "allowedNames", f"The name {quote(arn_name)} (from {name.source}) {text}"
 
 
 def _place(where: str) -> str:
@@ -131,14 +170,14 @@ class _FromKey(NamedTuple):
     version: DerivedValue | None
 
 
-def _from_key(task: ImportTask, ami: Ami, settings: Settings) -> _FromKey:
+def _from_key(task: ImportTask, created: datetime | None, settings: Settings) -> _FromKey:
     """Return what the boot disk's key states by the first key format that matches, else by the rules of file names."""
     if matched := formats.match(settings.key_formats, disks.segments(task.boot_disk)):
         source = f"key format {matched.format}"
         version = DerivedValue(matched.version, source) if matched.version else None
         return _FromKey(DerivedValue(matched.name, source), version)
-    read = disks.read(task.boot_disk, ami.created)
-    alone = disks.read(Disk(key=disks.file_name(task.boot_disk)), ami.created)
+    read = disks.read(task.boot_disk, created)
+    alone = disks.read(Disk(key=disks.file_name(task.boot_disk)), created)
     return _FromKey(
         DerivedValue(read.name, "file name" if read.name == alone.name else "folder") if read.name else None,
         DerivedValue(read.version, "file name" if alone.version else "folder") if read.version else None,

@@ -1,6 +1,8 @@
 """The name of an image."""
 
 import re
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from typing import Final
 
 MIN_LENGTH: Final = 3
@@ -39,3 +41,12 @@ def arn_name(name: str) -> str:
     Image Builder converts it to lower case, with hyphens for spaces and underscores (API reference, `Filter`).
     """
     return re.sub(r"[ _]", "-", name.lower())
+
+
+def is_allowed(name: str, patterns: Iterable[str]) -> bool:
+    """Return whether a name as the ARN has it matches a pattern, where `*` stands for anything; without any, it does.
+
+    IAM matches resources in the same way.
+    """
+    allowed = [*patterns]
+    return not allowed or any(fnmatchcase(name, pattern) for pattern in allowed)

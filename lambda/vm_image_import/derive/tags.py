@@ -30,13 +30,22 @@ class Merged(NamedTuple):
     dropped: tuple[str, ...]
 
 
-def merge(task: ImportTask, ami: Ami, payload: Mapping[str, str], settings: Settings) -> Merged:
-    """Merge provenance, payload, the task's own and configured tags; of the same key the first one counts.
+STATED_NAME: Final = f"{PREFIX}name"
+"""The key of the tag that has what the name was made of, where this is another text."""
+
+
+def merge(
+    task: ImportTask, ami: Ami, payload: Mapping[str, str], settings: Settings, stated_name: str | None = None
+) -> Merged:
+    """Merge provenance, payload, configured and the task's own tags; of the same key the first one counts.
+
+    Only the configuration makes the tag `CreatedBy`.
 
     Left out is what the API refuses, what is beyond its 50 tags, and any other tag with the prefix of provenance.
     """
-    merged = _provenance(task, ami)
-    for source in (payload, _own(task, settings.directive_tags), settings.tags):
+    merged = _provenance(task, ami) | ({STATED_NAME: stated_name} if stated_name else {})
+    stated = {key: value for key, value in payload.items() if key.lower() != _CREATED_BY.lower()}
+    for source in (stated, settings.tags, _own(task, settings)):
         # Sorted: the order in which they came must not decide which of too many are taken.
         merged |= {key: source[key] for key in sorted(source) if key not in merged and not key.startswith(PREFIX)}
     accepted = [key for key, value in merged.items() if _KEY.fullmatch(key) and len(value) <= _MAX_VALUE][:_MAX_TAGS]
@@ -55,11 +64,12 @@ def of_build(build: BuildArn) -> dict[str, str]:
 def of_ami(task: ImportTask, ami: Ami, build: BuildArn, settings: Settings) -> dict[str, str]:
     """Return the tags of the AMI of an image, and of the AMI's snapshots, the most important ones first.
 
-    Of the task's tags there are those that `amiTagKeys` names: in accounts that authorise by tags, any other could
-    grant access to the AMI.
+    Of the task's tags there are those that `amiTagKeys` names and that are not configured: in accounts that authorise
+    by tags, any other could grant access to the AMI.
     """
     tags = {**of_build(build), **_provenance(task, ami)}
-    listed = {key: task.tags[key] for key in settings.ami_tag_keys if key in task.tags}
+    taken = {key.lower() for key in settings.tags}
+    listed = {key: task.tags[key] for key in settings.ami_tag_keys if key in task.tags and key.lower() not in taken}
     for source in (listed, settings.tags):
         tags |= {key: value for key, value in source.items() if key not in {*tags, _CREATED_BY}}
     return {key: value for key, value in tags.items() if len(key) <= _MAX_AMI_KEY and len(value) <= _MAX_VALUE}
@@ -78,5 +88,17 @@ def _provenance(task: ImportTask, ami: Ami) -> dict[str, str]:
     return {PREFIX + key: value for key, value in known.items() if value}
 
 
-def _own(task: ImportTask, directive_tags: frozenset[str]) -> dict[str, str]:
-    return {key: value for key, value in task.tags.items() if key not in directive_tags and not key.startswith("aws:")}
+def _own(task: ImportTask, settings: Settings) -> dict[str, str]:
+    """Return those tags of the task that its image may have.
+
+    IAM compares the keys of tags without their case, so that a configured one is not repeated in another.
+    """
+    taken = {_CREATED_BY.lower(), *(key.lower() for key in settings.tags)}
+    return {
+        key: value
+        for key, value in task.tags.items()
+        if key not in settings.directive_tags
+        and not key.startswith("aws:")
+        and key.lower() not in taken
+        and (settings.image_tag_keys is None or key in settings.image_tag_keys)
+    }

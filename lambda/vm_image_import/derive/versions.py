@@ -63,6 +63,16 @@ def after(existing: Iterable[str]) -> str | None:
     return f"{major}.{minor}.{patch + 1}" if patch < _MAX_NODE else None
 
 
+def order(version: str) -> tuple[int, ...]:
+    """Return the numbers of a semantic version, by which versions are compared."""
+    return tuple(map(int, version.split(".")))
+
+
+def is_day(number: int) -> bool:
+    """Return whether a number is a day as `YYYYMMDD`."""
+    return _parse_day(f"{number:08}") is not None
+
+
 def _parse_day(text: str) -> str | None:
     match = _DATE.fullmatch(text)
     if match is None:

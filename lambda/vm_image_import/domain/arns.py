@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 _BUILD: Final = re.compile(
-    r"(?P<image>arn:[a-z-]+:imagebuilder:[a-z0-9-]+:\d{12}:image/(?P<name>[a-z0-9-_]+))"
+    r"(?P<image>arn:[a-z-]+:imagebuilder:[a-z0-9-]+:(?P<account>\d{12}):image/(?P<name>[a-z0-9-_]+))"
     r"/(?P<version>\d+\.\d+\.\d+)/(?P<build>\d+)",
     re.ASCII,
 )
@@ -17,6 +17,7 @@ class BuildArn:
     """The ARN of an image build version, like `arn:aws:imagebuilder:us-east-1:123456789012:image/web/1.4.2/1`."""
 
     text: str
+    account: str
     all_versions: str
     """The ARN that a recipe uses for the highest version that is AVAILABLE: `…:image/NAME/x.x.x`."""
     name: str
@@ -31,7 +32,8 @@ class BuildArn:
         if match is None:
             message = f"{text!r} is not the ARN of an image build version."
             raise ValueError(message)
-        return cls(text, f"{match['image']}/x.x.x", match["name"], match["version"], int(match["build"]))
+        all_versions = f"{match['image']}/x.x.x"
+        return cls(text, match["account"], all_versions, match["name"], match["version"], int(match["build"]))
 
     @property
     def label(self) -> str:

@@ -157,6 +157,8 @@ class Build(NamedTuple):
     tagged_task_id: str | None = None
     tagged_ami_id: str | None = None
     """The values of the tags `vm-image-import:task-id` and `vm-image-import:ami-id`, which anybody may set."""
+    stated_name: str = ""
+    """What its name was made of."""
     marks: Marks = NO_MARKS
 
     @property

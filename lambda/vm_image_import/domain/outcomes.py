@@ -138,12 +138,16 @@ class Outcome:
     """What the user of the image should know."""
     task: ImportTask | None = None
     """The import task, where it was read or recorded."""
+    said_by: str = ""
+    """The service whose words the reason is; empty where they are ours."""
     step: str | None = None
     """The step that failed."""
     problem: str = ""
     """The kind of the problem, without the values and the words that vary: an error code, or what is stated wrongly."""
     is_new: bool = True
     """Whether it was not reported before."""
+    is_last_attempt: bool = False
+    """Whether no sweep repeats the step that failed."""
 
     @property
     def meaning(self) -> Meaning:

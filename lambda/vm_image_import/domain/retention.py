@@ -4,7 +4,7 @@ The function marks images with tags and never deletes one. A lifecycle policy of
 DELETE with the value YES. docs/retention.md is the contract.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
@@ -36,6 +36,8 @@ class Rule:
     """The versions of each name that are kept."""
     delete_after: timedelta | None = None
     """How long an image stays after its mark; None where nothing is deleted."""
+    allows: Callable[[str], bool] = lambda _: True
+    """Says whether a name, as the ARN has it, is one of this deployment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,27 +79,28 @@ class Decision:
         return day if day not in {None, YES, self.build.marks.delete} else None
 
 
-def find_superseded(builds: Sequence[Build], keep_versions: int, pinned_amis: Collection[str] = ()) -> list[Build]:
+def find_superseded(builds: Sequence[Build], rule: Rule, pinned_amis: Collection[str] = ()) -> list[Build]:
     """Return the builds that may go: of lower versions than the highest available ones, and older ones of a version.
 
     Only imports of this system are counted and returned, and only in a final state. A build with the tag KEEP stays,
     and so does one whose AMI is in `pinned_amis`, or is that of a build that stays.
     """
-    own = [(BuildArn.parse(build.arn), build) for build in builds if is_own(build)]
+    parsed = [(BuildArn.parse(build.arn), build) for build in builds if is_own(build)]
+    own = [(arn, build) for arn, build in parsed if rule.allows(arn.name)]
     available: dict[str, dict[tuple[int, ...], int]] = {}
     for arn, build in own:
         if build.status == _AVAILABLE:
             newest = available.setdefault(arn.name, {})
             *version, number = arn.order
             newest[(*version,)] = max(number, newest.get((*version,), 0))
-    kept = {name: sorted(newest, reverse=True)[:keep_versions] for name, newest in available.items()}
+    kept = {name: sorted(newest, reverse=True)[: rule.keep_versions] for name, newest in available.items()}
 
     def is_lower(arn: BuildArn) -> bool:
         *numbers, number = arn.order
         version, versions = (*numbers,), kept.get(arn.name, [])
         if version in versions:
             return number < available[arn.name][version]
-        return len(versions) == keep_versions and version < versions[-1]
+        return len(versions) == rule.keep_versions and version < versions[-1]
 
     found = [build for arn, build in own if build.status in _FINAL and not build.marks.is_kept and is_lower(arn)]
     going = {build.arn for build in found}
@@ -110,7 +113,7 @@ def find_superseded(builds: Sequence[Build], keep_versions: int, pinned_amis: Co
 
 def decide(builds: Sequence[Build], rule: Rule, today: date, pinned_amis: Collection[str] = ()) -> Iterator[Decision]:
     """Yield a decision for each build that is superseded, and for each other one that has marks."""
-    superseded = find_superseded(builds, rule.keep_versions, pinned_amis)
+    superseded = find_superseded(builds, rule, pinned_amis)
     # Builds of one AMI, made with "force", go together: the first deletion takes the AMI away from all of them.
     marked: dict[str, date] = {}
     for build in superseded:
@@ -127,8 +130,7 @@ def decide(builds: Sequence[Build], rule: Rule, today: date, pinned_amis: Collec
     going = {build.arn for build in superseded}
     for build in builds:
         has_marks = build.marks.superseded is not None or build.marks.delete is not None
-        # What has no tag of this system can be neither deleted by the policy nor changed by the function.
-        if has_marks and build.arn not in going and build.status != _DELETED and _has_tag(build):
+        if has_marks and build.arn not in going and build.status != _DELETED and _can_be_changed(build, rule):
             yield Decision(build, Marks())
 
 
@@ -159,6 +161,12 @@ def newest_builds(builds: Iterable[Build]) -> dict[str, str]:
 def is_own(build: Build) -> bool:
     """Return whether a build is an import with the tag of this system."""
     return build.is_import and _has_tag(build) and _parse(build.arn) is not None
+
+
+def _can_be_changed(build: Build, rule: Rule) -> bool:
+    """Return whether the function may remove marks of a build, and the lifecycle policy delete it."""
+    arn = _parse(build.arn)
+    return arn is not None and rule.allows(arn.name) and _has_tag(build)
 
 
 def _has_tag(build: Build) -> bool:

@@ -1,5 +1,6 @@
 """Text of others, made fit to be shown: one line, escaped, and cut."""
 
+import re
 from bisect import bisect_right
 from itertools import accumulate
 from typing import Final
@@ -20,6 +21,20 @@ They are the other code points of Unicode's property Default_Ignorable_Code_Poin
 """
 _IN_CHAT: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "`": "'"}
 """Slack's control characters as it wants them escaped ("Formatting text for app surfaces"), and the end of code."""
+
+
+def without_secrets(text: str) -> str:
+    """Return `text` without what may be secret in its addresses: the user's name and password, query and fragment."""
+    return "".join(_without_secrets(word) for word in re.split(r"(\s+)", text))
+
+
+def _without_secrets(word: str) -> str:
+    address, _, query = word.partition("?")
+    before, scheme, after = (address if "=" in query else word).partition("://")
+    if not scheme:
+        return before
+    # A password can have any character, so that the last @ counts.
+    return f"{before}://{after.rpartition('@')[2].partition('#')[0]}"
 
 
 def quote(value: object) -> str:

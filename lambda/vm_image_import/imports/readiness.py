@@ -14,7 +14,9 @@ def _end_of(task: ImportTask) -> Outcome | None:
     """Return the outcome for a task that has ended without an AMI; None for any other task."""
     if task.ended_without_ami:
         kind = OutcomeKind.IMPORT_CANCELLED if cancelled_by_user(task.status_message) else OutcomeKind.IMPORT_FAILED
-        return Outcome(kind, task.id, reason=task.status_message or "EC2 gives no reason.", task=task)
+        if not task.status_message:
+            return Outcome(kind, task.id, reason="EC2 gives no reason.", task=task)
+        return Outcome(kind, task.id, reason=task.status_message, said_by="EC2", task=task)
     if task.is_being_deleted:
         return Outcome(OutcomeKind.IN_PROGRESS, task.id, reason="The import has ended and is being deleted.", task=task)
     return None
@@ -51,8 +53,8 @@ def check_ami(task: ImportTask, ami: Ami) -> Outcome | None:
     if task.image_id and task.image_id != ami.id:
         reason = f"The import made {task.image_id}, not {ami.id}."
         return Outcome(OutcomeKind.IGNORED, task.id, reason=reason, task=task)
-    if not task.image_id and task.is_active:
-        # Anybody in the account may register an AMI with the name of a running task.
-        reason = f"The import is still running, and does not name {ami.id} as its AMI yet. The next sweep registers it."
+    if not task.image_id:
+        # Anybody in the account may register an AMI with the name of a task.
+        reason = f"The import does not name {ami.id} as its AMI yet. The next sweep registers it."
         return Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=reason, task=task)
     return None

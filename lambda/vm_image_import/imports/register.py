@@ -1,6 +1,6 @@
 """Registers one import with Image Builder, once, and records it: the use case in which every trigger ends."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, NamedTuple
@@ -13,6 +13,7 @@ from vm_image_import.derive import (
     identify,
     make_client_token,
     names,
+    stated_name,
     versions,
 )
 from vm_image_import.domain.arns import BuildArn
@@ -30,6 +31,7 @@ from vm_image_import.events import AmiAvailable, ManualImport
 from vm_image_import.imports import steps
 from vm_image_import.imports.readiness import check_ami, check_task
 from vm_image_import.imports.reports import note_first_seen, report_once
+from vm_image_import.imports.warnings import find_warnings
 from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import MAX_REGISTRATIONS, Record, Registration, RegistrationId
 from vm_image_import.records.store import Claim
@@ -57,11 +59,15 @@ _AMI_GONE: Final = (
     "EC2 no longer shows {}, the AMI of this import: it was deregistered. If a tool copied it to an AMI of another name"
     " (Packer's ami_name does), let the tool keep the AMI of the import, or use the copy in a recipe by its AMI id."
 )
+_VERSION_TAKEN: Final = "Another import has version {} of {}, {}, and immutableVersions is true: state another version."
 _TOO_MANY: Final = "The import was registered {} times, which is the most. Import the VM again for another image."
 _OUT_OF_TIME: Final = "The invocation has no time left for this import. The next sweep registers it."
 
 _VISIBLE_AFTER: Final = timedelta(minutes=1)
-"""EC2's reads are eventually consistent for moments. Lambda's first retry comes after a minute."""
+"""EC2's reads are eventually consistent for moments."""
+_READS: Final = 2
+"""How often an AMI is read again that EC2 does not show yet. An error would let Lambda retry and the alarm ring, and
+anybody may register and deregister AMIs: a sweep finds what comes later."""
 _GONE_AFTER: Final = timedelta(hours=1)
 """An AMI that EC2 does not show for so long is gone."""
 _LISTED_AFTER: Final = timedelta(minutes=5)
@@ -105,10 +111,7 @@ def on_ami_event(event: AmiAvailable, invocation: Invocation) -> Iterator[Outcom
     attempt, and PermanentError where it refuses a read.
     """
     with log_context(amiId=event.image_id):
-        ami = invocation.clients.ec2.find_ami(event.image_id)
-        if ami is None and abs(invocation.time - event.time) < _VISIBLE_AFTER:
-            not_yet = f"EC2 does not show {event.image_id} yet."
-            raise TransientError(not_yet)
+        ami = _find_new_ami(event, invocation)
     if ami is None:
         yield Outcome(OutcomeKind.IGNORED, reason=f"EC2 does not show {event.image_id} any more.")
         return
@@ -139,7 +142,7 @@ def on_ami_event(event: AmiAvailable, invocation: Invocation) -> Iterator[Outcom
             raise TransientError(not_yet)
         id_ = RegistrationId(task.id)
         record = invocation.store.read([id_]).get(str(id_), Record())
-        registered = register(task, ami, id_, record, invocation, dry_run=invocation.settings.observe)
+        registered = register(task, ami, id_, record, invocation, observe=invocation.settings.observe)
         yield _report(registered.outcome, id_, record, invocation, _REPORTED_AUTOMATICALLY)
         yield from _follow_up(id_, registered.record, invocation)
 
@@ -155,15 +158,20 @@ def on_manual_invocation(trigger: ManualImport, invocation: Invocation) -> Itera
             reason = "EC2 lists no such import task in this Region. It lists a task for 7 days after its end."
             yield Outcome(OutcomeKind.NOT_FOUND, trigger.import_task_id, reason=reason)
             return
-        records = _read_registrations(task.id, invocation, forced=trigger.force)
-        first = records.get(str(RegistrationId(task.id)), Record())
-        try:
-            id_ = _next_registration(task.id, records, invocation) if trigger.force else RegistrationId(task.id)
-        except (RejectedError, InvalidRecordError) as error:
-            yield _rejected(task, error)
-            return
-        record = records.get(str(id_), Record())
         ami = _find_ami(task, invocation)
+        id_ = RegistrationId(task.id)
+        records = _read_registrations(task.id, invocation, forced=trigger.force)
+        first = records.get(str(id_), Record())
+        if trigger.force:
+            try:
+                id_ = _next_registration(task, ami, records, invocation, dry_run=trigger.dry_run)
+            except InProgressError as error:
+                yield Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=str(error))
+                return
+            except (RejectedError, InvalidRecordError) as error:
+                yield _rejected(task, error)
+                return
+        record = records.get(str(id_), Record())
         registered = register(task, ami, id_, record, invocation, overrides=trigger.overrides, dry_run=trigger.dry_run)
         if trigger.dry_run:
             yield registered.outcome
@@ -179,7 +187,7 @@ def register_listed(task: ImportTask, record: Record, invocation: Invocation, *,
     """
     id_ = RegistrationId(task.id)
     ami = _find_ami(task, invocation)
-    registered = register(task, ami, id_, record, invocation, dry_run=dry_run or invocation.settings.observe)
+    registered = register(task, ami, id_, record, invocation, dry_run=dry_run, observe=invocation.settings.observe)
     if dry_run:
         return registered
     outcome = _report(registered.outcome, id_, record, invocation, _REPORTED_AUTOMATICALLY)
@@ -215,6 +223,45 @@ class _Import:
         """Return the claimed versions of an image name."""
         return VersionClaims(self.invocation.store, self.id, name)
 
+    def identify(self) -> tuple[DerivedValue, DerivedValue | None]:
+        """Return the name, and the version: None where the scheme `increment` decides it.
+
+        Raises RejectedError, also where another import has the version and none may have it a second time, and
+        TransientError or PermanentError.
+        """
+        name, version = identify(self.task, self.ami, self.overrides, self.invocation.settings)
+        if version and self.invocation.settings.immutable_versions:
+            builds = self.invocation.builds.builds()
+            if other := builds.find_version(names.arn_name(name.value), version.value, self.task, self.ami):
+                raise RejectedError({"version": _VERSION_TAKEN.format(version.value, name.value, other.arn)})
+        return name, version
+
+    def claim_version(self, name: str, version: str) -> None:
+        """Claim a stated version, so that no other import gets it while Image Builder's list may not show it.
+
+        Raises RejectedError where another import has it, TransientError or PermanentError.
+        """
+        taken = self.claims(name).take(version)
+        if not self.invocation.settings.immutable_versions:
+            return
+        if not taken:
+            message = f"The version {version} of {name} was given back just now. Try again later."
+            raise TransientError(message)
+        owner = RegistrationId.parse(taken)
+        if owner.import_task_id == self.task.id:
+            return
+        other = self.invocation.store.read([owner]).get(str(owner), Record()).registration
+        # Later the list shows it, unless it was deleted.
+        if other is None or self.invocation.time - other.time < _LISTED_AFTER:
+            raise RejectedError({"version": _VERSION_TAKEN.format(version, name, owner.import_task_id)})
+
+    def warnings(self, identity: Identity) -> Sequence[str]:
+        """Return what is unusual. A forced registration is a decision, for which the builds are not listed."""
+        if self.id.number:
+            return []
+        stated = stated_name(self.task, self.overrides, self.invocation.settings, identity.name)
+        return [*find_warnings(identity, stated, self.task, self.ami, self.invocation.builds.builds())]
+
     def highest_version(self, name: str) -> str | None:
         """Return the highest version of an image name. Raises TransientError or PermanentError."""
         return self.invocation.builds.builds().highest_version(names.arn_name(name))
@@ -234,12 +281,13 @@ def register(  # noqa: PLR0911, PLR0913 - a guard for each case, from top to bot
     invocation: Invocation,
     *,
     overrides: Overrides = _NO_OVERRIDES,
-    dry_run: bool,
+    dry_run: bool = False,
+    observe: bool = False,
 ) -> Registered:
     """Register a task, unless it has an image already.
 
-    `record` is the record of `id_` as it was read. A dry run does everything up to the claim. Raises TransientError, or
-    PermanentError where AWS refuses a read.
+    `record` is the record of `id_` as it was read. A dry run writes nothing. `observe` requests no image. Raises
+    TransientError, or PermanentError where AWS refuses a read.
     """
     try:
         if registration := record.readable().registration:
@@ -251,8 +299,8 @@ def register(  # noqa: PLR0911, PLR0913 - a guard for each case, from top to bot
         candidate = _Import(task, ami, id_, overrides, invocation)
         if existing := _find_build(candidate):
             return _adopt(candidate, existing, dry_run=dry_run)
-        name, version = identify(task, ami, overrides, invocation.settings)
-        if dry_run:
+        name, version = candidate.identify()
+        if dry_run or observe:
             return _describe(candidate, name, version)
         with invocation.store.claim(id_, invocation.deadline) as claim:
             if registration := claim.record.readable().registration:
@@ -303,13 +351,15 @@ def _describe(candidate: _Import, name: DerivedValue, version: DerivedValue | No
     if version is None:
         peeked = candidate.claims(name.value).peek(candidate.highest_version(name.value))
         version = DerivedValue(peeked, _NEXT_VERSION)
-    derivation = candidate.derive(Identity(name, version))
+    identity = Identity(name, version)
+    derivation = candidate.derive(identity)
     outcome = Outcome(
         OutcomeKind.DRY_RUN,
         candidate.task.id,
         request=derivation.request.parameters(),
         sources=derivation.sources,
         ami_id=candidate.ami.id,
+        warnings=candidate.warnings(identity),
         task=candidate.task,
     )
     return Registered(outcome)
@@ -323,10 +373,12 @@ def _request(candidate: _Import, claim: Claim, name: DerivedValue, version: Deri
     claims = candidate.claims(name.value)
     if version is None:
         version = DerivedValue(claims.claim(candidate.highest_version(name.value)), _NEXT_VERSION)
-    elif candidate.invocation.settings.version_scheme == "increment":
-        # So that no other import gets it. Image Builder makes another build of a version that is stated again.
-        claims.take(version.value)
-    derivation = candidate.derive(Identity(name, version))
+    elif (
+        candidate.invocation.settings.version_scheme == "increment" or candidate.invocation.settings.immutable_versions
+    ):
+        candidate.claim_version(name.value, version.value)
+    identity = Identity(name, version)
+    derivation, warnings = candidate.derive(identity), candidate.warnings(identity)
     if not candidate.invocation.deadline.allows(_CALLS):
         raise InProgressError(_OUT_OF_TIME)
     try:
@@ -337,7 +389,8 @@ def _request(candidate: _Import, claim: Claim, name: DerivedValue, version: Deri
         if error.certain:
             claims.give_back(version.value)
         return Registered(_rejected(candidate.task, error, candidate.ami, derivation))
-    record = replace(claim.record, registration=_registration(candidate, answer.arn, derivation.sources))
+    registration = replace(_registration(candidate, answer.arn, derivation.sources), warnings=warnings)
+    record = replace(claim.record, registration=registration)
     claim.save(record, is_open=True)
     logger.info("Requested the image", imageArn=answer.arn, requestId=answer.request_id)
     return _registered(candidate, record, derivation)
@@ -396,6 +449,7 @@ def _registered(candidate: _Import, record: Record, derivation: Derivation | Non
         request=derivation.request.parameters() if derivation else None,
         sources=derivation.sources if derivation else {},
         ami_id=candidate.ami.id,
+        warnings=registration.warnings if registration else (),
         task=candidate.task,
     )
     return Registered(outcome, record)
@@ -461,10 +515,18 @@ def _rejected(
 
 
 def _find_ami(task: ImportTask, invocation: Invocation) -> Ami | None:
-    if task.ended_without_ami:
-        return None
-    ec2 = invocation.clients.ec2
-    return ec2.find_ami(task.image_id) if task.image_id else ec2.find_ami_named(task.id)
+    """Return the AMI that a task names: anybody in the account may register another one with the task's name."""
+    return invocation.clients.ec2.find_ami(task.image_id) if task.image_id else None
+
+
+def _find_new_ami(event: AmiAvailable, invocation: Invocation) -> Ami | None:
+    """Return the AMI of an event. Where EC2 does not show a new one, read it again."""
+    ami = invocation.clients.ec2.find_ami(event.image_id)
+    for _ in range(_READS if abs(invocation.time - event.time) < _VISIBLE_AFTER else 0):
+        if ami is None:
+            invocation.sleep(_POLL_SECONDS)
+            ami = invocation.clients.ec2.find_ami(event.image_id)
+    return ami
 
 
 def _find_completed_task(import_task_id: str, ami: Ami, invocation: Invocation) -> ImportTask | None:
@@ -492,15 +554,24 @@ def _recorded_arns(import_task_id: str, invocation: Invocation) -> set[str]:
     return {record.registration.arn for record in records.values() if record.registration}
 
 
-def _next_registration(import_task_id: str, records: Mapping[str, Record], invocation: Invocation) -> RegistrationId:
+def _next_registration(
+    task: ImportTask, ami: Ami | None, records: dict[str, Record], invocation: Invocation, *, dry_run: bool
+) -> RegistrationId:
     """Return the registration that a forced invocation makes: its own where Lambda retries it, else the next one.
 
-    Raises RejectedError where there are too many, and InvalidRecordError.
+    An image of another user is recorded before, so that it is followed, too. Raises RejectedError where there are too
+    many, InvalidRecordError, and what `_find_build` raises.
     """
     for number in range(MAX_REGISTRATIONS):
-        id_ = RegistrationId(import_task_id, number)
+        id_ = RegistrationId(task.id, number)
         registration = records.get(str(id_), Record()).readable().registration
-        if registration is None or registration.request_id == invocation.request_id:
+        if registration is None and not number and ami and not check_ami(task, ami):
+            candidate = _Import(task, ami, id_, _NO_OVERRIDES, invocation)
+            if existing := _find_build(candidate):
+                _adopt(candidate, existing, dry_run=dry_run)
+                continue
+        is_own = registration and registration.request_id == invocation.request_id and not registration.adopted
+        if registration is None or is_own:
             return id_
     raise RejectedError({"force": _TOO_MANY.format(MAX_REGISTRATIONS)})
 

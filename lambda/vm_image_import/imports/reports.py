@@ -2,17 +2,25 @@
 
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from vm_image_import.domain.errors import InProgressError
-from vm_image_import.domain.outcomes import Outcome
+from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import Record, RegistrationId
 from vm_image_import.report.notifications import publish
 
+_REJECTED: Final = "rejection reported"
+"""What is noted in a record with the time of the last notification of a rejection."""
+_SELDOM: Final = timedelta(hours=1)
+"""Whoever tags a task can change what is wrong with it at any time."""
+
 
 def report_once(outcome: Outcome, id_: RegistrationId, record: Record, invocation: Invocation) -> Outcome:
     """Publish an outcome unless it is the last one that was reported. Return it with `is_new`.
+
+    Another rejection within an hour is left to a later sweep.
 
     `record` is the record of the import as it was read. Raises TransientError or PermanentError where the notification
     cannot be sent or recorded.
@@ -24,8 +32,13 @@ def report_once(outcome: Outcome, id_: RegistrationId, record: Record, invocatio
         with invocation.store.claim(id_, invocation.deadline) as claim:
             if claim.record.registration or claim.record.reported == outcome.report:
                 return known
+            seen = claim.record.first_seen
+            if outcome.kind is OutcomeKind.REJECTED:
+                if _REJECTED in seen and invocation.time - seen[_REJECTED] < _SELDOM:
+                    return known
+                seen = {**seen, _REJECTED: invocation.time}
             publish(outcome, invocation)
-            claim.save(replace(claim.record, reported=outcome.report))
+            claim.save(replace(claim.record, reported=outcome.report, first_seen=seen))
     except InProgressError:
         # The other invocation reports it.
         return known

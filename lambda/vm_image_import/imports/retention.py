@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
+from vm_image_import.derive import names
 from vm_image_import.domain.arns import BuildArn
 from vm_image_import.domain.errors import InProgressError, PermanentError, TransientError
 from vm_image_import.domain.models import Build
@@ -70,7 +71,8 @@ def rule_of(settings: Settings) -> Rule | None:
     if settings.keep_versions is None or settings.observe:
         return None
     days = settings.delete_after_days
-    return Rule(settings.keep_versions, None if days is None else timedelta(days=days))
+    delete_after = None if days is None else timedelta(days=days)
+    return Rule(settings.keep_versions, delete_after, lambda name: names.is_allowed(name, settings.allowed_names))
 
 
 def _is_done(record: Record, rule: Rule, invocation: Invocation) -> bool:
@@ -91,13 +93,13 @@ def _decide(rule: Rule, builds: Sequence[Build], invocation: Invocation) -> Sequ
     """Return the decisions, with the AMIs that parameters name pinned. Raises TransientError or PermanentError."""
     prefix, pinned = invocation.settings.parameter_prefix, []
     if prefix:
-        superseded = find_superseded(builds, rule.keep_versions)
+        superseded = find_superseded(builds, rule)
         for name in sorted({BuildArn.parse(build.arn).name for build in superseded}):
             if not invocation.deadline.allows(_CALLS):
                 message = "There are more names with superseded images than one invocation has time to look at."
                 raise TransientError(message)
             pinned.append(invocation.clients.parameter_store.find(f"{prefix}/{name}"))
-    return [*decide(builds, rule, invocation.time.date(), {ami_id for ami_id in pinned if ami_id})]
+    return [*decide(builds, rule, invocation.time.date(), {each.value for each in pinned if each})]
 
 
 class _Pass:

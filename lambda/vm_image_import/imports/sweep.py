@@ -212,7 +212,8 @@ def _is_pending(task: ImportTask, record: Record, invocation: Invocation) -> boo
     if task.is_active:
         since = record.first_seen.get(_ACTIVE)
         return not record.reported and (since is None or _hangs(since, invocation))
-    rejections = (AMI_GONE, RejectedError(dict(find_problems(task, Overrides(), invocation.settings))).problem)
+    found = find_problems(task, Overrides(), invocation.settings, invocation.time)
+    rejections = (AMI_GONE, RejectedError(dict(found)).problem)
     return record.reported not in {f"{OutcomeKind.REJECTED.value} {problem}" for problem in rejections}
 
 

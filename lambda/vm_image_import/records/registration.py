@@ -1,7 +1,7 @@
 """The record of one import task: its registration, what followed it, and what was reported of it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple, Self
@@ -53,6 +53,8 @@ class Registration:
     """Without its status, and with its boot disk as the only disk."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """Where the parts of the request come from."""
+    warnings: Sequence[str] = field(default_factory=list)
+    """What was unusual when it was registered."""
     adopted: bool = False
     """Whether the image existed already: an earlier deployment or another user registered it."""
     request_id: str = ""
@@ -78,7 +80,7 @@ class Record:
     reported: str = ""
     """The outcome that was reported last, without a registration (`Outcome.report`)."""
     first_seen: Mapping[str, datetime] = field(default_factory=dict)
-    """When what must last for a while was first seen, by what it is."""
+    """When what must last for a while was first seen, or when something was done, by what it is."""
     unreadable: InvalidRecordError | None = None
     """Why the registration cannot be read."""
 

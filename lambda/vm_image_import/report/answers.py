@@ -25,6 +25,7 @@ def answer_of(outcome: Outcome) -> dict[str, object]:
         "parameter": outcome.parameter,
         "request": outcome.request,
         "sources": {**outcome.sources} or None,
+        "warnings": [*outcome.warnings] or None,
         "step": outcome.step,
         "reason": outcome.reason,
     }

@@ -51,12 +51,20 @@ def log_and_count(outcome: Outcome, *, dry_run: bool) -> None:
     A dry run is not counted, nor is an outcome that was reported before: every sweep finds it again.
     """
     log = logger.warning if outcome.meaning.is_problem and outcome.is_new else logger.info
-    log("Done", extra=answer_of(outcome))
+    log("Done", extra=_loggable(answer_of(outcome)))
     if outcome.meaning.metric and outcome.is_new and not dry_run:
         count(outcome.meaning.metric)
     if metrics.metric_set:
         # The rest of the invocation may be killed.
         metrics.flush_metrics()
+
+
+def _loggable(answer: Mapping[str, object]) -> Mapping[str, object]:
+    """Return an answer with the keys of the requested tags: their values are others', and may be secret."""
+    request = answer.get("request")
+    if not isinstance(request, Mapping):
+        return answer
+    return {**answer, "request": {**request, "tags": sorted(request["tags"])}}
 
 
 def count(metric: str) -> None:

@@ -62,12 +62,14 @@ def notification_of(outcome: Outcome, invocation: Invocation) -> Notification:
     subject = "".join(character if " " <= character <= "~" else "?" for character in heading)
     facts = [(name, value) for name, value in _facts(outcome, settings, invocation) if value]
 
+    said = f"{outcome.said_by} says: " if outcome.said_by else ""
+
     def lines(shown: Callable[[str], str]) -> str:
         """Return the text, with what others wrote as `shown` shows it."""
         return "\n".join(
             [
                 f"{title}.",
-                *([shown(outcome.reason)] if outcome.reason else []),
+                *([f"{said}{shown(outcome.reason)}"] if outcome.reason else []),
                 *map(shown, outcome.warnings),
                 *_actions(outcome, shown),
                 *([remedy.text, f"See {remedy.url}"] if remedy else []),
@@ -111,6 +113,9 @@ def _remedy(outcome: Outcome) -> Remedy | None:
 def _actions(outcome: Outcome, shown: Callable[[str], str]) -> Iterator[str]:
     if outcome.kind is OutcomeKind.IMAGE_AVAILABLE and outcome.reason:
         # It was deprecated or disabled meanwhile.
+        return
+    if outcome.is_last_attempt:
+        # The reason says what to do.
         return
     values = {name: shown(str(value)) for name, value in outcome.fields.items()}
     yield from (action.format_map(values) for action in outcome.meaning.actions)

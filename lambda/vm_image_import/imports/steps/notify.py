@@ -16,6 +16,7 @@ _REASONS: Final = {
     "DISABLED": "The image was disabled after it became available.",
 }
 _ADOPTED: Final = "An earlier deployment or another user registered the import, not this function."
+_IMAGE_BUILDER: Final = "Image Builder"
 _AMI_GONE: Final = "The image is {}, but its AMI {} was deregistered. Delete the image, and import the VM again."
 _AMI_UNUSABLE: Final = "The image is {}, but its AMI {} is {}."
 
@@ -47,8 +48,9 @@ def _act(run: Run) -> Done | Waiting:
 def _describe(run: Run) -> Outcome:
     status = run.status
     if status in FAILED:
-        reason = (run.image.reason if run.image else None) or _REASONS.get(status)
-        return run.outcome(OutcomeKind.IMAGE_FAILED, reason)
+        if run.image and run.image.reason:
+            return replace(run.outcome(OutcomeKind.IMAGE_FAILED, run.image.reason), said_by=_IMAGE_BUILDER)
+        return run.outcome(OutcomeKind.IMAGE_FAILED, _REASONS.get(status))
     if run.ami is None:
         return run.outcome(OutcomeKind.IMAGE_FAILED, _AMI_GONE.format(status, run.registration.ami_id))
     if run.ami.state != "available":
@@ -56,8 +58,9 @@ def _describe(run: Run) -> Outcome:
         return run.outcome(OutcomeKind.IMAGE_FAILED, reason)
     reported = run.image.reason if run.image and status != "AVAILABLE" else None
     outcome = run.outcome(OutcomeKind.IMAGE_AVAILABLE, reported or _REASONS.get(status))
+    outcome = replace(outcome, said_by=_IMAGE_BUILDER if reported else "")
     adopted = [_ADOPTED] if run.registration.adopted else []
-    return replace(outcome, warnings=[*adopted, *find_ami_warnings(run.ami)])
+    return replace(outcome, warnings=[*run.registration.warnings, *adopted, *find_ami_warnings(run.ami)])
 
 
 NOTIFY: Final = Step("notify", lambda _settings: True, _look, _act)

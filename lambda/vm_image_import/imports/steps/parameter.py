@@ -3,23 +3,35 @@
 import re
 from dataclasses import replace
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
+from vm_image_import.aws.ssm import AMI, Parameter
+from vm_image_import.derive import names
 from vm_image_import.domain.arns import BuildArn
 from vm_image_import.domain.errors import PermanentError
+from vm_image_import.domain.models import Ami
 from vm_image_import.domain.outcomes import OutcomeKind
 from vm_image_import.imports.steps.follow import USABLE
 from vm_image_import.imports.steps.step import Done, Due, Run, Step, Waiting
+from vm_image_import.records.registration import MAX_REGISTRATIONS, RegistrationId
 from vm_image_import.report.log import count
 
 _NAME: Final = re.compile(r"/[a-zA-Z0-9_.\-/]+")
 _MAX_ARN: Final = 1011
 """Characters of a parameter's ARN, and of its name with them (API reference, `PutParameter`)."""
-_CALLS: Final = 3
+_CALLS: Final = 2
+"""To see whether the parameter exists, and to write it."""
 _CHECKED_AFTER: Final = timedelta(minutes=10)
 """Systems Manager checks a value after it has answered (API reference, `PutParameter`). Where a parameter does not have
 the value after this time, it was dropped."""
 _AVAILABLE: Final = "AVAILABLE"
+
+
+class _Newest(NamedTuple):
+    """The highest version of a name that is AVAILABLE."""
+
+    arn: str
+    ami_id: str
 
 
 def _look(run: Run) -> Done | Waiting | Due:
@@ -28,51 +40,101 @@ def _look(run: Run) -> Done | Waiting | Due:
     if run.status not in USABLE:
         return Done("")
     name = _parameter_name(run)
-    newest = _find_newest_ami(run)
+    newest = _find_newest(run)
     if isinstance(newest, Waiting):
         return newest
     if newest is None:
         return Done("")
-    if run.invocation.clients.parameter_store.find(name) == newest:
-        return Done(name if newest == run.registration.ami_id else "")
+    present = run.invocation.clients.parameter_store.find(name)
+    if present == Parameter(newest.ami_id, AMI):
+        return Done(name if newest.ami_id == run.registration.ami_id else "")
     written = run.registration.unverified.get("parameter")
-    if written and written.value == newest and run.invocation.time - written.time < _CHECKED_AFTER:
+    if written and written.value == newest.ami_id and run.invocation.time - written.time < _CHECKED_AFTER:
         return Waiting(f"Systems Manager checks the value of {name}.", continues=True)
+    ami = run.ami if _is_own(run, newest) else run.invocation.clients.ec2.find_ami(newest.ami_id)
+    if ami is None and run.may_be_hidden:
+        return Waiting(f"EC2 does not show {newest.ami_id}.")
+    _check_ami(run, name, newest, ami)
+    if present:
+        _check_parameter(run, name, present)
     return Due(_CALLS)
 
 
 def _act(run: Run) -> Done | Waiting:
-    name, newest = _parameter_name(run), _find_newest_ami(run)
+    name, newest = _parameter_name(run), _find_newest(run)
     if newest is None or isinstance(newest, Waiting):
         return newest or Done("")
-    ami = run.invocation.clients.ec2.find_ami(newest)
-    if ami is None and run.may_be_hidden:
-        return Waiting(f"EC2 does not show {newest}.")
-    if ami is None or ami.state != "available":
-        message = (
-            f"{newest}, the newest AMI of {run.registration.build.name}, is not available, so {name} was not written."
-            " Deprecate or delete its image version."
-        )
-        raise PermanentError(message, "AmiNotAvailable")
-    description = f"The AMI of {run.registration.build.all_versions}"
-    run.invocation.clients.parameter_store.put_ami(name, newest, description)
+    store = run.invocation.clients.parameter_store
+    store.put_ami(name, newest.ami_id, _description(run), overwrite=store.find(name) is not None)
     count("ParametersWritten")
     written = run.registration.unverified.get("parameter")
-    if written and written.value == newest:
+    if written and written.value == newest.ami_id:
         # It is written again by each sweep, and reported once.
         message = (
-            f"Systems Manager dropped the value {newest} of {name}. It accepts only an AMI that exists and that the"
-            " role of the function may describe."
+            f"Systems Manager dropped the value {newest.ami_id} of {name}. It accepts only an AMI that exists and that"
+            " the role of the function may describe."
         )
         raise PermanentError(message, "ValueDropped")
-    reason = f"{name} was written: {newest}. The next sweep reads it back."
+    reason = f"{name} was written: {newest.ami_id}. The next sweep reads it back."
     outcome = replace(run.outcome(OutcomeKind.IN_PROGRESS, reason), parameter=name) if run.is_notified else None
-    return Waiting(reason, unverified=newest, continues=True, outcome=outcome)
+    return Waiting(reason, unverified=newest.ami_id, continues=True, outcome=outcome)
+
+
+def _check_ami(run: Run, name: str, newest: _Newest, ami: Ami | None) -> None:
+    """Raise PermanentError unless the AMI can be used, is this account's, and is that of a recorded image."""
+    account = run.invocation.environment.account
+    if ami is None or ami.state != "available":
+        problem, code = "is not available", "AmiNotAvailable"
+    elif ami.owner_id not in {None, account}:
+        problem, code = f"belongs to the account {ami.owner_id}", "AmiOfOthers"
+    elif not _is_own(run, newest) and not _is_recorded(run, newest, ami):
+        problem, code = "is of an image that this system has no record of", "ImageOfOthers"
+    else:
+        return
+    message = (
+        f"{newest.ami_id}, the AMI of {newest.arn}, which is the highest version, {problem}, so {name} was not written."
+        " Deprecate or delete this version, or write the parameter yourself."
+    )
+    raise PermanentError(message, code)
+
+
+def _is_own(run: Run, newest: _Newest) -> bool:
+    return newest == (run.registration.arn, run.registration.ami_id)
+
+
+def _is_recorded(run: Run, newest: _Newest, ami: Ami) -> bool:
+    """Return whether this system has registered an image, or found it for its import."""
+    if ami.import_task_id is None:
+        return False
+    records = run.invocation.store.read(RegistrationId(ami.import_task_id, each) for each in range(MAX_REGISTRATIONS))
+    registrations = [record.registration for record in records.values() if record.registration]
+    return any((each.arn, each.ami_id) == newest for each in registrations)
+
+
+def _check_parameter(run: Run, name: str, present: Parameter) -> None:
+    """Raise PermanentError where somebody else has written the parameter."""
+    store, description = run.invocation.clients.parameter_store, _description(run)
+    if present.data_type != AMI or store.find_description(name) != description:
+        message = (
+            f"{name} exists, and this system did not write it: its data type is not {AMI}, or its description is not"
+            f" {description!r}. Delete it, or deploy with another parameterPrefix."
+        )
+        raise PermanentError(message, "ParameterOfOthers")
+
+
+def _description(run: Run) -> str:
+    """Return the description of the parameter."""
+    return f"The AMI of {run.registration.build.all_versions}"
 
 
 def _parameter_name(run: Run) -> str:
-    """Return the name of the parameter. Raises PermanentError where it cannot be one."""
+    """Return the name of the parameter. Raises PermanentError where it cannot be one, or is not allowed."""
     name = run.parameter_name or ""
+    allowed = run.settings.allowed_names
+    if not names.is_allowed(run.registration.build.name, allowed):
+        # Another user has registered it.
+        message = f"{name} was not written: {run.registration.build.name} matches none of {', '.join(allowed)}."
+        raise PermanentError(message, "NameNotAllowed")
     environment = run.invocation.environment
     arn = f"arn:{environment.partition}:ssm:{environment.region}:{environment.account}:parameter{name}"
     if not _NAME.fullmatch(name) or len(arn) > _MAX_ARN:
@@ -84,17 +146,19 @@ def _parameter_name(run: Run) -> str:
     return name
 
 
-def _find_newest_ami(run: Run) -> str | Waiting | None:
-    """Return the AMI of the highest version that is AVAILABLE; None where no version is."""
+def _find_newest(run: Run) -> _Newest | Waiting | None:
+    """Return the highest version that is AVAILABLE; None where no version is."""
     own = run.registration.build
     other = run.invocation.builds.builds().newest(own.name, besides=own.text)
     # The image itself as Image Builder shows it now: the list of builds may be late.
     image = run.image
     if image and image.status == _AVAILABLE and (other is None or own.order > BuildArn.parse(other.arn).order):
-        return image.ami_id or Waiting("Image Builder shows no AMI of this image yet.")
-    if other is None:
+        arn, ami_id = own.text, image.ami_id
+    elif other is None:
         return None
-    return next(iter(other.ami_ids), Waiting(f"Image Builder shows no AMI of {other.arn} yet."))
+    else:
+        arn, ami_id = other.arn, next(iter(other.ami_ids), None)
+    return _Newest(arn, ami_id) if ami_id else Waiting(f"Image Builder shows no AMI of {arn} yet.")
 
 
 PARAMETER: Final = Step(

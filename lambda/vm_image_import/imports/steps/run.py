@@ -24,6 +24,9 @@ STEPS: Final = (FOLLOW, TAG, PARAMETER, NOTIFY)
 """In their order: a step uses the results of those before it."""
 _GIVEN_UP_AFTER: Final = timedelta(days=6)
 """EC2 lists a task for 7 days after its end. What has not happened by then will not happen."""
+_NOT_REPEATED: Final = (
+    "{} This was tried for {} days, and is not repeated. The image is registered. Do the step manually: {}."
+)
 _RECORD_CALLS: Final = 2
 """To claim a record, and to save it."""
 
@@ -71,7 +74,7 @@ def _run_step(step: Step, this: Run) -> Iterator[Outcome]:
     try:
         found = _look_and_act(step, this)
     except PermanentError as error:
-        yield _report(step, error.problem, str(error), this)
+        yield _report(step, error.problem, str(error), this, is_over=is_over)
         if is_over:
             this.note_result(step.name, GIVEN_UP)
         return
@@ -87,7 +90,7 @@ def _run_step(step: Step, this: Run) -> Iterator[Outcome]:
         logger.error("The step is given up", step=step.name, reason=found.reason)
         # No notification can say that none can be sent, and each problem is reported once.
         if step is not NOTIFY and step.name not in this.registration.problems:
-            yield _report(step, GIVEN_UP, f"{found.reason} This was tried for {_GIVEN_UP_AFTER.days} days.", this)
+            yield _report(step, GIVEN_UP, found.reason, this, is_over=True)
         this.note_result(step.name, GIVEN_UP)
         return
     if found.outcome:
@@ -119,10 +122,12 @@ def _act(step: Step, this: Run) -> Done | Waiting:
     return found
 
 
-def _report(step: Step, problem: str, reason: str, this: Run) -> Outcome:
+def _report(step: Step, problem: str, reason: str, this: Run, *, is_over: bool) -> Outcome:
     """Publish that a step failed, unless this problem was the last one that was reported of it."""
+    if is_over:
+        reason = _NOT_REPEATED.format(reason, _GIVEN_UP_AFTER.days, step.name)
     outcome = this.outcome(OutcomeKind.FOLLOW_UP_FAILED, reason)
-    outcome = replace(outcome, step=step.name, problem=problem, is_new=False)
+    outcome = replace(outcome, step=step.name, problem=problem, is_new=False, is_last_attempt=is_over)
     if this.registration.problems.get(step.name) == problem:
         return outcome
     with _claim(this) as claim:

@@ -26,32 +26,49 @@ def _look(run: Run) -> Done | Waiting | Due:
         return Done("")
     if run.ami is None:
         return Waiting(f"EC2 does not show {run.registration.ami_id}.") if run.may_be_hidden else Done("")
-    missing = _missing_tags(run, run.ami)
-    return Due(_CALLS) if any(missing.values()) else Done(" ".join(missing))
+    wanted, present = _read_tags(run, run.ami)
+    missing = _missing_tags(wanted, present, run.registration.build)
+    return Due(_CALLS) if any(missing.values()) else Done(_tagged(wanted, present, missing))
 
 
 def _act(run: Run) -> Done | Waiting:
     if run.ami is None:
         return Done("")
-    missing = _missing_tags(run, run.ami)
+    wanted_tags, present = _read_tags(run, run.ami)
+    missing = _missing_tags(wanted_tags, present, run.registration.build)
     groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for id_, wanted in missing.items():
         groups.setdefault(tuple(wanted.items()), []).append(id_)
     gone = [id_ for wanted, ids in groups.items() if wanted for id_ in _create_tags(run, ids, dict(wanted))]
-    count("AmisTagged")
-    tagged = " ".join(id_ for id_ in missing if id_ not in gone)
+    tagged = _tagged(wanted_tags, present, {id_: tags for id_, tags in missing.items() if id_ not in gone})
+    if tagged:
+        count("AmisTagged")
     if not run.is_notified:
         return Done(tagged)
     outcome = run.outcome(OutcomeKind.ALREADY_REGISTERED, "The AMI and its snapshots are tagged now.")
     return Done(tagged, replace(outcome, tagged=tagged.split()))
 
 
-def _missing_tags(run: Run, ami: Ami) -> Mapping[str, Mapping[str, str]]:
-    """Return the tags to write, by the id of the AMI and of each snapshot."""
+def _read_tags(run: Run, ami: Ami) -> tuple[Mapping[str, str], Mapping[str, Mapping[str, str]]]:
+    """Return the wanted tags, and those that the AMI and each snapshot have, by their ids."""
     wanted = tags.of_ami(run.registration.task, ami, run.registration.build, run.settings)
     ids = (ami.id, *ami.snapshot_ids)
     present = run.invocation.clients.ec2.find_tags(ids)
-    return {id_: _missing(wanted, present.get(id_, {}), run.registration.build) for id_ in ids}
+    return wanted, {id_: present.get(id_, {}) for id_ in ids}
+
+
+def _missing_tags(
+    wanted: Mapping[str, str], present: Mapping[str, Mapping[str, str]], build: BuildArn
+) -> Mapping[str, Mapping[str, str]]:
+    """Return the tags to write, by the id of the AMI and of each snapshot."""
+    return {id_: _missing(wanted, found, build) for id_, found in present.items()}
+
+
+def _tagged(
+    wanted: Mapping[str, str], present: Mapping[str, Mapping[str, str]], added: Mapping[str, Mapping[str, str]]
+) -> str:
+    """Return the ids of what has all wanted tags, with what was added: a value of others is not said to be ours."""
+    return " ".join(id_ for id_, new in added.items() if wanted.items() <= {**present[id_], **new}.items())
 
 
 def _missing(wanted: Mapping[str, str], present: Mapping[str, str], build: BuildArn) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -101,6 +102,9 @@ def _run(aws: LocalAws, console: Console, pace: float) -> None:
         time.sleep(pace)
         aws.advance()
         aws.fire_schedules(minute=step)
+        # So that what is tagged for its deletion goes soon, a day of the policies is a step.
+        for action in aws.run_lifecycle_policies(day=timedelta(seconds=pace)):
+            console.print("  ".join(("lifecycle policy", *filter(None, action))))
         previous, states = states, dict(_states())
         for name, state in states.items():
             if previous.get(name) != state:

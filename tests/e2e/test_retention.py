@@ -5,10 +5,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import boto3
 import pytest
 
 from local.aws import iam, image_builder, vm_import
 from local.aws.local_aws import ACCOUNT, LocalAws
+from local.verify import doctor
+from local.verify.account import Account
+from local.verify.deployment import find
 from tests.conftest import PARAMETERS, REGION, synthesize
 from tests.e2e.conftest import (
     Notifications,
@@ -145,6 +149,24 @@ def test_the_dry_run_shows_what_is_deleted_and_when(aws: LocalAws) -> None:
     assert (result["outcome"], result["imageArn"][-7:]) == ("RETENTION", "1.0.0/1")
     assert result["reason"] == f"The next pass marks it as superseded. It may be deleted from {due} on."
     assert marks(aws, "shown") == {}
+
+
+def test_the_verification_shows_what_is_deleted_and_when(aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make verify CHECK=deployment` shows of each superseded image since when it is, and when it may be deleted."""
+    import_versions(aws, "examined", "1.0.0", "2.0.0", "3.0.0")
+    pass_days(aws, 1)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", aws.endpoint_url)
+    account, now = (
+        Account(boto3.Session(aws_access_key_id=aws.access_key, aws_secret_access_key="-")),
+        datetime.now(UTC),
+    )
+    rows = doctor.images(account, find(account, STACK), now)
+    due = (now + timedelta(days=30)).date()
+    assert {row.version: row.retention for row in rows if row.name == "examined"} == {
+        "3.0.0/1": "",
+        "2.0.0/1": "",
+        "1.0.0/1": f"It is superseded since {now.date()}. It may be deleted from {due} on.",
+    }
 
 
 def test_a_pass_is_made_once_a_day(aws: LocalAws) -> None:

@@ -100,7 +100,7 @@ class History:
 
     def _tamper(self) -> None:
         if build := self._pick():
-            day = str(self._today - timedelta(days=self._random.randint(0, 30)))
+            day = str(self._today - timedelta(days=self._random.randint(-5, 30)))
             marks = self._random.choice([Marks(), Marks(day), Marks(day, YES), Marks(None, YES), Marks(day, day)])
             self._replace(build, build._replace(marks=marks._replace(is_kept=build.marks.is_kept)))
             self._tampered.add(build.arn)

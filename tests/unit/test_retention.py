@@ -154,6 +154,7 @@ def test_what_is_superseded(case: Case) -> None:
     [
         (Marks(), Marks(day(0), None), day(30)),
         (Marks("gone"), Marks(day(0), None), day(30)),
+        (Marks("9999-12-31", "9999-12-31"), Marks(day(0), None), day(30)),
         (Marks(day(-22)), Marks(day(-22), None), day(8)),
         (Marks(day(-23)), Marks(day(-23), day(7)), day(7)),
         (Marks(day(-100)), Marks(day(-100), day(7)), day(7)),
@@ -168,7 +169,17 @@ def test_what_is_superseded(case: Case) -> None:
         (Marks(day(-25), day(-1)), Marks(day(-25), day(7)), day(7)),
     ],
     ids=[
-        *("new", "no day", "more than a week before", "a week before", "late", "announced", "due", "overdue"),
+        *(
+            "new",
+            "no day",
+            "a day to come",
+            "more than a week before",
+            "a week before",
+            "late",
+            "announced",
+            "due",
+            "overdue",
+        ),
         *("to be deleted", "deleted a day too early", "deleted weeks too early", "the mark was removed"),
         *("announced for a distant day", "announced for a day before it is due"),
     ],

@@ -118,9 +118,9 @@ def decide(builds: Sequence[Build], rule: Rule, today: date, pinned_amis: Collec
     marked: dict[str, date] = {}
     for build in superseded:
         for ami_id in _amis(build):
-            marked[ami_id] = max(marked.get(ami_id, date.min), parse_day(build.marks.superseded) or today)
+            marked[ami_id] = max(marked.get(ami_id, date.min), _marked_day(build, today))
     for build in superseded:
-        day = parse_day(build.marks.superseded) or today
+        day = _marked_day(build, today)
         due = None
         if rule.delete_after:
             due = max((day, *(marked[ami_id] for ami_id in _amis(build)))) + rule.delete_after
@@ -179,6 +179,12 @@ def _parse(arn: str) -> BuildArn | None:
     except ValueError:
         # No registration has such an ARN.
         return None
+
+
+def _marked_day(build: Build, today: date) -> date:
+    """Return the day of a build's mark; today where it has none, or one that cannot be."""
+    day = parse_day(build.marks.superseded)
+    return day if day and day <= today else today
 
 
 def parse_day(text: str | None) -> date | None:

@@ -303,8 +303,10 @@ def test_a_pass_is_made_once_a_day() -> None:
     aws = account(NO_MARKS)
     aws.sweep()
     aws.calls.clear()
+    writes_before = aws.writes
     assert aws.sweep().outcomes == []
-    assert aws.calls == []
+    # The lock of the sweep.
+    assert (aws.calls, aws.writes - writes_before) == ([], 1)
     aws.age = timedelta(days=1)
     aws.sweep()
     assert aws.calls == ["list_builds"]
@@ -334,7 +336,9 @@ def test_another_configuration_is_a_pass_of_its_own() -> None:
 def test_without_a_rule_nothing_is_read_or_changed(settings: Settings) -> None:
     """Without `keepVersions`, and with `observe`, a sweep lists no builds, and a dry run shows none."""
     aws = account(Marks(day(-90), YES), settings=settings)
-    assert (aws.sweep().outcomes, aws.sweep(dry_run=True).outcomes) == ([], [])
+    for dry_run in (False, True):
+        result = aws.sweep(dry_run=dry_run)
+        assert (result.outcomes, result.problems) == ([], [])
     assert aws.calls == []
 
 
@@ -419,6 +423,7 @@ def test_a_denied_tag_is_reported_once_and_tried_again() -> None:
         assert (outcome.kind, outcome.problem) == (OutcomeKind.RETENTION_FAILED, "AccessDeniedException")
     assert aws.outcomes_published() == ["RETENTION_FAILED"]
     assert aws.published[0].subject == "Retention failed: web/1.0.0/1"
+    assert "Denied." in aws.published[0].message
     assert marks_of(aws, "1.1.0") == Marks(day(0))
     aws.errors.clear()
     aws.sweep()
@@ -486,6 +491,16 @@ def test_an_invocation_that_runs_out_of_time_is_continued(calls: int) -> None:
         Marks(day(-60), YES),
     ]
     assert aws.outcomes_published() == ["RETENTION"]
+
+
+def test_more_names_than_there_is_time_for_are_a_problem() -> None:
+    """Where there is no time to read the parameter of each name, nothing is marked, and the sweep says so."""
+    settings = Settings(keep_versions=1, parameter_prefix="/base")
+    builds = [build(version, name=name) for name in ("web", "shop") for version in ("1.0.0", "2.0.0")]
+    aws = InMemoryAws(settings=settings, builds=builds, calls_in_time=2)
+    (problem,) = aws.sweep().problems
+    assert "more names with superseded images than one invocation has time" in problem
+    assert writes(aws) == []
 
 
 def test_an_image_that_is_gone_is_no_failure() -> None:

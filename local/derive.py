@@ -23,6 +23,7 @@ _ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(_ROOT / "lambda"))
 
 from vm_image_import.derive import (  # noqa: E402 - as said above
+    NEXT_PATCH,
     Derivation,
     DerivedValue,
     Identity,
@@ -43,7 +44,7 @@ from vm_image_import.domain.text import visible  # noqa: E402
 from vm_image_import.settings import Settings  # noqa: E402
 
 _TASK_ID: Final = "import-ami-0123456789abcdef0"
-_NEXT_PATCH: Final = DerivedValue("1.0.0", "next patch of the name")
+_NEXT_PATCH: Final = DerivedValue("1.0.0", NEXT_PATCH)
 """Of the scheme `increment`: nothing is known of existing images here."""
 _DAY: Final = re.compile(r"\d{4}\.\d\d\.\d\d", re.ASCII)
 _LISTED: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +\d+ (?P<key>.+)", re.ASCII)
@@ -146,9 +147,9 @@ def _mixed(derived: Sequence[Derivation]) -> Iterator[str]:
 
 def _unused(derived: Sequence[Derivation]) -> Iterator[str]:
     """Yield the tags that state nothing, as their keys are written in another case."""
-    for key, wanted in sorted({pair for derivation in derived for pair in derivation.similar_tags.items()}):
+    for text in sorted({text for derivation in derived for text in derivation.unused_tags}):
         yield ""
-        yield f"The tag {key} is not {wanted}: it states nothing."
+        yield text
 
 
 def _disk(key: str, device: str | None = None) -> Disk:

@@ -8,12 +8,13 @@ from typing import Any
 import boto3
 import pytest
 
+from local.assembly import synthesize
 from local.aws import iam, image_builder, vm_import
 from local.aws.local_aws import ACCOUNT, LocalAws
 from local.verify import doctor
 from local.verify.account import Account
 from local.verify.deployment import find
-from tests.conftest import PARAMETERS, REGION, synthesize
+from tests.conftest import PARAMETERS, REGION
 from tests.e2e.conftest import (
     Notifications,
     age_records,

@@ -11,12 +11,13 @@ from typing import Any
 import boto3
 import pytest
 
+from local.assembly import synthesize
 from local.aws import functions
 from local.aws.local_aws import LocalAws
 from local.aws.switches import NAMES, Switches
 from local.verify.__main__ import main
 from local.verify.assumptions import ASSUMPTIONS
-from tests.conftest import ACCOUNT, REGION, synthesize
+from tests.conftest import ACCOUNT, REGION
 from tests.e2e.conftest import physical_id
 
 pytestmark = pytest.mark.acceptance

@@ -1,7 +1,6 @@
 """What a deployment can configure, from the context to the function."""
 
 import json
-import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -288,7 +287,6 @@ def test_a_wrong_context_ends_the_synthesis_without_a_traceback() -> None:
     run = subprocess.run(
         [str(ROOT / "node_modules/.bin/cdk"), "synth", "--quiet", "--context", context, "--context", boundary],
         cwd=ROOT,
-        env={**os.environ, "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20"},
         capture_output=True,
         text=True,
         check=False,

@@ -112,7 +112,7 @@ def test_it_says_which_tags_are_not_used(capsys: pytest.CaptureFixture[str], tmp
     keys = tmp_path / "list.txt"
     keys.write_text("web.ova\nmail.ova\n", encoding="utf-8")
     _, text = printed(capsys, "--keys", str(keys), "--tags", "version=3,Team=x")
-    assert text.splitlines()[-1] == "The tag version is not Version: it states nothing."
+    assert text.splitlines()[-1] == "The tag 'version' is not Version: it states nothing."
     _, text = printed(capsys, "--key", "web.ova", "--tags", "version=3,Team=x")
     assert "it is not Version" in text
     assert "it is not" not in printed(capsys, "--key", "web.ova", "--tags", "Version=3,Team=x")[1]

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from tests.unit.fakes import ENVIRONMENT, InMemoryAws, version_arn
 from vm_image_import.builds import Builds
-from vm_image_import.derive import Derivation, DerivedValue, Identity, identify
+from vm_image_import.derive import NEXT_PATCH, Derivation, DerivedValue, Identity, identify
 from vm_image_import.derive import derive as derive_request
 from vm_image_import.domain.models import Ami, Build, ImportTask, Overrides
 from vm_image_import.records.version_claims import VersionClaims
@@ -20,5 +20,5 @@ def derive(
         listed = [Build(version_arn(each), "AVAILABLE", is_import=False) for each in existing]
         builds = Builds(listed, ENVIRONMENT.account)
         claims = VersionClaims(InMemoryAws().clients().store, task.id, name.value)
-        version = DerivedValue(claims.claim(builds.highest_version("web-server")), "highest existing version")
+        version = DerivedValue(claims.claim(builds.highest_version("web-server")), NEXT_PATCH)
     return derive_request(task, ami, overrides, settings, Identity(name, version), token)

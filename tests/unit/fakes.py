@@ -18,8 +18,9 @@ from vm_image_import.domain.models import Ami, AwsEnvironment, Build, Disk, Imag
 from vm_image_import.domain.outcomes import Outcome, SweepResult
 from vm_image_import.domain.retention import DELETE, SUPERSEDED, newest_builds
 from vm_image_import.events import AmiAvailable, ManualImport
+from vm_image_import.imports.ami_event import on_ami_event
 from vm_image_import.imports.image_event import on_image_event
-from vm_image_import.imports.register import on_ami_event, on_manual_invocation
+from vm_image_import.imports.manual import on_manual_invocation
 from vm_image_import.imports.sweep import sweep
 from vm_image_import.invocation import Clients, Invocation
 from vm_image_import.records.registration import Record, Registration, parse_record

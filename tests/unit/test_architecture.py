@@ -10,8 +10,11 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "lambda" / "vm_image_import"
 LAYERS = [
     {"handler"},
-    {"imports.image_event", "imports.sweep"},
+    {"imports.ami_event", "imports.image_event", "imports.manual", "imports.sweep"},
     {"imports.register"},
+    {"imports.existing"},
+    {"imports.results"},
+    {"imports.candidate"},
     {"imports.readiness", "imports.reports", "imports.retention", "imports.steps", "imports.warnings"},
     {"imports.steps.run"},
     {"imports.steps.notify", "imports.steps.parameter", "imports.steps.tag"},

@@ -271,9 +271,9 @@ def test_the_client_token_is_the_imports_own() -> None:
     [
         ("date", ["3.0.0"], "2026.11.23", "date of the AMI"),
         ("timestamp", ["3.0.0"], "20261123.101500.0", "time of the AMI"),
-        ("increment", [], "1.0.0", "highest existing version"),
-        ("increment", ["1.9.0", "1.10.4", "1.2.30"], "1.10.5", "highest existing version"),
-        ("increment", ["2021.01.09"], "2021.1.10", "highest existing version"),
+        ("increment", [], "1.0.0", "next patch of the name"),
+        ("increment", ["1.9.0", "1.10.4", "1.2.30"], "1.10.5", "next patch of the name"),
+        ("increment", ["2021.01.09"], "2021.1.10", "next patch of the name"),
     ],
 )
 def test_the_scheme_gives_the_version_that_nobody_states(

@@ -57,6 +57,23 @@ def test_the_subject_names_the_vm(task: ImportTask | None, label: str, kind: Out
     assert notification(Outcome(kind, TASK_ID, task=task)).subject == f"{title}: {label}"
 
 
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("Büro-Ost", "Buro-Ost"),
+        ("Сервер 2", "Server 2"),
+        ("数据库" * 40, "ShuJuKu" * 40),
+        ("web\nBcc: x", "web\\nBcc: x"),
+    ],
+    ids=["accents", "Cyrillic", "Chinese, cut", "line break"],
+)
+def test_the_subject_is_ascii(name: str, label: str) -> None:
+    """The subject has the VM's name in ASCII: other scripts are transliterated, and a line break is escaped."""
+    task = replace(TASK, tags={"Name": name})
+    subject = notification(Outcome(OutcomeKind.IMPORT_FAILED, TASK_ID, task=task)).subject
+    assert subject == f"Import failed: {label} ({TASK_ID})"[:99]
+
+
 def test_the_text_names_the_vm() -> None:
     """The text has the VM, its source and description, the task, the account and the Region."""
     task = replace(TASK, tags={"Name": "Web server"}, description="Shop")

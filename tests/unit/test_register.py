@@ -13,7 +13,7 @@ from vm_image_import.domain.errors import ClientTokenReusedError, PermanentError
 from vm_image_import.domain.models import Ami, Build, ImportTask, Overrides
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.events import AmiAvailable
-from vm_image_import.imports.register import on_ami_event
+from vm_image_import.imports.ami_event import on_ami_event
 from vm_image_import.report.answers import answer_of
 from vm_image_import.settings import Settings
 
@@ -834,3 +834,13 @@ def test_what_follows_does_not_change_the_outcome() -> None:
     aws = InMemoryAws(TASK, AMI, errors={ARN: KeyError("unforeseen")})
     assert aws.on_event().kind is OutcomeKind.REGISTERED
     assert aws.registration().arn == ARN
+
+
+def test_a_tag_in_another_case_is_a_warning() -> None:
+    """A tag whose key differs in its case from one that states a part is named in answer and notification."""
+    aws = InMemoryAws(replace(TASK, tags={"version": "9.9.9"}), AMI)
+    (warning,) = aws.on_event().warnings
+    assert warning == "The tag 'version' is not Version: it states nothing."
+    aws.image = AVAILABLE
+    aws.sweep()
+    assert warning in aws.published[-1].message

@@ -71,6 +71,13 @@ class Ec2:
                 raise
         return next(map(parse_ami, member(answer, "Images")), None)
 
+    def find_ami_of(self, task: ImportTask) -> Ami | None:
+        """Return the AMI that a task names: anybody in the account may register another one with the task's name.
+
+        Raises TransientError or PermanentError.
+        """
+        return self.find_ami(task.image_id) if task.image_id else None
+
     def find_tags(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
         """Return the tags of AMIs and snapshots by their ids; those without tags are missing.
 

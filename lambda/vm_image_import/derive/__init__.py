@@ -25,6 +25,9 @@ _AMI_DESCRIPTION: Final = re.compile(r"AWS-VMImport service: \w+ - (?P<release>.
 
 _PLATFORMS: Final[dict[str, Platform]] = {"windows": "Windows", "linux": "Linux", "macos": "macOS"}
 
+NEXT_PATCH: Final = "next patch of the name"
+"""The source of a version that the scheme `increment` decides."""
+
 _TOKENS: Final = UUID("62963441-6869-42d4-99c5-3445dc39de7c")
 """Any fixed namespace. Another one would give every import a new token, and so a second image."""
 
@@ -54,6 +57,13 @@ class Derivation:
     """The keys of the tags that the API refuses."""
     similar_tags: dict[str, str] = field(default_factory=dict)
     """The keys of tags that state no part, as they differ in case from the key that would; with that key."""
+
+    @property
+    def unused_tags(self) -> list[str]:
+        """What is to be said of each of `similar_tags`."""
+        return [
+            f"The tag {quote(key)} is not {wanted}: it states nothing." for key, wanted in self.similar_tags.items()
+        ]
 
 
 def identify(

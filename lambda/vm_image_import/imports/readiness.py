@@ -5,9 +5,20 @@ from typing import Final
 from vm_image_import.domain.models import Ami, ImportTask
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.domain.remedies import cancelled_by_user
+from vm_image_import.settings import Settings
 
 _FAILED_STATES: Final = frozenset({"error", "failed", "invalid"})
 """States of an AMI that never becomes available (API reference, `DescribeImages`)."""
+
+
+def exclude(task: ImportTask, settings: Settings) -> Outcome | None:
+    """Return the outcome of a task that the configuration excludes; None where it does not."""
+    wanted = settings.only_tasks_tagged
+    missing = [key for key, value in wanted.items() if task.tags.get(key) != value]
+    if not missing:
+        return None
+    reason = f"onlyTasksTagged excludes the import task: its tags {', '.join(missing)} are not as configured."
+    return Outcome(OutcomeKind.IGNORED, task.id, reason=reason)
 
 
 def _end_of(task: ImportTask) -> Outcome | None:

@@ -13,6 +13,9 @@ from vm_image_import.report.notifications import publish
 
 _REJECTED: Final = "rejection reported"
 """What is noted in a record with the time of the last notification of a rejection."""
+_REPORTED: Final = frozenset({OutcomeKind.IMPORT_FAILED, OutcomeKind.IMAGE_NOT_FOUND})
+"""What a manual invocation publishes, too: nobody else may notice it."""
+_REPORTED_AUTOMATICALLY: Final = _REPORTED | {OutcomeKind.REJECTED, OutcomeKind.DRY_RUN}
 _SELDOM: Final = timedelta(hours=1)
 """Whoever tags a task can change what is wrong with it at any time."""
 
@@ -56,3 +59,11 @@ def note_first_seen(what: str, id_: RegistrationId, record: Record, invocation: 
             if claim.record.registration is None:
                 claim.save(replace(claim.record, first_seen={what: invocation.time, **claim.record.first_seen}))
     return record.first_seen.get(what, invocation.time)
+
+
+def report(
+    outcome: Outcome, id_: RegistrationId, record: Record, invocation: Invocation, *, is_manual: bool
+) -> Outcome:
+    """Report the outcome of a registration as `report_once` does, unless only the caller needs it."""
+    kinds = _REPORTED if is_manual else _REPORTED_AUTOMATICALLY
+    return report_once(outcome, id_, record, invocation) if outcome.kind in kinds else outcome

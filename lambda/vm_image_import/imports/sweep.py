@@ -12,8 +12,10 @@ from vm_image_import.domain.models import ImportTask, Overrides
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind, SweepResult
 from vm_image_import.domain.remedies import cancelled_by_user, find_remedy
 from vm_image_import.imports import retention, steps
-from vm_image_import.imports.register import AMI_GONE, exclude, register_listed
-from vm_image_import.imports.reports import note_first_seen, report_once
+from vm_image_import.imports.readiness import exclude
+from vm_image_import.imports.register import AMI_GONE, register
+from vm_image_import.imports.reports import note_first_seen, report, report_once
+from vm_image_import.imports.results import Registered
 from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import MAX_REGISTRATIONS, Record, RegistrationId
 from vm_image_import.report.log import log_and_count, log_and_count_sweep, log_context, logger
@@ -117,15 +119,26 @@ def _process(
         yield from steps.run(id_, record, invocation)
         yield from _run_steps_of_forced(task, open_ids, invocation)
     elif dry_run:
-        yield exclude(task, invocation) or _with_remedy(
-            register_listed(task, record, invocation, dry_run=True).outcome, task
+        yield exclude(task, invocation.settings) or _with_remedy(
+            _register(task, record, invocation, dry_run=True).outcome, task
         )
     elif task.is_active:
         yield from _report_hanging(task, record, invocation)
     else:
-        registered = register_listed(task, record, invocation, dry_run=False)
+        registered = _register(task, record, invocation, dry_run=False)
         yield registered.outcome
         yield from steps.run(id_, registered.record, invocation)
+
+
+def _register(task: ImportTask, record: Record, invocation: Invocation, *, dry_run: bool) -> Registered:
+    """Register a task that EC2 lists, or report why it cannot be."""
+    id_ = RegistrationId(task.id)
+    ami = invocation.clients.ec2.find_ami_of(task)
+    registered = register(task, ami, id_, record, invocation, dry_run=dry_run, observe=invocation.settings.observe)
+    if dry_run:
+        return registered
+    outcome = report(registered.outcome, id_, record, invocation, is_manual=False)
+    return registered._replace(outcome=outcome)
 
 
 def _list_pending(invocation: Invocation, *, dry_run: bool) -> _Listing:
@@ -204,7 +217,7 @@ def _run_steps_of_forced(
 
 def _is_pending(task: ImportTask, record: Record, invocation: Invocation) -> bool:
     """Return whether an import without an image has something left to do, without a call of AWS."""
-    if exclude(task, invocation) or task.is_being_deleted:
+    if exclude(task, invocation.settings) or task.is_being_deleted:
         return False
     if task.ended_without_ami:
         reported = record.reported == OutcomeKind.IMPORT_FAILED.value

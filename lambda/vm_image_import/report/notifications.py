@@ -7,6 +7,7 @@ from datetime import UTC
 from typing import Final
 
 from vm_image_import.derive import disks
+from vm_image_import.derive.names import transliterate
 from vm_image_import.domain.arns import BuildArn
 from vm_image_import.domain.models import ImportTask
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
@@ -59,7 +60,7 @@ def notification_of(outcome: Outcome, invocation: Invocation) -> Notification:
     settings = invocation.settings
     title, label, remedy = outcome.meaning.title, _label(outcome, settings), _remedy(outcome)
     heading = ": ".join(filter(None, (title, label)))
-    subject = "".join(character if " " <= character <= "~" else "?" for character in heading)
+    subject = transliterate(one_line(heading, _MAX_LINE))
     facts = [(name, value) for name, value in _facts(outcome, settings, invocation) if value]
 
     said = f"{outcome.said_by} says: " if outcome.said_by else ""

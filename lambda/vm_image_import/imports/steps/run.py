@@ -68,6 +68,14 @@ def run(id_: RegistrationId, record: Record, invocation: Invocation) -> Iterator
         raise errors[0]
 
 
+def follow_up(id_: RegistrationId, record: Record, invocation: Invocation) -> Iterator[Outcome]:
+    """Run the steps of a registration. What fails does not change its outcome."""
+    try:
+        yield from run(id_, record, invocation)
+    except Exception:  # noqa: BLE001 - the import is registered, whatever it is
+        logger.exception("The import is registered. The next sweep repeats the steps that failed")
+
+
 def _run_step(step: Step, this: Run) -> Iterator[Outcome]:
     """Run one step, and yield its outcome. Raises InProgressError, or an error of the step that was not reported."""
     is_over = this.invocation.time - this.registration.time > _GIVEN_UP_AFTER

@@ -1,0 +1,111 @@
+"""One import that may be registered: its identity, its versions, and its request."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final
+
+from vm_image_import.derive import (
+    Derivation,
+    DerivedValue,
+    Identity,
+    derive,
+    identify,
+    make_client_token,
+    names,
+    stated_name,
+)
+from vm_image_import.domain.errors import RejectedError, TransientError
+from vm_image_import.domain.models import Ami, ImportTask, Overrides
+from vm_image_import.imports.warnings import find_warnings
+from vm_image_import.invocation import Invocation
+from vm_image_import.records.registration import Record, Registration, RegistrationId
+from vm_image_import.records.version_claims import VersionClaims
+from vm_image_import.report.log import logger
+
+_VERSION_TAKEN: Final = "Another import has version {} of {}, {}, and immutableVersions is true: state another version."
+LISTED_AFTER: Final = timedelta(minutes=5)
+"""After this time, Image Builder's lists show every image. They are up to two minutes old (user guide)."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One import to register, and what its request is derived from."""
+
+    task: ImportTask
+    ami: Ami
+    id: RegistrationId
+    overrides: Overrides
+    invocation: Invocation
+
+    @property
+    def client_token(self) -> str:
+        """The same for every attempt of this registration."""
+        return make_client_token(self.invocation.environment, str(self.id))
+
+    def claims(self, name: str) -> VersionClaims:
+        """Return the claimed versions of an image name."""
+        return VersionClaims(self.invocation.store, self.id, name)
+
+    def identify(self) -> tuple[DerivedValue, DerivedValue | None]:
+        """Return the name, and the version: None where the scheme `increment` decides it.
+
+        Raises RejectedError, also where another import has the version and none may have it a second time, and
+        TransientError or PermanentError.
+        """
+        name, version = identify(self.task, self.ami, self.overrides, self.invocation.settings)
+        if version and self.invocation.settings.immutable_versions:
+            builds = self.invocation.builds.builds()
+            if other := builds.find_version(names.arn_name(name.value), version.value, self.task, self.ami):
+                raise RejectedError({"version": _VERSION_TAKEN.format(version.value, name.value, other.arn)})
+        return name, version
+
+    def claim_version(self, name: str, version: str) -> None:
+        """Claim a stated version, so that no other import gets it while Image Builder's list may not show it.
+
+        Raises RejectedError where another import has it, TransientError or PermanentError.
+        """
+        taken = self.claims(name).take(version)
+        if not self.invocation.settings.immutable_versions:
+            return
+        if not taken:
+            message = f"The version {version} of {name} was given back just now. Try again later."
+            raise TransientError(message)
+        owner = RegistrationId.parse(taken)
+        if owner.import_task_id == self.task.id:
+            return
+        other = self.invocation.store.read([owner]).get(str(owner), Record()).registration
+        # Later the list shows it, unless it was deleted.
+        if other is None or self.invocation.time - other.time < LISTED_AFTER:
+            raise RejectedError({"version": _VERSION_TAKEN.format(version, name, owner.import_task_id)})
+
+    def warnings(self, identity: Identity, derivation: Derivation) -> Sequence[str]:
+        """Return what is unusual. A forced registration is a decision, for which the builds are not listed."""
+        if self.id.number:
+            return derivation.unused_tags
+        stated = stated_name(self.task, self.overrides, self.invocation.settings, identity.name)
+        unusual = find_warnings(identity, stated, self.task, self.ami, self.invocation.builds.builds())
+        return [*derivation.unused_tags, *unusual]
+
+    def highest_version(self, name: str) -> str | None:
+        """Return the highest version of an image name. Raises TransientError or PermanentError."""
+        return self.invocation.builds.builds().highest_version(names.arn_name(name))
+
+    def derive(self, identity: Identity) -> Derivation:
+        """Return the request, and where its parts come from."""
+        derivation = derive(self.task, self.ami, self.overrides, self.invocation.settings, identity, self.client_token)
+        logger.info("Derived the request", sources=derivation.sources, dropped_tags=derivation.dropped_tags)
+        return derivation
+
+    def registration(self, arn: str, sources: Mapping[str, str], *, adopted: bool = False) -> Registration:
+        """Return what is recorded of an image of this import."""
+        task = replace(self.task, status=None, status_message=None, progress=None, disks=(self.task.boot_disk,))
+        return Registration(
+            arn,
+            self.ami.id,
+            self.invocation.time,
+            task,
+            {part: sources[part] for part in ("name", "semanticVersion") if part in sources},
+            adopted=adopted,
+            request_id=self.invocation.request_id,
+        )

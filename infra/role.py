@@ -19,6 +19,14 @@ from .operations import ACTIONS
 _TAGGED: Final = ("image", "snapshot")
 """The resource types of AMIs and snapshots. Their ARNs have no account."""
 
+_OWN_MARKS: Final[Mapping[str, Mapping[str, object]]] = {
+    "StringLike": {"aws:ResourceTag/vm-image-import:task-id": "import-ami-*"},
+    "ForAllValues:StringEquals": {"aws:TagKeys": ["vm-image-import:delete", "vm-image-import:superseded"]},
+    # For a request without keys, the condition for all of them holds.
+    "Null": {"aws:TagKeys": "false"},
+}
+"""Only these two tags, of images that this system has made."""
+
 
 def function_role(
     scope: Construct,
@@ -51,7 +59,7 @@ def function_role(
         _calls("ReadImports", "*", conditions=in_region),
         _calls("RegisterImages", *allowed),
         # On the version or on the build: it is not documented where the tags of a new image are authorized.
-        iam.PolicyStatement(sid="TagImages", actions=["imagebuilder:TagResource"], resources=allowed),
+        _calls("TagImages", *allowed),
         _calls("TrackImages", images),
         # Without an ARN, as the function calls it, no resource is known.
         _calls("FindImages", "*", conditions=in_region),
@@ -80,6 +88,8 @@ def function_role(
     tagged = [stack.format_arn(service="ec2", account="", resource=type_, resource_name="*") for type_ in _TAGGED]
     if configuration.tag_amis:
         statements += [_calls("ReadTags", "*", conditions=in_region), _tag_amis(stack, configuration, tagged)]
+    if configuration.keep_versions:
+        statements.append(_calls("RemoveMarks", *allowed, conditions=_OWN_MARKS))
     if configuration.parameter_prefix:
         statements.append(_calls("WriteParameters", *_parameters(stack, configuration)))
     role = iam.Role(

@@ -7,8 +7,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from local.aws import functions, image_builder, vm_import
 from local.aws.functions import Invocation
+from local.aws.lifecycle import Action
 from local.aws.local_aws import ACCOUNT, LocalAws, PublishedMessage
 from local.aws.switches import NAMES, Switches
 from local.prose import make_console, print_prose
@@ -129,6 +131,11 @@ class Printer:
             print_prose(self._console, message.texts["email"], indent="  ", style="dim")
         self._published = len(published)
 
+    def print_actions(self, actions: Iterable[Action]) -> None:
+        """Print what lifecycle policies did."""
+        for action in actions:
+            self._print("  ".join(("lifecycle policy", *filter(None, action))), style="yellow")
+
     def _print_run(self, run: Invocation) -> None:
         # A sweep has the same results, and a broken function the same error, until the user does something about it.
         repeats = run.result.error or b'"SWEPT"' in run.result.payload
@@ -157,6 +164,8 @@ def _run(aws: LocalAws, printer: Printer, pace: float) -> None:
         aws.advance()
         aws.fire_schedules(minute=step)
         printer.print_changes(dict(_states()), functions.invocations(), aws.published_messages())
+        # So that what is tagged for its deletion goes soon, a day of the policies is a step.
+        printer.print_actions(aws.run_lifecycle_policies(day=timedelta(seconds=pace)))
 
 
 def _states() -> Iterator[tuple[str, str]]:

@@ -146,17 +146,19 @@ def assembly() -> Path:
 def configured_assembly() -> Path:
     """Give the cloud assembly with every statement that the role can have and an e-mail address, in two Regions."""
     follow_up = {"tagAmis": True, "amiTagKeys": ["Team"], "parameterPrefix": PARAMETERS}
+    follow_up |= {"keepVersions": 2, "deleteAfterDays": 30}
     others = {"tracing": True, "regions": [REGION, "eu-west-1"], "notificationEmail": EMAIL}
     return synthesize({"versionScheme": "increment", **others, **follow_up})
 
 
 @pytest.fixture(scope="session")
 def controlled_assembly() -> Path:
-    """Give the cloud assembly of the app with every control of names, versions and tags."""
+    """Give the cloud assembly of the app with every control of names, versions and tags, and with retention."""
     names = {"allowedNames": ["team-a-*"], "namesFrom": "tags", "immutableVersions": True}
     tags = {"tags": {"Team": "a"}, "imageTagKeys": ["Cost"], "onlyTasksTagged": {"Owner": "a"}}
     follow_up = {"tagAmis": True, "amiTagKeys": ["Cost", "Team"], "parameterPrefix": PARAMETERS}
-    return synthesize({**names, **tags, **follow_up})
+    retention = {"keepVersions": 2, "deleteAfterDays": 30}
+    return synthesize({**names, **tags, **follow_up, **retention})
 
 
 @pytest.fixture(scope="session")

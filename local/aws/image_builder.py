@@ -109,6 +109,8 @@ class ImageBuilderBackend(BaseBackend):
         self.tokens: dict[str, tuple[Mapping[str, Any], dict[str, str]]] = {}
         self.token_ages: dict[str, int] = {}
         """Each client token's age in steps."""
+        self.lifecycle_policies: dict[str, dict[str, Any]] = {}
+        """The properties of `AWS::ImageBuilder::LifecyclePolicy`, by name."""
 
     @property
     def _url_module(self) -> SimpleNamespace:

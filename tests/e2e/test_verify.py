@@ -334,7 +334,7 @@ def break_key(aws: LocalAws) -> None:
 
 def break_role(aws: LocalAws) -> None:
     """Remove the role's policy."""
-    iam, role = aws.client("iam"), physical_id(aws, "AWS::IAM::Role")
+    iam, role = aws.client("iam"), physical_id(aws, "AWS::IAM::Role", "ImportRole")
     for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
         iam.delete_role_policy(RoleName=role, PolicyName=policy)
 

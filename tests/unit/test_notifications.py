@@ -19,7 +19,7 @@ ARN = "arn:aws:imagebuilder:us-east-1:123456789012:image/web-server/1.4.2/1"
 NOTIFIED = (
     *(OutcomeKind.IMAGE_AVAILABLE, OutcomeKind.IMAGE_FAILED, OutcomeKind.IMAGE_NOT_FOUND),
     *(OutcomeKind.IMPORT_FAILED, OutcomeKind.IMPORT_HANGS, OutcomeKind.REJECTED, OutcomeKind.DRY_RUN),
-    OutcomeKind.FOLLOW_UP_FAILED,
+    *(OutcomeKind.FOLLOW_UP_FAILED, OutcomeKind.RETENTION, OutcomeKind.RETENTION_FAILED),
 )
 SCHEMA = json.loads((ROOT / "docs" / "notifications.schema.json").read_text(encoding="utf-8"))
 FAILED = Outcome(OutcomeKind.IMPORT_FAILED, TASK_ID, reason="ClientError: Unsupported kernel version 4.15", task=TASK)

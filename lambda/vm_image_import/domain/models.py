@@ -131,6 +131,20 @@ class Image:
         return task_id if task_id and IMPORT_TASK_ID.fullmatch(task_id) else None
 
 
+class Marks(NamedTuple):
+    """What the tags of an image build version say about its retention. Anybody may set them."""
+
+    superseded: str | None = None
+    """The value of `vm-image-import:superseded`."""
+    delete: str | None = None
+    """The value of `vm-image-import:delete`."""
+    is_kept: bool = False
+    """Whether it has the tag `vm-image-import:keep`, with any value."""
+
+
+NO_MARKS: Final = Marks()
+
+
 class Build(NamedTuple):
     """An image build version, as the list of builds shows it: what is needed of thousands."""
 
@@ -145,6 +159,7 @@ class Build(NamedTuple):
     """The values of the tags `vm-image-import:task-id` and `vm-image-import:ami-id`, which anybody may set."""
     stated_name: str = ""
     """What its name was made of."""
+    marks: Marks = NO_MARKS
 
     @property
     def is_usable(self) -> bool:

@@ -59,7 +59,8 @@ def notification_of(outcome: Outcome, invocation: Invocation) -> Notification:
     """Return the notification of an outcome."""
     settings = invocation.settings
     title, label, remedy = outcome.meaning.title, _label(outcome, settings), _remedy(outcome)
-    subject = transliterate(one_line(f"{title}: {label}", _MAX_LINE))
+    heading = ": ".join(filter(None, (title, label)))
+    subject = transliterate(one_line(heading, _MAX_LINE))
     facts = [(name, value) for name, value in _facts(outcome, settings, invocation) if value]
 
     said = f"{outcome.said_by} says: " if outcome.said_by else ""
@@ -82,7 +83,7 @@ def notification_of(outcome: Outcome, invocation: Invocation) -> Notification:
         subject[:_MAX_SUBJECT],
         lines(lambda text: one_line(text, _MAX_LINE)),
         {
-            "title": f"{title}: {chat_code(label, _MAX_SUBJECT)}",
+            "title": f"{title}: {chat_code(label, _MAX_SUBJECT)}" if label else title,
             "description": lines(lambda text: chat_code(text, _MAX_CHAT_VALUE))[:_MAX_CHAT],
         },
         _document(outcome, settings, invocation, remedy),

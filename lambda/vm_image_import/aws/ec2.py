@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _AMI_NOT_FOUND: Final = ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable")
 _RESOURCE_NOT_FOUND: Final = (*_AMI_NOT_FOUND, "InvalidSnapshot.NotFound")
 _PAGE_SIZE: Final = 100
-"""Tasks: without it, EC2 may answer with all of them at once, and they are in memory then."""
+"""Tasks: EC2 recommends pages (developer guide, "Pagination in the Amazon EC2 API")."""
 _TASK_NOT_FOUND: Final = "InvalidConversionTaskId"
 """The beginning of the code; EC2 also answers an empty list (both observed)."""
 

@@ -81,8 +81,8 @@ def function_role(
         ),
     ]
     if configuration.tracing:
-        # Without a condition: Lambda refuses the function where it finds that the role lacks the permission, and does
-        # not document with which context it asks.
+        # Without a condition: Lambda refuses a function whose role lacks the permission (observed), and with which
+        # context it is evaluated is not documented.
         traces = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
         statements.append(iam.PolicyStatement(sid="WriteTraces", actions=traces, resources=["*"]))
     tagged = [stack.format_arn(service="ec2", account="", resource=type_, resource_name="*") for type_ in _TAGGED]
@@ -112,7 +112,9 @@ def function_role(
     acknowledge(
         role,
         {
-            "AwsSolutions-IAM5[Resource::*]": "Describe and List actions have no resource types, nor have X-Ray's.",
+            "AwsSolutions-IAM5[Resource::*]": (
+                "Describe actions and X-Ray's have no resource types. The list of builds is requested without an ARN."
+            ),
             **{f"AwsSolutions-IAM5[Resource::{nag_resource(stack, arn)}]": not_known for arn in (images, *allowed)},
             "Serverless-LambdaStarPermissions": f"See AwsSolutions-IAM5. {not_known}",
         },

@@ -46,7 +46,7 @@ _lock: Final = RLock()
 def arn_name(name: str) -> str:
     """Return the name of an image as its ARN has it.
 
-    Case, spaces and underscores do not distinguish names (API reference); the form in the ARN is inferred.
+    It is in lower case, with hyphens for spaces and underscores (API reference, `Filter`).
     """
     return re.sub("[ _]", "-", name.lower())
 

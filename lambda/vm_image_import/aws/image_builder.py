@@ -75,7 +75,7 @@ class ImageBuilder:
     def list_builds(self, deadline: Deadline) -> Iterator[Build]:
         """Yield every image build version of this account; it is one call for 100 builds.
 
-        Those of the last two minutes may be missing (user guide, for `ListImages`). Raises TransientError, also where
+        Those of the last two minutes may be missing (API reference, `ListImages`). Raises TransientError, also where
         the invocation has no time for the whole list, or PermanentError.
         """
         pages = self._client.get_paginator("list_image_build_versions").paginate(

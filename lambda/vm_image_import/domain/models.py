@@ -163,7 +163,7 @@ class Build(NamedTuple):
 
     @property
     def is_usable(self) -> bool:
-        """Whether something can be built on it, now or when it is available (API reference, `ImageState`)."""
+        """Whether it has not failed, and was neither cancelled nor deleted (API reference, `ImageState`)."""
         return self.status not in {"FAILED", "CANCELLED", "DELETED"}
 
 
@@ -186,9 +186,9 @@ class Ami:
     snapshot_ids: tuple[str, ...] = ()
     """Of its disks."""
     has_ena: bool = True
-    """Whether EC2 says that enhanced networking with ENA is on. Where it is off, EC2 may say nothing."""
+    """Whether `EnaSupport` is true (API reference, EC2 `Image`). Where it is missing, ENA is taken to be off."""
     kept_devices: tuple[str, ...] = ()
-    """The devices of the volumes that stay when an instance is terminated."""
+    """The devices of the volumes that stay when an instance is terminated (API reference, `EbsBlockDevice`)."""
 
     @property
     def import_task_id(self) -> str | None:
@@ -197,7 +197,7 @@ class Ami:
 
     @property
     def is_copy(self) -> bool:
-        """Whether it was copied from another AMI. A copy keeps the name of what it was copied from."""
+        """Whether it was copied from another AMI. A copy may have the name of what it was copied from."""
         return self.source_image_id is not None
 
 

@@ -22,7 +22,7 @@ from local.aws.switches import NAMES, Switches
 _BUILD: Final = Path(__file__).resolve().parent.parent / ".build"
 _RULES: Final = """
 For example: npx --no -- cdk bootstrap && npx --no -- cdk deploy
-What it plays, and how to provoke trouble: docs/local.md
+What it emulates, and how to provoke trouble: docs/local.md
 - A second is a minute: an import takes ten, the sweep runs as often as `sweepMinutes` says.
 - Any file is a disk. Its S3 metadata makes an import or its image fail:
   aws s3 cp web-1.4.2.ova s3://my-bucket/ --metadata status-message='ClientError: Unsupported kernel version'

@@ -26,7 +26,7 @@ from local.prose import make_console, print_prose
 _BUILD: Final = Path(__file__).resolve().parent.parent / ".build"
 _RULES: Final = """\
 For example: npx --no -- cdk bootstrap && npx --no -- cdk deploy
-What it plays, and how to provoke trouble: docs/local.md
+What it emulates, and how to provoke trouble: docs/local.md
 A second is a minute: an import takes ten, and the sweep runs as often as `sweepMinutes` says.
 Any file is a disk. Its S3 metadata makes an import or its image fail:"""
 _COUNTED: Final = (10, 100, 1000, 10_000)

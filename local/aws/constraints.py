@@ -57,7 +57,7 @@ def _violations_beyond_model(operation: str, params: Mapping[str, Any]) -> Itera
     if any(len(node) > len(str(_NODE_MAX)) or int(node or 0) > _NODE_MAX for node in nodes):
         constraint = f"Each node of the version must have value less than or equal to {_NODE_MAX}"
         yield _violation(version, "semanticVersion", constraint)
-    # User guide: the service-linked role may write to log groups with this prefix only.
+    # API reference, `ImportVmImageRequest`: the log group must be in this namespace.
     group = (params.get("loggingConfiguration") or {}).get("logGroupName")
     if group and not group.startswith("/aws/imagebuilder/"):
         yield _violation(group, "loggingConfiguration.logGroupName", "Member must begin with /aws/imagebuilder/")

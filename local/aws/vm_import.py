@@ -56,7 +56,7 @@ _WRONG_STATE: Final = "IncorrectState"
 
 # API reference of ImportImage; the model has them as plain strings. AWS's examples differ in upper and lower case.
 _ALLOWED_VALUES: Final = {
-    "Architecture": {"i386", "x86_64", "arm64"},
+    "Architecture": {"i386", "x86_64"},
     "Format": {"ova", "vhd", "vhdx", "vmdk", "raw"},
     "LicenseType": {"aws", "byol"},
     "Platform": {"windows", "linux"},

@@ -43,7 +43,7 @@ _PAGE: Final = 100
 
 
 class Stub(ThreadingTCPServer):
-    """A server that plays EC2, Image Builder, DynamoDB and SNS, and notes which operations it was asked for.
+    """A server that emulates EC2, Image Builder, DynamoDB and SNS, and notes which operations were requested.
 
     It has one completed import or those that it is given: ids of import tasks, whose AMIs have the same digits. Every
     call takes it some seconds. DynamoDB keeps what it is given, under no condition. With a context it speaks TLS, and

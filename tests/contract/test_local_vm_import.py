@@ -296,6 +296,7 @@ def test_tasks_that_cannot_be_cancelled() -> None:
         ({"DiskContainers": [{"Url": "s3://b/k", "Format": "iso"}]}, "InvalidParameterValue"),
         ({"DiskContainers": [{"Url": "s3://b/k"}], "Platform": "BeOS"}, "InvalidParameterValue"),
         ({"DiskContainers": [{"Url": "s3://b/k"}], "Architecture": "sparc"}, "InvalidParameterValue"),
+        ({"DiskContainers": [{"Url": "s3://b/k"}], "Architecture": "arm64"}, "InvalidParameterValue"),
         ({"DiskContainers": [{"Url": "s3://b/k"}], "BootMode": "floppy"}, "InvalidParameterValue"),
         ({"DiskContainers": [{"Url": "s3://b/k"}], "LicenseType": "free"}, "InvalidParameterValue"),
         (

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from local.aws.switches import NAMES
-from local.verify.account import redacted
+from local.verify.account import Answer, redacted
 from local.verify.assumptions import ASSUMPTIONS, Finding, Observations
 from local.verify.report import Report, Row, assumption_rows
 from tests.conftest import ROOT
@@ -33,6 +33,25 @@ def test_every_switch_is_an_assumption() -> None:
 def test_nothing_is_concluded_from_nothing() -> None:
     """Where nothing was observed, nothing is `yes` or `no`."""
     assert {row.finding.verdict for row in assumption_rows(Observations())} == {"not seen"}
+
+
+@pytest.mark.parametrize(
+    ("claim", "seen"),
+    [
+        ("accepts 100 as `MaxResults`", Observations(next_token=Answer(code="InvalidParameterValue"))),
+        ("A client token with other values", Observations(other_values=Answer("arn"))),
+        ("A client token with other values", Observations(other_values=Answer(code="ClientException"))),
+        ("shows a new image after at most 5 minutes", Observations(listed_name=Answer(""))),
+        (
+            "shows the name of an image as it was requested",
+            Observations(second_name="My Image", listed_name=Answer("my-image")),
+        ),
+    ],
+)
+def test_an_assumption_without_a_switch_is_found_wrong(claim: str, seen: Observations) -> None:
+    """What AWS answers otherwise makes the one assumption `no`."""
+    (wrong,) = (row for row in assumption_rows(seen) if row.finding.verdict == "no")
+    assert claim in wrong.claim
 
 
 @pytest.mark.parametrize(

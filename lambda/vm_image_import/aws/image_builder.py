@@ -25,7 +25,7 @@ _PAGE_SIZE: Final = 100
 _CALLS_AFTER: Final = 4
 """The calls for which the list of builds leaves time: to claim, request and record one registration, and one more."""
 _MAX_REASON: Final = 4_000
-"""Characters; messages of components have up to 384,000 (API reference, `ComponentFailure`)."""
+"""Characters; the message of a component has at most 1,024 (API reference, `ComponentFailureContext`)."""
 
 
 class ImportAnswer(NamedTuple):

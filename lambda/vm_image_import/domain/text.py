@@ -67,7 +67,7 @@ def chat_code(text: str, limit: int) -> str:
     """Return `text` for chat, on one line of at most `limit` characters, as code: it is shown as it is.
 
     In code nothing is formatted, mentioned or linked. Cards of Microsoft Teams have links, but no code (Microsoft,
-    "Format cards in Microsoft Teams"): the two parts of a link are separated.
+    "Format cards in Teams"): the two parts of a link are separated.
     """
     escaped = [_IN_CHAT.get(character, character) for character in one_line(text, limit).replace("](", "] (").strip()]
     kept = bisect_right([*accumulate(map(len, escaped))], limit - len("``"))

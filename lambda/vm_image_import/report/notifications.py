@@ -17,10 +17,10 @@ from vm_image_import.invocation import Invocation
 from vm_image_import.settings import Settings
 
 _MAX_SUBJECT: Final = 99
-"""Characters of a subject, which has to be ASCII (API reference, SNS `Publish`: less than 100)."""
+"""Characters of a subject: less than 100 (API reference, SNS `Publish`). Earlier versions of it require ASCII."""
 _MAX_LINE: Final = 2_000
-"""Characters of a line. What EC2, Image Builder and tags say is untrusted, and a message has at most 256 KB (API
-reference, SNS `Publish`)."""
+"""Characters of a line. What EC2, Image Builder and tags say is untrusted, and a message has at most 256 KiB by
+default (API reference, SNS `Publish`)."""
 _MAX_CHAT: Final = 8_000
 """Characters of `description` (user guide of Amazon Q Developer in chat applications, custom notifications)."""
 _MAX_CHAT_VALUE: Final = 800

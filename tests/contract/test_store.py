@@ -465,7 +465,6 @@ def test_throttling_is_transient(operation: str, status: int, code: str) -> None
         {"S": RECORD.to_json().replace('"id": ', '"name": ')},
         *({"N": "7"}, {"NULL": True}, {"M": {}}, {"L": []}),
     ],
-    ids=json.dumps,
 )
 def test_an_unreadable_record_is_an_error_of_its_task(store: Store, data: dict[str, Any]) -> None:
     """A record that the function cannot read is an error that names its item, and other records are read."""

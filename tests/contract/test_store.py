@@ -360,7 +360,7 @@ def test_what_dynamodb_has_not_processed_is_read_again(processed: int) -> None:
         keys = json.loads(params["body"])["RequestItems"][TABLE]["Keys"]
         requests.append(len(keys))
         unprocessed = {TABLE: {"Keys": keys[processed:]}} if keys[processed:] else {}
-        answer = {"Responses": {TABLE: keys[:processed]}, "UnprocessedKeys": unprocessed}
+        answer = {"Responses": {TABLE: keys[:processed]} if processed else {}, "UnprocessedKeys": unprocessed}
         return SimpleNamespace(status_code=200), answer
 
     reading = new_store("before-call.dynamodb.BatchGetItem", process)

@@ -35,7 +35,7 @@ def main() -> int:
     count, seed = (int(os.environ.get(name) or default) for name, default in (("COUNT", "200"), ("SEED", "0")))
     copy_project()
     if not paths or not all((FOLDER / path).exists() for path in paths):
-        sys.stderr.write("MODULES: write names of modules, as in make mutants MODULES='register idempotency/store'\n")
+        sys.stderr.write("MODULES: write names of modules, as in make mutants MODULES='imports/sweep records/store'\n")
         return 1
     settings = SETTINGS.format(modules=json.dumps(paths), tests=json.dumps([*tests, *DOCUMENTS]))
     project = FOLDER / "pyproject.toml"

@@ -14,6 +14,7 @@ from .idempotency_table import IdempotencyTable
 from .metrics import Metrics
 from .notifications import Notifications
 from .observability import Observability
+from .retention import Retention
 from .triggers import Triggers
 
 _DEFAULTS: Final = Configuration()
@@ -48,6 +49,8 @@ class VmImageImport(Metrics, Construct):
             self, "Import", configuration=configuration, table=self.table, notifications=notifications, code=code
         )
         self.function = imports.function
+        if configuration.delete_after_days:
+            Retention(self, "Retention", configuration=configuration)
         triggers = Triggers(self, "Triggers", function=self.function, configuration=configuration)
         self.dashboard = Observability(
             self,

@@ -106,7 +106,7 @@ coverage: tools
 soak: tools
 	PYTHONPATH=lambda .venv/bin/python -m tests.simulation
 
-# Changes the code at random places and prints what no test notices: make mutants MODULES='register sweep' COUNT=200 SEED=0
+# Changes the code at random places and prints what no test notices: make mutants MODULES=imports/register COUNT=200 SEED=0
 # TESTS names other tests than those without AWS. mutmut is for this only, so it is in no lock.
 mutants: tools
 	VIRTUAL_ENV=.venv .venv/bin/uv run --quiet --no-project --active --with mutmut==3.8.1 python -m tests.mutants

@@ -15,8 +15,8 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 FOLDER: Final = ROOT / ".build/mutants"
-# These read the function's files, in which mutmut keeps all its changes, instead of running them.
-READERS: Final = ("architecture", "documents", "readme")
+# These run nothing of the function, and need files that are not copied.
+DOCUMENTS: Final = ("--ignore=tests/unit/test_documents.py", "--ignore=tests/unit/test_readme.py")
 NOTICED: Final = {"killed", "timeout", "segfault", "caught by type check"}
 SETTINGS: Final = """
 [tool.mutmut]
@@ -35,12 +35,9 @@ def main() -> int:
     count, seed = (int(os.environ.get(name) or default) for name, default in (("COUNT", "200"), ("SEED", "0")))
     copy_project()
     if not paths or not all((FOLDER / path).exists() for path in paths):
-        sys.stderr.write("MODULES: write names of modules, as in make mutants MODULES='register idempotency/store'\n")
+        sys.stderr.write("MODULES: write names of modules, as in make mutants MODULES='imports/sweep records/store'\n")
         return 1
-    settings = SETTINGS.format(
-        modules=json.dumps(paths),
-        tests=json.dumps([*tests, *(f"--ignore=tests/unit/test_{reader}.py" for reader in READERS)]),
-    )
+    settings = SETTINGS.format(modules=json.dumps(paths), tests=json.dumps([*tests, *DOCUMENTS]))
     project = FOLDER / "pyproject.toml"
     text = project.read_text(encoding="utf-8").replace('pythonpath = ["lambda", "."]', 'pythonpath = ["src", "."]')
     project.write_text(text + settings, encoding="utf-8")
@@ -67,7 +64,10 @@ def main() -> int:
 
 
 def copy_project() -> None:
-    """Copy the files that git has or would add, with the function's source in `src`."""
+    """Copy the files that git has or would add, with the function's source also in `src`.
+
+    Only that copy of it is changed. A test that reads the source, or runs it in another process, uses the other one.
+    """
     shutil.rmtree(FOLDER, ignore_errors=True)
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],  # noqa: S607 - git of the PATH
@@ -80,8 +80,7 @@ def copy_project() -> None:
         target = FOLDER / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, target)
-    (FOLDER / "src").mkdir()
-    (FOLDER / "lambda/vm_image_import").rename(FOLDER / "src/vm_image_import")
+    shutil.copytree(FOLDER / "lambda", FOLDER / "src")
 
 
 def mutmut(*arguments: str) -> None:

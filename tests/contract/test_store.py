@@ -360,7 +360,7 @@ def test_what_dynamodb_has_not_processed_is_read_again(processed: int) -> None:
         keys = json.loads(params["body"])["RequestItems"][TABLE]["Keys"]
         requests.append(len(keys))
         unprocessed = {TABLE: {"Keys": keys[processed:]}} if keys[processed:] else {}
-        answer = {"Responses": {TABLE: keys[:processed]}, "UnprocessedKeys": unprocessed}
+        answer = {"Responses": {TABLE: keys[:processed]} if processed else {}, "UnprocessedKeys": unprocessed}
         return SimpleNamespace(status_code=200), answer
 
     reading = new_store("before-call.dynamodb.BatchGetItem", process)
@@ -465,7 +465,6 @@ def test_throttling_is_transient(operation: str, status: int, code: str) -> None
         {"S": RECORD.to_json().replace('"id": ', '"name": ')},
         *({"N": "7"}, {"NULL": True}, {"M": {}}, {"L": []}),
     ],
-    ids=json.dumps,
 )
 def test_an_unreadable_record_is_an_error_of_its_task(store: Store, data: dict[str, Any]) -> None:
     """A record that the function cannot read is an error that names its item, and other records are read."""

@@ -94,6 +94,8 @@ class InMemoryAws:
     calls: list[str] = field(default_factory=list)
     reads: int = 0
     """How often the records were read."""
+    consistent_reads: int = 0
+    """How often they were read at the double price."""
     writes: int = 0
     """How often a record was claimed."""
     requests: list[ImageRequest] = field(default_factory=list)
@@ -375,8 +377,9 @@ class InMemoryStore(Store):
         else:
             self._aws.put(record, id_, is_open=is_open)
 
-    def read(self, ids: Iterable[object], **_: object) -> dict[str, Record]:
+    def read(self, ids: Iterable[object], *, consistent: bool = True) -> dict[str, Record]:
         self._aws.reads += 1
+        self._aws.consistent_reads += consistent
         return {id_: self._aws.record(id_) for id_ in map(str, ids) if id_ in self._aws.items}
 
     def list_open(self) -> Iterator[str]:

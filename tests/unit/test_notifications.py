@@ -89,6 +89,67 @@ def test_the_text_names_the_vm() -> None:
         assert line in text.splitlines()
 
 
+def test_a_notification_has_every_fact() -> None:
+    """Each fact of an outcome is on its own line of the text, and in its own field of the document."""
+    outcome = Outcome(
+        OutcomeKind.FOLLOW_UP_FAILED,
+        TASK_ID,
+        ARN,
+        sources={"name": "tag Name", "semanticVersion": "file name", "platform": "task"},
+        reason="Denied.",
+        ami_id="ami-0abcdef1234567890",
+        tagged=("ami-0abcdef1234567890", "snap-1"),
+        parameter="/base/web-server",
+        warnings=["It lacks ENA.", "It is old."],
+        task=replace(TASK, tags={"Name": "Web server"}, description="Shop", platform="Linux"),
+        said_by="Systems Manager",
+        step="parameter",
+    )
+    assert notification(outcome).text.splitlines() == [
+        "Follow-up failed.",
+        "Systems Manager says: Denied.",
+        "It lacks ENA.",
+        "It is old.",
+        "The image is registered. Fix the cause. The next sweep repeats the step: parameter.",
+        "",
+        "VM: Web server",
+        "Source: s3://b/web-server-1.4.2.ova",
+        "Description: Shop",
+        f"Import task: {TASK_ID}",
+        f"Image: {ARN}",
+        "AMI: ami-0abcdef1234567890",
+        "Sources: name from tag Name, version from file name",
+        "Tagged: ami-0abcdef1234567890, snap-1",
+        "Parameter: /base/web-server",
+        "Account: 123456789012",
+        "Region: us-east-1",
+    ]
+    assert notification(outcome).document == {
+        "version": "1",
+        "time": "2026-11-23T10:15:00+00:00",
+        "account": "123456789012",
+        "region": "us-east-1",
+        "outcome": "FOLLOW_UP_FAILED",
+        "importTaskId": TASK_ID,
+        "vmName": "Web server",
+        "source": "s3://b/web-server-1.4.2.ova",
+        "description": "Shop",
+        "platform": "Linux",
+        "amiId": "ami-0abcdef1234567890",
+        "imageArn": ARN,
+        "name": "web-server",
+        "semanticVersion": "1.4.2",
+        "sources": {"name": "tag Name", "semanticVersion": "file name", "platform": "task"},
+        "tagged": ["ami-0abcdef1234567890", "snap-1"],
+        "parameter": "/base/web-server",
+        "step": "parameter",
+        "reason": "Denied.",
+        "warnings": ["It lacks ENA.", "It is old."],
+        "remedy": None,
+        "remedyUrl": None,
+    }
+
+
 @pytest.mark.parametrize("platform", ["Linux", "Windows", None])
 def test_a_failed_import_is_reported_with_its_remedy(platform: str | None) -> None:
     """The text has EC2's status message, and the remedy for the platform with the page of the guide."""

@@ -152,7 +152,7 @@ def test_a_version_that_another_import_has(settings: Settings, other: Build, *, 
         assert not outcome.warnings
     elif settings.immutable_versions:
         assert dry.kind is outcome.kind is OutcomeKind.REJECTED
-        assert other.arn in (outcome.reason or "")
+        assert f"version 1.4.2 of web-server, {other.arn}, and" in (outcome.reason or "")
         assert not aws.requests
         assert not aws.record().registration
     else:
@@ -171,7 +171,7 @@ def test_a_version_that_is_not_listed_yet_is_taken_all_the_same() -> None:
     aws.task, aws.ami = second, replace(AMI, name=second.id)
     outcome = aws.on_event()
     assert (outcome.kind, outcome.import_task_id) == (OutcomeKind.REJECTED, second.id)
-    assert TASK_ID in (outcome.reason or "")
+    assert f"version 1.4.2 of web-server, {TASK_ID}, and" in (outcome.reason or "")
     # The first one was deleted, or has failed.
     aws.age = timedelta(minutes=5)
     kinds = {outcome.import_task_id: outcome.kind for outcome in aws.sweep().outcomes if outcome.request}

@@ -8,6 +8,7 @@ import pytest
 from tests.unit.fakes import AMI, AVAILABLE, TASK, TASK_ID, InMemoryAws, version_arn
 from vm_image_import.domain.models import Ami, Build, Image
 from vm_image_import.domain.outcomes import OutcomeKind
+from vm_image_import.report.log import metrics
 from vm_image_import.settings import Settings
 
 SETTINGS = Settings(parameter_prefix="/imagebuilder/base")
@@ -38,6 +39,7 @@ def test_an_available_image_writes_its_parameter() -> None:
     assert (outcome.kind, outcome.parameter) == (OutcomeKind.IMAGE_AVAILABLE, NAME)
     assert f"Parameter: {NAME}" in aws.published[0].message
     assert aws.parameters == {NAME: AMI.id}
+    assert metrics.metric_set["ParametersWritten"]["Value"] == [1.0]
     assert aws.items[TASK_ID].is_open
     aws.calls.clear()
     assert aws.sweep().outcomes == []
@@ -85,6 +87,16 @@ def test_the_highest_available_version_wins(builds: list[Build], image: Image, a
     assert aws.parameters == ({NAME: ami_id} if ami_id else {})
 
 
+def test_a_parameter_that_is_written_after_the_notification_is_an_outcome() -> None:
+    """The parameter of an image that was notified before the option was turned on is written, logged and answered."""
+    aws = registered(settings=Settings())
+    aws.sweep()
+    aws.settings = SETTINGS
+    (outcome,) = aws.sweep().outcomes
+    assert (outcome.kind, outcome.parameter) == (OutcomeKind.IN_PROGRESS, NAME)
+    assert outcome.reason == f"{NAME} was written: {AMI.id}. The next sweep reads it back."
+
+
 def test_only_the_image_that_the_parameter_has_is_reported_with_it() -> None:
     """The notification of a lower version that is imported late does not name the parameter."""
     aws = registered(builds=[HIGHER], parameters={NAME: "ami-higher"})
@@ -113,7 +125,9 @@ def test_a_value_that_is_dropped_is_reported_once() -> None:
         aws.age += LATER
         aws.sweep()
     assert aws.outcomes_published() == ["IMAGE_AVAILABLE", "FOLLOW_UP_FAILED"]
-    assert "dropped the value" in aws.published[1].message
+    assert f"dropped the value {AMI.id} of {NAME}. It accepts only an AMI that exists" in aws.published[1].message
+    assert "that the role of the function may describe." in aws.published[1].message
+    assert aws.registration().problems == {"parameter": "ValueDropped"}
     assert aws.calls.count(f"put_parameter {NAME}") == 6
     aws.keeps_parameters = True
     aws.age += LATER
@@ -132,6 +146,7 @@ def test_an_ami_that_is_not_available_is_one_notification(ami: object) -> None:
     assert "ami-higher" in aws.published[0].message
     assert NAME in aws.published[0].message
     assert aws.parameters == {}
+    assert aws.registration().problems == {"parameter": "AmiNotAvailable"}
 
 
 def test_a_name_that_no_parameter_can_have_is_one_notification() -> None:
@@ -143,6 +158,7 @@ def test_a_name_that_no_parameter_can_have_is_one_notification() -> None:
     aws.sweep()
     assert aws.outcomes_published() == ["FOLLOW_UP_FAILED", "IMAGE_AVAILABLE"]
     assert [call for call in aws.calls if "parameter" in call] == []
+    assert aws.registration().problems == {"parameter": "ParameterName"}
 
 
 @pytest.mark.parametrize("status", ["FAILED", "CANCELLED", "DELETED"])
@@ -189,6 +205,7 @@ def test_a_parameter_of_others_is_not_overwritten(
     assert aws.parameters == {NAME: AMI.id if written else value}
     reported = [each.message for each in aws.published if each.outcome == "FOLLOW_UP_FAILED"]
     assert len(reported) == (not written)
+    assert aws.registration().problems == ({} if written else {"parameter": "ParameterOfOthers"})
     assert all("this system did not write it" in each and NAME in each for each in reported)
 
 
@@ -200,16 +217,19 @@ def test_a_text_with_the_right_value_is_not_taken_for_the_parameter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ami", "arn", "problem"),
+    ("ami", "arn", "problem", "code"),
     [
-        (replace(AMI, id="ami-higher", owner_id="210987654321"), HIGHER.arn, "belongs to the account 210987654321"),
-        (replace(AMI, id="ami-higher"), version_arn("1.10.0", "db"), "no record of"),
-        (replace(AMI, id="ami-higher"), None, "no record of"),
-        (replace(AMI, id="ami-higher", name="golden"), HIGHER.arn, "no record of"),
+        (
+            *(replace(AMI, id="ami-higher", owner_id="210987654321"), HIGHER.arn),
+            *("belongs to the account 210987654321", "AmiOfOthers"),
+        ),
+        (replace(AMI, id="ami-higher"), version_arn("1.10.0", "db"), "no record of", "ImageOfOthers"),
+        (replace(AMI, id="ami-higher"), None, "no record of", "ImageOfOthers"),
+        (replace(AMI, id="ami-higher", name="golden"), HIGHER.arn, "no record of", "ImageOfOthers"),
     ],
     ids=["another account's", "another name's", "of no import of ours", "of no import"],
 )
-def test_an_ami_of_others_is_not_written(ami: Ami, arn: str | None, problem: str) -> None:
+def test_an_ami_of_others_is_not_written(ami: Ami, arn: str | None, problem: str, code: str) -> None:
     """Only an AMI of this account, of an image that is recorded, is written; else one notification says so."""
     aws = registered(builds=[HIGHER], other_ami=ami)
     if arn:
@@ -218,6 +238,7 @@ def test_an_ami_of_others_is_not_written(ami: Ami, arn: str | None, problem: str
     assert aws.parameters == {}
     assert aws.outcomes_published() == ["FOLLOW_UP_FAILED", "IMAGE_AVAILABLE"]
     assert problem in aws.published[0].message
+    assert aws.registration().problems == {"parameter": code}
 
 
 def test_an_image_with_a_name_that_is_not_allowed_has_no_parameter() -> None:
@@ -226,3 +247,4 @@ def test_an_image_with_a_name_that_is_not_allowed_has_no_parameter() -> None:
     aws.on_image_event()
     assert aws.parameters == {}
     assert "matches none of team-a-*" in aws.published[0].message
+    assert aws.registration().problems == {"parameter": "NameNotAllowed"}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.unit.conftest import Log
 from tests.unit.fakes import AMI, ARN, AVAILABLE, NOW, TASK, TASK_ID, InMemoryAws, Item, version_arn
 from vm_image_import.deadline import Deadline
 from vm_image_import.domain.errors import ClientTokenReusedError, PermanentError, TransientError
@@ -253,7 +254,8 @@ def test_the_ami_of_a_running_task_is_the_one_that_it_names(
 ) -> None:
     """An available AMI with the name of a task is registered only where the task names it."""
     aws = InMemoryAws(replace(TASK, status=status, image_id=image_id), AMI)
-    assert aws.on_event().kind is kind
+    outcome = aws.on_event()
+    assert (outcome.kind, outcome.import_task_id) == (kind, TASK_ID)
     aws.manually()
     assert bool(aws.requests) is (kind is OutcomeKind.REGISTERED)
 
@@ -336,6 +338,7 @@ def test_a_failed_import_is_reported_once_whoever_asks() -> None:
     """A manual invocation for a failed import reports it once, and the sweep and later invocations do not again."""
     aws = InMemoryAws(FAILED)
     assert [aws.manually().is_new, aws.manually().is_new] == [True, False]
+    assert aws.writes == 1
     assert aws.sweep().outcomes == []
     assert aws.outcomes_published() == ["IMPORT_FAILED"]
 
@@ -423,6 +426,7 @@ def test_an_ami_without_a_creation_date_needs_a_stated_version() -> None:
         (ImportTask(TASK_ID), None, OutcomeKind.IN_PROGRESS, "still running"),
         (TASK, replace(AMI, state="pending"), OutcomeKind.IN_PROGRESS, "still running"),
         (TASK, replace(AMI, state="failed"), OutcomeKind.REJECTED, "is failed"),
+        (TASK, replace(AMI, source_image_id="ami-0fedcba9876543210"), OutcomeKind.IGNORED, "a copy of ami-0fedcba9"),
         (TASK, None, OutcomeKind.IGNORED, "gone, or ask again"),
         (replace(TASK, image_id=None), None, OutcomeKind.IGNORED, "gone, or ask again"),
         (FAILED, None, OutcomeKind.IMPORT_FAILED, "ClientError: Unsupported kernel version X"),
@@ -436,6 +440,7 @@ def test_an_ami_without_a_creation_date_needs_a_stated_version() -> None:
         "bare",
         "AMI pending",
         "AMI failed",
+        "AMI copied",
         "AMI gone",
         "AMI never named",
         "failed",
@@ -504,6 +509,14 @@ def test_a_reused_client_token_finds_a_failed_image_when_every_image_is_listed(s
         aws.builds += another
         aws.age = timedelta(minutes=5)
         assert aws.by_sweep().image_arn == (another or [older])[0].arn
+
+
+def test_of_several_requested_builds_the_first_usable_one_is_recorded() -> None:
+    """Of several builds with the tags of a request, the lowest one that did not fail is recorded."""
+    aws = InMemoryAws(TASK, AMI, import_error=ClientTokenReusedError("mismatch"))
+    usable = [OWN._replace(arn=version_arn("1.4.2", build=number)) for number in (10, 9)]
+    aws.builds_after_request = [OWN._replace(status="FAILED"), *usable]
+    assert aws.on_event().image_arn == version_arn("1.4.2", build=9)
 
 
 def test_tags_alone_recover_no_image() -> None:
@@ -660,6 +673,7 @@ def test_builds_that_cannot_be_listed_stop_the_registration() -> None:
     [
         (Overrides(), ""),
         (Overrides(name="Web_Server", semantic_version="1.04.2"), ""),
+        (Overrides(name="Web/Server"), ""),
         (Overrides(name="other"), "name"),
         (Overrides(semantic_version="9.9.9"), "semanticVersion"),
         (Overrides(description="d", platform="Linux", os_version="o", tags={"a": "b"}), "description, platform"),
@@ -878,11 +892,20 @@ def test_an_image_is_not_requested_where_its_version_took_the_time() -> None:
     assert aws.on_event().kind is OutcomeKind.REGISTERED
 
 
-def test_what_follows_does_not_change_the_outcome() -> None:
+def test_what_follows_does_not_change_the_outcome(log: Log) -> None:
     """An error of a step is logged, and the import is answered as registered."""
     aws = InMemoryAws(TASK, AMI, errors={ARN: KeyError("unforeseen")})
     assert aws.on_event().kind is OutcomeKind.REGISTERED
     assert aws.registration().arn == ARN
+    *_, last = [entry for entry in log() if entry["level"] == "ERROR"]
+    assert last["message"] == "The import is registered. The next sweep repeats the steps that failed"
+
+
+def test_a_request_is_logged_with_its_id(log: Log) -> None:
+    """The log has the ARN of a requested image, and the id of the request for the support of AWS."""
+    InMemoryAws(TASK, AMI).on_event()
+    (entry,) = [entry for entry in log() if entry["message"] == "Requested the image"]
+    assert (entry["imageArn"], entry["requestId"]) == (ARN, "request-id")
 
 
 def test_a_tag_in_another_case_is_a_warning() -> None:

@@ -1,6 +1,6 @@
 """Which images are superseded, when they may be deleted, and the pass that marks them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -12,7 +12,6 @@ from vm_image_import.domain.models import NO_MARKS, Build, Marks
 from vm_image_import.domain.outcomes import OutcomeKind
 from vm_image_import.domain.retention import YES, Decision, Rule, decide, find_superseded, newest_builds
 from vm_image_import.imports.retention import RECORD
-from vm_image_import.report import log as observability
 from vm_image_import.settings import Settings
 
 TODAY = NOW.date()
@@ -20,13 +19,6 @@ MONTH = timedelta(days=30)
 RULE = Rule(2, MONTH)
 KEEP_TWO = Rule(2)
 SETTINGS = Settings(keep_versions=2, delete_after_days=30)
-
-
-@pytest.fixture(autouse=True)
-def _no_metrics_left() -> Iterator[None]:
-    """Leave the process without metrics that nothing flushes."""
-    yield
-    observability.metrics.clear_metrics()
 
 
 def build(  # noqa: PLR0913 - what a build is made of

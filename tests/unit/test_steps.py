@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.unit.conftest import Log
 from tests.unit.fakes import AMI, ARN, AVAILABLE, PENDING, TASK, TASK_ID, InMemoryAws, version_arn
 from vm_image_import.domain.errors import PermanentError, TransientError
 from vm_image_import.domain.models import Image
@@ -63,7 +64,8 @@ def test_any_other_state_is_in_progress(status: str) -> None:
     aws = registered(image=replace(PENDING, status=status))
     before = dict(aws.items)
     for outcome in (aws.on_image_event(), aws.by_sweep()):
-        assert outcome.kind is OutcomeKind.IN_PROGRESS
+        assert (outcome.kind, outcome.reason) == (OutcomeKind.IN_PROGRESS, f"The image is {status}.")
+        assert (outcome.import_task_id, outcome.image_arn) == (TASK_ID, ARN)
     assert (aws.items, aws.published) == (before, [])
 
 
@@ -126,7 +128,8 @@ def test_the_event_of_another_image_changes_nothing(image: Image | None) -> None
     """An image that is in no record of its import task is ignored, whatever tags it has."""
     aws = registered(image=image)
     before = dict(aws.items)
-    assert aws.on_image_event().kind is OutcomeKind.IGNORED
+    outcome = aws.on_image_event()
+    assert (outcome.kind, outcome.image_arn) == (OutcomeKind.IGNORED, ARN)
     assert (aws.items, aws.published) == (before, [])
 
 
@@ -369,6 +372,25 @@ def test_a_run_without_time_leaves_the_steps_to_the_sweep() -> None:
     aws = registered(calls_in_time=0)
     assert aws.on_image_event().kind is OutcomeKind.IN_PROGRESS
     assert not aws.published
+
+
+@pytest.mark.parametrize(
+    ("changes", "message", "names"),
+    [
+        ({"calls_in_time": 0}, "No time is left for the step. The next sweep runs it", ["parameter", "notify"]),
+        ({"in_progress": {TASK_ID}}, "Another invocation runs the steps", ["parameter", "notify"]),
+        ({"errors": {PARAMETER: KeyError("x")}}, "The step failed", ["parameter"]),
+        ({"errors": {PARAMETER: KeyError("x")}, "age": DAYS_6}, "The step is given up", ["parameter"]),
+    ],
+    ids=["no time", "claimed", "failed", "given up"],
+)
+def test_the_log_names_each_step_that_was_not_done(
+    changes: dict[str, object], message: str, names: list[str], log: Log
+) -> None:
+    """A step that was not done, for whatever reason, is logged with its name."""
+    aws = registered(settings=Settings(parameter_prefix="/imagebuilder/base"), **changes)
+    list(steps.follow_up(RegistrationId(TASK_ID), aws.record(), aws.invocation()))
+    assert [entry["step"] for entry in log() if entry["message"] == message] == names
 
 
 def test_a_record_keeps_what_the_steps_need() -> None:

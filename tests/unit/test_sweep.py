@@ -1,14 +1,13 @@
 """The sweep: what it does, what it costs, and what stops it."""
 
-import io
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from tests.unit.conftest import Log
 from tests.unit.fakes import AMI, AVAILABLE, NOW, PENDING, SWEEP, TASK, TASK_ID, InMemoryAws, Item, version_arn
 from vm_image_import.domain.errors import PermanentError, SweepError, TransientError
 from vm_image_import.domain.models import ImportTask
@@ -22,13 +21,6 @@ from vm_image_import.settings import Settings
 
 ENDED = {"follow": "AVAILABLE", "notify": "IMAGE_AVAILABLE"}
 FILTER = Settings(only_tasks_tagged={"Images": "yes"})
-
-
-@pytest.fixture(autouse=True)
-def _no_metrics_left() -> Iterator[None]:
-    """Leave the process without metrics that nothing flushes."""
-    yield
-    observability.metrics.clear_metrics()
 
 
 def metrics() -> dict[str, float]:
@@ -82,6 +74,7 @@ def test_what_is_done_costs_one_read_a_page() -> None:
     assert aws.sweep().outcomes == []
     # Two pages, and what is open.
     assert (aws.reads, aws.calls, aws.writes) == (4, [], 1)
+    assert aws.consistent_reads == 0
 
 
 def test_a_registered_image_is_followed_to_its_last_state() -> None:
@@ -248,15 +241,12 @@ def test_an_unreadable_record_is_one_problem(record: str) -> None:
     assert tasks_asked_for(aws) == [good.id]
 
 
-def test_every_unreadable_record_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_unreadable_record_is_logged(log: Log) -> None:
     """The log names each record that cannot be read, also that of a task that EC2 does not list any more."""
-    log = io.StringIO()
-    monkeypatch.setattr(observability.logger.registered_handler, "stream", log)
     listed, unlisted = (task.id for task in tasks(2))
     aws = InMemoryAws(pages=[tasks(1)], items={listed: Item("?", is_open=True), unlisted: Item("?", is_open=True)})
     assert len(aws.sweep().problems) == 2
-    entries = [json.loads(line) for line in log.getvalue().splitlines()]
-    assert [entry["importTaskId"] for entry in entries if entry["level"] == "ERROR"] == [listed, unlisted]
+    assert [entry["importTaskId"] for entry in log() if entry["level"] == "ERROR"] == [listed, unlisted]
 
 
 def test_a_record_of_a_later_version_is_read() -> None:

@@ -1,6 +1,5 @@
 """Tagging the AMI of an available image, and its snapshots."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -17,14 +16,6 @@ SNAPSHOTS = ("snap-1", "snap-2")
 DISKS = replace(AMI, snapshot_ids=SNAPSHOTS)
 ALL = (AMI.id, *SNAPSHOTS)
 SETTINGS = Settings(tag_amis=True)
-
-
-@pytest.fixture(autouse=True)
-def _no_metrics_left() -> Iterator[None]:
-    """Begin and end without metrics that nothing flushes."""
-    metrics.clear_metrics()
-    yield
-    metrics.clear_metrics()
 
 
 def registered(arn: str = ARN, **changes: object) -> InMemoryAws:

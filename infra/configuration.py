@@ -49,6 +49,7 @@ class Configuration:
     log_retention_days: int = 90
     notification_email: str = ""
     topic_arn: str = ""
+    key_arn: str = ""
     sweep_minutes: int = 15
     reserved_concurrency: int | None = None
     tracing: bool = False
@@ -182,6 +183,9 @@ def _problems(stated: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from (("regions", problem) for problem in _region_problems(regions))
         if isinstance(topic, str) and any(f":sns:{name}:" not in topic for name in regions if topic):
             yield "topicArn", "alarms and function use a topic of their Region: write a topic of the Region in regions."
+        key = stated.get("keyArn")
+        if isinstance(key, str) and any(f":kms:{name}:" not in key for name in regions if key):
+            yield "keyArn", "services use a key of their Region: write a key of the Region in regions."
 
 
 def _region_problems(regions: Sequence[str]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from typing import Final
 from aws_cdk import Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
@@ -27,9 +28,13 @@ def function_role(
     dead_letter_queue: sqs.IQueue,
     table: dynamodb.ITable,
     notifications: Notifications,
+    key: kms.IKey | None,
     configuration: Configuration,
 ) -> iam.Role:
-    """Return the role. Some statements are there only where the configuration needs them."""
+    """Return the role. Some statements are there only where the configuration needs them.
+
+    `key` is the one that encrypts table and queue, where it is no key of AWS.
+    """
     stack = Stack.of(scope)
     images = _images(stack, "*")
     allowed = [_images(stack, name) for name in _allowed_names(configuration)]
@@ -72,6 +77,25 @@ def function_role(
             conditions={"StringEquals": {"iam:AWSServiceName": "imagebuilder.amazonaws.com"}},
         ),
     ]
+    if key:
+        statements += [
+            iam.PolicyStatement(
+                sid="DecryptTable",
+                actions=["kms:Decrypt"],
+                resources=[key.key_arn],
+                # DynamoDB decrypts the table's key on behalf of whoever reads or writes (developer guide, "DynamoDB
+                # encryption at rest usage notes"). With grants it does everything else itself.
+                conditions={"StringEquals": {"kms:EncryptionContext:aws:dynamodb:tableName": table.table_name}},
+            ),
+            iam.PolicyStatement(
+                sid="EncryptDlq",
+                actions=["kms:Decrypt", "kms:GenerateDataKey"],
+                resources=[key.key_arn],
+                # SQS encrypts on the sender's behalf (developer guide, "Key management"), and does not document with
+                # which context. The end of its name is that of the partition.
+                conditions={"StringLike": {"kms:ViaService": f"sqs.{stack.region}.amazonaws.com*"}},
+            ),
+        ]
     if configuration.tracing:
         # Without a condition: Lambda refuses the function where it finds that the role lacks the permission, and does
         # not document with which context it asks.

@@ -21,7 +21,7 @@ TAGGING = ("tagAmis", "amiTagKeys")
 OPTIONS = [
     {key: EVERYTHING[key] for key in VARIABLES},
     {key: EVERYTHING[key] for key in TAGGING},
-    *({key: value} for key, value in EVERYTHING.items() if key not in {*VARIABLES, *TAGGING, "regions"}),
+    *({key: value} for key, value in EVERYTHING.items() if key not in {*VARIABLES, *TAGGING, "keyArn", "regions"}),
     {"topicArn": "arn:aws:sns:us-east-1:123456789012:images"},
     {"architecture": "x86_64"},
     {"alarms": False},

@@ -4,7 +4,6 @@ from typing import Final, cast
 
 from aws_cdk import Annotations, Duration, RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
-from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_destinations as destinations
 from aws_cdk import aws_logs as logs
@@ -34,11 +33,14 @@ class ImportFunction(Construct):
         configuration: Configuration,
         table: dynamodb.ITable,
         notifications: Notifications,
-        key: kms.IKey | None = None,
         code: lambda_.Code | None = None,
     ) -> None:
-        """Create it. `key` encrypts log and queue, and the table already. `code` replaces the bundle, for tests."""
+        """Create it. What encrypts `table`, unless AWS's own key, encrypts log and queue, too.
+
+        `code` replaces the bundle, for tests.
+        """
         super().__init__(scope, id_)
+        key = table.encryption_key
         self.dead_letter_queue = dead_letter_queue(self, "FunctionDlq", key=key)
         # The images themselves show what was registered, so the log need not outlive the stack.
         self.log_group = logs.LogGroup(self, "Logs", encryption_key=key, removal_policy=RemovalPolicy.DESTROY)
@@ -50,7 +52,6 @@ class ImportFunction(Construct):
             dead_letter_queue=self.dead_letter_queue,
             table=table,
             notifications=notifications,
-            key=key,
             configuration=configuration,
         )
         self.function = lambda_.Function(

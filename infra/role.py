@@ -6,7 +6,6 @@ from typing import Final
 from aws_cdk import Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
@@ -28,12 +27,11 @@ def function_role(
     dead_letter_queue: sqs.IQueue,
     table: dynamodb.ITable,
     notifications: Notifications,
-    key: kms.IKey | None,
     configuration: Configuration,
 ) -> iam.Role:
     """Return the role. Some statements are there only where the configuration needs them.
 
-    `key` is the one that encrypts table and queue, where it is no key of AWS.
+    A customer managed key of the table is the queue's, too.
     """
     stack = Stack.of(scope)
     images = _images(stack, "*")
@@ -77,7 +75,7 @@ def function_role(
             conditions={"StringEquals": {"iam:AWSServiceName": "imagebuilder.amazonaws.com"}},
         ),
     ]
-    if key:
+    if key := table.encryption_key:
         statements += [
             iam.PolicyStatement(
                 sid="DecryptTable",

@@ -54,7 +54,6 @@ class VmImageImport(Metrics, Construct):
             configuration=configuration,
             table=self.table,
             notifications=notifications,
-            key=for_all,
             code=code,
         )
         self.function = imports.function

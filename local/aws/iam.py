@@ -258,7 +258,9 @@ def _authorization_requests(  # noqa: C901 - one case for each way
             tables = params.get("RequestItems") or [params["TableName"]]
             yield from (request(f"{prefix}:table/{table}") for table in tables)
             for table in tables:
-                yield from (request(key, "kms:Decrypt", **context) for key, context in _table_key(account, region, table))
+                yield from (
+                    request(key, "kms:Decrypt", **context) for key, context in _table_key(account, region, table)
+                )
         case "dynamodb", "Query":
             table = params["TableName"]
             yield request(f"{prefix}:table/{table}/index/{params['IndexName']}")

@@ -12,6 +12,7 @@ import threading
 from typing import Any, Final
 
 from moto.cloudwatch.models import CloudWatchBackend
+from moto.core.exceptions import JsonRESTError
 from moto.dynamodb.models import DynamoDBBackend
 from moto.ec2.models import ec2_backends
 from moto.logs.utils import EventMessageFilter, FilterPattern, UnsupportedFilterPattern
@@ -145,7 +146,9 @@ def _notify(backend: CloudWatchBackend, name: str, reason: str, state: str) -> N
             topic = sns.get_topic(arn)
             statements = json.loads(topic.policy)["Statement"]
             if iam.allows(statements, request, _CLOUDWATCH):
-                keys.check(keys.find(backend.account_id, backend.region_name, topic.kms_master_key_id), context, _CLOUDWATCH)
+                keys.check(
+                    keys.find(backend.account_id, backend.region_name, topic.kms_master_key_id), context, _CLOUDWATCH
+                )
                 # A subject has less than 100 characters (API reference, SNS `Publish`).
                 subject = f'{state}: "{name}" in {backend.region_name}'[:99]
                 sns.publish(json.dumps(message), arn, subject=subject)
@@ -177,7 +180,7 @@ def _let_tables_need_their_keys() -> None:
             key = keys.find(self.account_id, self.region_name, key_id)
             if key and not key.enabled:
                 # With which error is not documented.
-                raise ServiceError(_ACCESS_DENIED, f"KMS key access denied error: {key.arn} is disabled.")
+                raise JsonRESTError(_ACCESS_DENIED, f"KMS key access denied error: {key.arn} is disabled.")
             return access(self, table_name, *arguments, **options)
 
         return access_with_key

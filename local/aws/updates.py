@@ -103,7 +103,9 @@ def _update_role(role: Role, properties: Mapping[str, Any]) -> None:
 
 def _update_table(table: Table, properties: Mapping[str, Any]) -> None:
     table.deletion_protection_enabled = properties.get("DeletionProtectionEnabled", False)
-    table.sse_specification = properties.get("SSESpecification")
+    encryption = properties.get("SSESpecification", {})
+    # DynamoDB has another name for it (API reference, `SSESpecification`).
+    table.sse_specification = {**encryption, "Enabled": encryption.get("SSEEnabled", False)}
 
 
 def _update_queue(queue: Queue, properties: Mapping[str, Any]) -> None:

@@ -203,7 +203,7 @@ def test_an_address_and_a_given_topic_are_refused() -> None:
         )
 
 
-ENCRYPTED = {
+ENCRYPTED: Mapping[str, Mapping[str, object]] = {
     "AWS::DynamoDB::Table": {
         "SSESpecification": {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY_ARN},
     },
@@ -216,7 +216,9 @@ USES_KEY = {"DecryptTable", "EncryptDlq", "EncryptNotifications"}
 
 def test_a_configured_key_encrypts_everything() -> None:
     """With `keyArn`, topic, table, log and queues are encrypted with this key, and the stack makes no key."""
-    template = template_of(VmImageImportStack(App(), "Stack", configuration=Configuration(key_arn=KEY_ARN), code=INLINE))
+    template = template_of(
+        VmImageImportStack(App(), "Stack", configuration=Configuration(key_arn=KEY_ARN), code=INLINE)
+    )
     assert not resources(template, "AWS::KMS::Key")
     for kind, properties in ENCRYPTED.items():
         found = resources(template, kind)

@@ -4,11 +4,12 @@ import json
 import sys
 from pathlib import Path
 
-import infra.home  # noqa: F401 - before the CDK is imported
+import infra.jsii  # noqa: F401 - before the CDK is imported
 
 # isort: split
 from aws_cdk import App, Environment
 
+from infra.bundle import InstallationError
 from infra.checks import add_checks
 from infra.configuration import (
     CONTEXT_KEY,
@@ -36,9 +37,12 @@ except ConfigurationError as error:
     sys.exit("\n".join((str(error), *problems)))
 if problems:
     sys.exit("\n".join(problems))
-for region in configuration.regions:
-    VmImageImportStack(app, f"VmImageImport-{region}", env=Environment(region=region), configuration=configuration)
-if not configuration.regions:
-    VmImageImportStack(app, "VmImageImport", configuration=configuration)
+try:
+    for region in configuration.regions:
+        VmImageImportStack(app, f"VmImageImport-{region}", env=Environment(region=region), configuration=configuration)
+    if not configuration.regions:
+        VmImageImportStack(app, "VmImageImport", configuration=configuration)
+except InstallationError as error:
+    sys.exit(str(error))
 add_checks(app)
 app.synth()

@@ -72,14 +72,18 @@ A package of one file has one entry with an empty name. A cold start imports 17 
 """
 
 
+class InstallationError(Exception):
+    """The function's dependencies could not be installed; the message says in one line where they come from."""
+
+
 def build() -> tuple[Path, bool]:
     """Return the folder of the bundle, and whether it has bytecode.
 
     Without a Python of the function's version there is no bytecode, since the function ignores any other. The name of
     the folder is a hash of what it is made of, so that nothing is built twice.
 
-    Raises subprocess.CalledProcessError where pip cannot install what the lock names, and UnknownOperationError where
-    botocore does not know an operation that the function uses.
+    Raises InstallationError where pip cannot install what the lock names, and UnknownOperationError where botocore does
+    not know an operation that the function uses.
     """
     python = find_function_python()
     source = sorted(path for path in (_LAMBDA / _PACKAGE).rglob("*") if path.suffix in {".py", ".json"})
@@ -146,9 +150,9 @@ def _digest(folder: Path) -> str:
 
 
 def install(folder: Path) -> None:
-    """Install into `folder` what the lock names, without bytecode. Raises subprocess.CalledProcessError."""
+    """Install into `folder` what the lock names, without bytecode. Raises InstallationError."""
     platforms = [f"--platform={platform}_aarch64" for platform in ("manylinux2014", "manylinux_2_28")]
-    subprocess.run(
+    installed = subprocess.run(
         [
             *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
             *("--target", str(folder), "--requirement", str(_LOCK), "--require-hashes"),
@@ -157,8 +161,14 @@ def install(folder: Path) -> None:
             *platforms,
             "--no-compile",
         ],
-        check=True,
+        check=False,
     )
+    if installed.returncode:
+        message = (
+            "pip cannot install the function's dependencies; its own message is above. It installs from PyPI, or from"
+            " the mirror that `pip config set global.index-url URL` names."
+        )
+        raise InstallationError(message)
 
 
 def _reduce(folder: Path) -> None:

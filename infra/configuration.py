@@ -49,6 +49,8 @@ class Configuration:
     tag_amis: bool = False
     ami_tag_keys: Sequence[str] = field(default_factory=list)
     parameter_prefix: str = ""
+    keep_versions: int | None = None
+    delete_after_days: int | None = None
     image_log_group: str = ""
     log_retention_days: int = 90
     notification_email: str = ""
@@ -104,6 +106,8 @@ class Configuration:
             "TAG_AMIS": json.dumps(self.tag_amis),
             "AMI_TAG_KEYS": json.dumps([*self.ami_tag_keys]),
             "PARAMETER_PREFIX": self.parameter_prefix,
+            "KEEP_VERSIONS": json.dumps(self.keep_versions),
+            "DELETE_AFTER_DAYS": json.dumps(self.delete_after_days),
             "IMAGE_LOG_GROUP": self.image_log_group,
             "OBSERVE": json.dumps(self.observe),
         }
@@ -178,8 +182,7 @@ def _problems(stated: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield _TAG_KEYS[number], f"{key!r} is also the key of {_TAG_KEYS[keys.index(key)]}: write another key."
     for text in _texts(stated.get("keyFormats")):
         yield from (("keyFormats", f"{text!r} {problem}") for problem in _format_problems(text))
-    if stated.get("amiTagKeys") and not stated.get("tagAmis"):
-        yield "amiTagKeys", "without tagAmis no AMI is tagged: write true for tagAmis, or leave this out."
+    yield from _missing_options(stated)
     topic = stated.get("topicArn")
     if topic and stated.get("notificationEmail"):
         yield "notificationEmail", "topicArn states a topic of yours: leave this out and subscribe to that topic."
@@ -193,6 +196,16 @@ def _elsewhere(stated: Mapping[str, Any], regions: Sequence[str]) -> Iterator[tu
         arn = stated.get(key)
         if isinstance(arn, str) and arn and any(f":{name}:" not in arn for name in regions):
             yield key, problem
+
+
+def _missing_options(stated: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the keys that have no effect without another key, and the problems."""
+    if stated.get("amiTagKeys") and not stated.get("tagAmis"):
+        yield "amiTagKeys", "without tagAmis no AMI is tagged: write true for tagAmis, or leave this out."
+    if stated.get("deleteAfterDays") and not stated.get("keepVersions"):
+        yield "deleteAfterDays", "without keepVersions no image is superseded: write a number for keepVersions, like 3."
+    if stated.get("deleteAfterDays") and not stated.get("tagAmis"):
+        yield "deleteAfterDays", "only AMIs that have tags of this system are deleted: write true for tagAmis."
 
 
 def _region_problems(regions: Sequence[str]) -> Iterator[str]:

@@ -69,7 +69,8 @@ class ImportFunction(Construct):
             reserved_concurrent_executions=configuration.reserved_concurrency,
             role=role.without_policy_updates(),
             log_group=self.log_group,
-            # Lambda's own segments. The X-Ray SDK, which adds the calls, slows every start, and ends in 2027.
+            # Lambda's own segments. The X-Ray SDK, which adds the calls, slows every start, and its support ends in
+            # 2027 (developer guide of X-Ray, "X-Ray SDK and daemon end of support timeline").
             tracing=lambda_.Tracing.ACTIVE if configuration.tracing else lambda_.Tracing.DISABLED,
             logging_format=lambda_.LoggingFormat.JSON,
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
@@ -83,7 +84,8 @@ class ImportFunction(Construct):
             },
             # After 1 and 2 minutes: enough for transient errors, such as an AMI that EC2 does not show yet.
             retry_attempts=2,
-            # Lambda's longest: where the account has no concurrency for hours, events are late and not lost.
+            # Lambda's longest (API reference, `PutFunctionEventInvokeConfig`): where the account has no concurrency for
+            # hours, events are late and not lost.
             max_event_age=Duration.hours(6),
             # It gets the event and the error. The sweep does the work of the event.
             on_failure=destinations.SqsDestination(self.dead_letter_queue),

@@ -61,7 +61,8 @@ class Notifications(Construct):
             )
 
     def _new_key(self) -> kms.Key:
-        # A customer managed key, for 1 USD a month: alarms cannot use the AWS managed one (alias/aws/sns).
+        # A customer managed key, for 1 USD a month: alarms cannot use the AWS managed one, alias/aws/sns (developer
+        # guide of SNS, "Key management").
         key = kms.Key(
             self,
             "Key",

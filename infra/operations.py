@@ -6,6 +6,7 @@ from typing import Final
 ACTIONS: Final[Mapping[str, frozenset[str]]] = {
     "ReadImports": frozenset({"ec2:DescribeImages", "ec2:DescribeImportImageTasks"}),
     "RegisterImages": frozenset({"imagebuilder:ImportVmImage"}),
+    "TagImages": frozenset({"imagebuilder:TagResource"}),
     "TrackImages": frozenset({"imagebuilder:GetImage"}),
     "FindImages": frozenset({"imagebuilder:ListImageBuildVersions"}),
     "UseIdempotencyTable": frozenset({"dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:UpdateItem"}),
@@ -14,6 +15,8 @@ ACTIONS: Final[Mapping[str, frozenset[str]]] = {
     # Only with `tagAmis`.
     "ReadTags": frozenset({"ec2:DescribeTags"}),
     "TagAmis": frozenset({"ec2:CreateTags"}),
+    # Only with `keepVersions`.
+    "RemoveMarks": frozenset({"imagebuilder:UntagResource"}),
     # Only with `parameterPrefix`.
     "WriteParameters": frozenset({"ssm:GetParameter", "ssm:GetParameterHistory", "ssm:PutParameter"}),
 }

@@ -1,20 +1,28 @@
 """Checks what `make setup` needs, before anything is installed, and prints every problem; the exit status is then 1.
 
-Run as a program, on the interpreter that the tools are to have. It starts on every Python 3, to say that it is too old.
+Run as a program, on the interpreter that the tools are to have, in the folder of the project, with what is to be
+installed as arguments: `.venv`, `node_modules`. It starts on every Python 3, to say that it is too old.
 """
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_NODE = 20
 
 
-def problems() -> "list[str]":
-    """Return what is missing or too old, with what to do: one line for each."""
+def problems(parts: "set[str]") -> "list[str]":
+    """Return what is missing or too old for these parts, with what to do: one line for each."""
     found = []
+    if not os.access(os.curdir, os.W_OK):
+        found.append(
+            f"The folder {Path.cwd()} cannot be written to, and everything is installed into it:"
+            " clone the project into a folder of yours."
+        )
     version = ".".join(map(str, sys.version_info[:2]))
     if sys.version_info < OLDEST_PYTHON:
         found.append(
@@ -27,7 +35,8 @@ def problems() -> "list[str]":
             f"Python's module {' and '.join(missing)} is missing: install the package python{version}-venv,"
             " or another Python."
         )
-    programs = {name: shutil.which(name) for name in ("node", "npm")}
+    # The CDK's library runs on Node. Its command line comes with npm.
+    programs = {name: shutil.which(name) for name in ("node", *(["npm"] if "node_modules" in parts else []))}
     found += [f"{name} is missing: install Node 24, which brings npm." for name, path in programs.items() if not path]
     node = _version_of(programs["node"]) if programs["node"] else None
     if node and int(node.split(".")[0]) < OLDEST_NODE:
@@ -45,6 +54,6 @@ def _version_of(path: str) -> str:
 
 
 if __name__ == "__main__":
-    lines = problems()
+    lines = problems(set(sys.argv[1:]))
     sys.stderr.write("".join(line + "\n" for line in lines))
     sys.exit(1 if lines else 0)

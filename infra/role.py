@@ -19,6 +19,14 @@ from .operations import ACTIONS
 _TAGGED: Final = ("image", "snapshot")
 """The resource types of AMIs and snapshots. Their ARNs have no account."""
 
+_OWN_MARKS: Final[Mapping[str, Mapping[str, object]]] = {
+    "StringLike": {"aws:ResourceTag/vm-image-import:task-id": "import-ami-*"},
+    "ForAllValues:StringEquals": {"aws:TagKeys": ["vm-image-import:delete", "vm-image-import:superseded"]},
+    # For a request without keys, the condition for all of them holds.
+    "Null": {"aws:TagKeys": "false"},
+}
+"""Only these two tags, of images that this system has made."""
+
 
 def function_role(
     scope: Construct,
@@ -54,7 +62,7 @@ def function_role(
         _calls("ReadImports", "*", conditions=in_region),
         _calls("RegisterImages", *allowed),
         # On the version or on the build: it is not documented where the tags of a new image are authorized.
-        iam.PolicyStatement(sid="TagImages", actions=["imagebuilder:TagResource"], resources=allowed),
+        _calls("TagImages", *allowed),
         _calls("TrackImages", images),
         # Without an ARN, as the function calls it, no resource is known.
         _calls("FindImages", "*", conditions=in_region),
@@ -95,13 +103,15 @@ def function_role(
             ),
         ]
     if configuration.tracing:
-        # Without a condition: Lambda refuses the function where it finds that the role lacks the permission, and does
-        # not document with which context it asks.
+        # Without a condition: Lambda refuses a function whose role lacks the permission (observed), and with which
+        # context it is evaluated is not documented.
         traces = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
         statements.append(iam.PolicyStatement(sid="WriteTraces", actions=traces, resources=["*"]))
     tagged = [stack.format_arn(service="ec2", account="", resource=type_, resource_name="*") for type_ in _TAGGED]
     if configuration.tag_amis:
         statements += [_calls("ReadTags", "*", conditions=in_region), _tag_amis(stack, configuration, tagged)]
+    if configuration.keep_versions:
+        statements.append(_calls("RemoveMarks", *allowed, conditions=_OWN_MARKS))
     if configuration.parameter_prefix:
         statements.append(_calls("WriteParameters", *_parameters(stack, configuration)))
     role = iam.Role(
@@ -124,7 +134,9 @@ def function_role(
     acknowledge(
         role,
         {
-            "AwsSolutions-IAM5[Resource::*]": "Describe and List actions have no resource types, nor have X-Ray's.",
+            "AwsSolutions-IAM5[Resource::*]": (
+                "Describe actions and X-Ray's have no resource types. The list of builds is requested without an ARN."
+            ),
             **{f"AwsSolutions-IAM5[Resource::{nag_resource(stack, arn)}]": not_known for arn in (images, *allowed)},
             "Serverless-LambdaStarPermissions": f"See AwsSolutions-IAM5. {not_known}",
         },

@@ -15,6 +15,7 @@ from .key import configured_key
 from .metrics import Metrics
 from .notifications import Notifications
 from .observability import Observability
+from .retention import Retention
 from .triggers import Triggers
 
 _DEFAULTS: Final = Configuration()
@@ -57,6 +58,8 @@ class VmImageImport(Metrics, Construct):
             code=code,
         )
         self.function = imports.function
+        if configuration.delete_after_days:
+            Retention(self, "Retention", configuration=configuration)
         triggers = Triggers(self, "Triggers", function=self.function, configuration=configuration, key=for_all)
         self.dashboard = Observability(
             self,

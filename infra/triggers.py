@@ -82,7 +82,7 @@ class Triggers(Construct):
                 targets.LambdaFunction(
                     self._function,
                     dead_letter_queue=self.event_dlq,
-                    # EventBridge's longest and most: an event costs nothing while it waits.
+                    # EventBridge's longest and most (API reference, `RetryPolicy`).
                     max_event_age=Duration.hours(24),
                     retry_attempts=185,
                 )

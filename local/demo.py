@@ -1,13 +1,13 @@
 """`make demo`: imports several VMs on the local AWS, prints the result of each, and compares it with what is expected.
 
-Exits with 1 if a result is not as expected.
+Exits with 1 if a result is not as expected. `--picture docs/demo.svg` also draws the results, for the README.
 """
 
+import argparse
+import io
 import json
-import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,17 +15,19 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
 
-from infra.configuration import CONTEXT_KEY, Configuration
-from local.assembly import ROOT, digest
+from local.assembly import synthesize
 from local.aws import functions
 from local.aws.local_aws import LocalAws, PublishedMessage
+from local.prose import make_console, print_prose
 
 _STACK: Final = "VmImageImport"
 _BUCKET: Final = "vm-exports"
 _STEPS: Final = 12
 """More than an import takes."""
-_STATUS_WIDTH: Final = 28
+_PICTURE_WIDTH: Final = 82
 _LOG_TAIL: Final = 2_000
 _UBUNTU: Final = {"platform": "Linux", "os": "Ubuntu 22.04.3 LTS - 5.15.0-97-generic"}
 _UNSUPPORTED: Final = "ClientError: Unsupported kernel version 4.15.0-1021-aws"
@@ -71,65 +73,49 @@ VMS: Final = (
     Vm("Windows VHD, no boot", ["exports/desk-7.vhd"], {"platform": "Windows", "status-message": _NO_BOOT}),
 )
 _REGISTERED: Final = [vm for vm in VMS if vm.image]
+PROVED: Final = f"""\
+Everything is as expected. What `cdk deploy` ships ran, with its role's rights.
+- {len(VMS)} imports, and an AMI that no import made, which was ignored.
+- {len(_REGISTERED)} images, each registered once, also the one whose event was lost.
+- {len(VMS) - len(_REGISTERED)} failed imports, each with a notification that says why and what to do.
+Next: `make derive KEY=exports/web-1.4.2.ova` says what an import will be called;
+`make local` keeps this AWS running; `npx --no -- cdk deploy` deploys (README.md)."""
+_ENDS: Final = {"completed": "completed", "deleting": "failed", "deleted": "failed"}
+"""What the end of an import is called, by the status of its task."""
 
 
 def main() -> int:
     """Run the demo and return its exit status."""
-    console = Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--picture", type=Path, help="a file for the results as SVG")
+    picture = parser.parse_args().picture
+    console = make_console()
     try:
-        assembly = _synthesize(console)
-        if assembly is None:
-            console.print("The stack cannot be synthesized.", style="red")
-            return 1
-        console.print("Deploying the stack to a local AWS …")
+        assembly = synthesize({}, lambda: console.print("Synthesizing the stack with the CDK …"))
+        console.print("Deploying what `cdk deploy` ships to an AWS on this machine …")
         with LocalAws() as aws:
             aws.deploy(assembly, _STACK)
-            problems = run(aws, console)
+            problems = run(aws, console, picture)
+    except subprocess.CalledProcessError:
+        console.print("The stack cannot be synthesized.", style="red")
+        return 1
     except OSError as error:
         console.print(f"The demo cannot run here: {error}", style="red")
         return 1
     return 1 if problems else 0
 
 
-def _synthesize(console: Console) -> Path | None:
-    """Return the cloud assembly with the default configuration, None if the app has failed and said why.
+def run(aws: LocalAws, console: Console, picture: Path | None = None) -> list[str]:
+    """Import the VMs, show what became of them, and return what is not as expected.
 
-    It is kept under a hash of what it is made of. Two demos at once make it twice; the first one keeps it.
+    Where everything is, `picture` gets the results as SVG.
     """
-    # Every key as the command line states it: the settings in this checkout are for deployments.
-    context = json.dumps(Configuration().as_context())
-    kept = ROOT / ".build/demo" / digest(context)
-    if kept.exists():
-        return kept
-    console.print("Synthesizing the stack with the CDK …")
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-        variables = {
-            "CDK_OUTDIR": f"{folder}/cdk.out",
-            "CDK_CONTEXT_JSON": json.dumps({CONTEXT_KEY: context}),
-            # The CDK's own check of a template takes 7 s. `make acceptance` runs it.
-            "CDK_VALIDATION": "false",
-        }
-        if subprocess.run(
-            [sys.executable, "app.py"], cwd=ROOT, env=os.environ | variables, check=False, start_new_session=True
-        ).returncode:
-            return None
-        try:
-            Path(folder, "cdk.out").rename(kept)
-        except OSError:
-            if not kept.exists():
-                raise
-    return kept
-
-
-def run(aws: LocalAws, console: Console) -> list[str]:
-    """Import the VMs, show what became of them, and return what is not as expected."""
-    console.print(f"Importing {len(VMS)} VMs, and registering an AMI that is not an import …")
+    console.print(f"Importing {len(VMS)} VMs, and registering an AMI that no import made …")
     tasks = {aws.import_vm(_BUCKET, vm.keys, vm.disk, vm.tags): vm for vm in VMS}
     aws.amis_without_events |= {task for task, vm in tasks.items() if vm.event_lost}
     other_ami = aws.client("ec2").register_image(Name="golden-base-2026", Architecture="x86_64")["ImageId"]
     _show_progress(aws, tasks, console)
-    console.print("The sweep runs: it registers the import without an event and reports the failed ones …")
+    console.print("The sweep runs: it finds the import whose event was lost, and the failed ones …")
     for _ in range(2):
         aws.fire_schedules()
         aws.advance()
@@ -155,15 +141,14 @@ def run(aws: LocalAws, console: Console) -> list[str]:
         problems.append(f"Expected {len(_REGISTERED)} images: {[image['arn'] for image in aws.images()]}")
     for problem in problems:
         console.print(problem, style="red")
-    _print_imports(tasks, answers, images, console)
+    table = _table_of(tasks, answers, images)
+    console.print()
+    console.print(table, soft_wrap=False)
     _print_notifications(notifications, console)
     if not problems:
-        console.print(
-            f"{len(images)} images, as expected; {other_ami} is not an import and was ignored:", style="green"
-        )
-        for image in images.values():
-            # Without line breaks: to be copied.
-            console.print(image["arn"], soft_wrap=True)
+        print_prose(console, PROVED)
+        if picture:
+            _draw(picture, table)
     return problems
 
 
@@ -188,9 +173,10 @@ def _show_progress(aws: LocalAws, tasks: Mapping[str, Vm], console: Console) -> 
         for _ in range(_STEPS):
             aws.advance()
             for task in ec2.describe_import_image_tasks(ImportTaskIds=list(tasks))["ImportImageTasks"]:
-                status = task.get("StatusMessage", task["Status"])
-                completed = float(task.get("Progress", 100))
-                progress.update(bars[task["ImportTaskId"]], completed=completed, status=status[:_STATUS_WIDTH])
+                is_active = task["Status"] == "active"
+                status = task.get("StatusMessage", "active") if is_active else _ENDS[task["Status"]]
+                completed = float(task["Progress"]) if "Progress" in task else None if is_active else 100
+                progress.update(bars[task["ImportTaskId"]], completed=completed, status=status)
 
 
 def _invoke(aws: LocalAws, task: str) -> dict[str, Any]:
@@ -214,36 +200,22 @@ def _sources() -> dict[str, dict[str, str]]:
     return {entry["importTaskId"]: entry["sources"] for entry in _log_entries() if "sources" in entry}
 
 
-def _print_imports(
-    tasks: Mapping[str, Vm],
-    answers: Mapping[str, dict[str, Any]],
-    images: Mapping[str, dict[str, Any]],
-    console: Console,
-) -> None:
-    """Print a short block for each import: the VM, its disks, the image, and where its parts come from."""
+def _table_of(
+    tasks: Mapping[str, Vm], answers: Mapping[str, dict[str, Any]], images: Mapping[str, dict[str, Any]]
+) -> Table:
+    """Return a row for each import: its first disk, the image, and where name and version come from, or the reason."""
+    table = Table("imported file", "image", "name and version from", box=None, pad_edge=False)
     sources = _sources()
-    usual = set.intersection(*(set(each.items()) for each in sources.values())) if sources else set()
-    if usual:
-        console.print(f"\nOf every import: {_join(sorted(f'{part} from the {source}' for part, source in usual))}.")
     for task, vm in tasks.items():
-        image, answer = images.get(task), answers.get(task, {})
-        console.print(f"\n{vm.title}", style="bold")
-        for key in vm.keys:
-            console.print(f"  s3://{_BUCKET}/{key}")
+        image, answer, own = images.get(task), answers.get(task, {}), sources.get(task, {})
+        file = vm.keys[0].rpartition("/")[2]
         if image:
-            console.print(f"  {_image_name(image)}  {image['state']['status']}", style="green")
+            origins = dict.fromkeys(own[part] for part in ("name", "semanticVersion") if part in own)
+            lost = ["event lost"] if vm.event_lost else []
+            table.add_row(file, Text(_image_name(image), "green"), ", ".join((*origins, *lost)))
         else:
-            console.print(f"  {answer.get('outcome', 'no answer')}  {answer.get('reason', '')}", style="red")
-        if own := [
-            f"{part}: {source}" for part, source in sources.get(task, {}).items() if (part, source) not in usual
-        ]:
-            console.print(f"  {_join(own)}", style="dim")
-        if added := {key: value for key, value in (image or {}).get("tags", {}).items() if ":" not in key}:
-            console.print(f"  tags: {_join([f'{key}={value}' for key, value in added.items()])}", style="dim")
-
-
-def _join(texts: Sequence[str]) -> str:
-    return ", ".join(texts)
+            table.add_row(file, Text(answer.get("outcome", "no answer"), "red"), answer.get("reason", ""))
+    return table
 
 
 def _image_name(image: Mapping[str, Any]) -> str:
@@ -252,13 +224,22 @@ def _image_name(image: Mapping[str, Any]) -> str:
 
 
 def _print_notifications(notifications: Sequence[PublishedMessage], console: Console) -> None:
-    console.print(f"\n{len(notifications)} notifications. One of each outcome, and every failed import, as e-mail:")
-    by_outcome = {each.attributes["outcome"]: each for each in notifications}
-    failed = [each for each in notifications if each.attributes["outcome"] == "IMPORT_FAILED"]
-    for notification in (*(each for each in by_outcome.values() if each not in failed), *failed):
-        console.print(f"\n{notification.subject}", style="bold")
-        console.print(notification.texts["email"])
+    """Print the first notification of each outcome."""
+    console.print(f"\n{len(notifications)} notifications, of each kind one as e-mail:", style="bold")
+    by_outcome = {each.attributes["outcome"]: each for each in reversed(notifications)}
+    for notification in by_outcome.values():
+        console.print(f"\nSubject: {notification.subject}", style="bold", soft_wrap=True)
+        print_prose(console, f"\n{notification.texts['email']}", indent="  ")
     console.print()
+
+
+def _draw(picture: Path, table: Table) -> None:
+    """Write the table and what is proved into a file, as SVG."""
+    console = Console(record=True, width=_PICTURE_WIDTH, file=io.StringIO(), highlight=False, markup=False)
+    console.print(table)
+    console.print()
+    print_prose(console, PROVED)
+    picture.write_text(console.export_svg(title="make demo"), encoding="utf-8")
 
 
 def _vm_problems(

@@ -6,8 +6,10 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -16,19 +18,23 @@ from rich.console import Console
 
 from local.aws import functions, image_builder, vm_import
 from local.aws.functions import Invocation
-from local.aws.local_aws import ACCOUNT, LocalAws
+from local.aws.lifecycle import Action
+from local.aws.local_aws import ACCOUNT, LocalAws, PublishedMessage
 from local.aws.switches import NAMES, Switches
+from local.prose import make_console, print_prose
 
 _BUILD: Final = Path(__file__).resolve().parent.parent / ".build"
-_RULES: Final = """
+_RULES: Final = """\
 For example: npx --no -- cdk bootstrap && npx --no -- cdk deploy
 What it plays, and how to provoke trouble: docs/local.md
-- A second is a minute: an import takes ten, the sweep runs as often as `sweepMinutes` says.
-- Any file is a disk. Its S3 metadata makes an import or its image fail:
-  aws s3 cp web-1.4.2.ova s3://my-bucket/ --metadata status-message='ClientError: Unsupported kernel version'
-  aws s3 cp web-1.4.2.ova s3://my-bucket/ --metadata image-reason='The image cannot be distributed.'
-Changes are printed here:
-"""
+A second is a minute: an import takes ten, and the sweep runs as often as `sweepMinutes` says.
+Any file is a disk. Its S3 metadata makes an import or its image fail:"""
+_COUNTED: Final = (10, 100, 1000, 10_000)
+"""How often a line has come when it is printed again, with its number."""
+_FAILING: Final = (
+    "aws s3 cp web-1.4.2.ova s3://my-bucket/ --metadata status-message='ClientError: Unsupported kernel version'",
+    "aws s3 cp web-1.4.2.ova s3://my-bucket/ --metadata image-reason='The image cannot be distributed.'",
+)
 
 
 def main() -> int:
@@ -39,8 +45,7 @@ def main() -> int:
     parser.add_argument("--switch", action="append", default=[], choices=NAMES, help="see docs/verify-on-aws.md")
     arguments = parser.parse_args()
     switched = Switches(**dict.fromkeys(arguments.switch, True))
-    # No line breaks of its own: the lines can be copied.
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = make_console()
     with ExitStack() as stack:
         _BUILD.mkdir(exist_ok=True)
         # Not in a shared folder, in which others can make it again when it was deleted.
@@ -48,17 +53,24 @@ def main() -> int:
         try:
             aws = stack.enter_context(LocalAws(port=arguments.port, switched=switched))
         except (OSError, OverflowError) as error:
-            console.print(f"Port {arguments.port} cannot be used ({error}). Use another one: make local PORT=4600")
+            print_prose(
+                console, f"Port {arguments.port} cannot be used ({error}). Use another one: make local PORT=4600"
+            )
             return 1
-        console.print(f"An empty AWS runs here until Ctrl-C, in every Region; the commands use {aws.region}.")
+        print_prose(console, f"An empty AWS runs here until Ctrl-C, in every Region; the commands use {aws.region}.")
         if arguments.switch:
             console.print(f"Switched: {', '.join(arguments.switch)}.")
         console.print("Paste this into another terminal, in this folder:\n")
+        # Without line breaks: to be copied.
         for line in shell_exports(aws, Path(tools)):
-            console.print(line, style="bold")
-        console.print(_RULES)
+            console.print(line, style="bold", soft_wrap=True)
+        console.print()
+        print_prose(console, _RULES)
+        for line in _FAILING:
+            console.print(line, style="bold", soft_wrap=True)
+        console.print("Changes are printed here:\n")
         with suppress(KeyboardInterrupt):
-            _run(aws, console, arguments.pace)
+            _run(aws, Printer(console), arguments.pace)
     console.print("The local AWS has ended. Its resources are deleted.")
     return 0
 
@@ -84,6 +96,8 @@ def shell_exports(aws: LocalAws, tools: Path) -> Iterator[str]:
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_REGION": aws.region,
         "AWS_DEFAULT_REGION": aws.region,
+        # The CDK command line warns of a Node on which a later version of it will not run.
+        "AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED": "true",
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
     }.items():
@@ -91,28 +105,67 @@ def shell_exports(aws: LocalAws, tools: Path) -> Iterator[str]:
     yield f'export PATH="{tools}:$PATH"'
 
 
-def _run(aws: LocalAws, console: Console, pace: float) -> None:
+class Printer:
+    """Prints what changes in the local AWS. What comes again and again is counted."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._states: dict[str, str] = {}
+        self._runs = 0
+        self._published = 0
+        self._times: Counter[str] = Counter()
+
+    def print_changes(
+        self, states: Mapping[str, str], runs: Sequence[Invocation], published: Sequence[PublishedMessage]
+    ) -> None:
+        """Print the states, runs and notifications that are new."""
+        for name, state in states.items():
+            if self._states.get(name) != state:
+                self._print(f"{name}  {state}")
+        self._states = {**states}
+        for run in runs[self._runs :]:
+            self._print_run(run)
+        self._runs = len(runs)
+        for message in published[self._published :]:
+            self._print(f"notification  {message.subject}", style="cyan")
+            print_prose(self._console, message.texts["email"], indent="  ", style="dim")
+        self._published = len(published)
+
+    def print_actions(self, actions: Iterable[Action]) -> None:
+        """Print what lifecycle policies did."""
+        for action in actions:
+            self._print("  ".join(("lifecycle policy", *filter(None, action))), style="yellow")
+
+    def _print_run(self, run: Invocation) -> None:
+        # A sweep has the same results, and a broken function the same error, until the user does something about it.
+        repeats = run.result.error or b'"SWEPT"' in run.result.payload
+        for line in _result_lines(run):
+            self._times[line] += 1
+            times = self._times[line]
+            if not repeats or times == 1:
+                self._print(line, style=_style(run, line))
+            elif times in _COUNTED:
+                self._print(f"{line}  (for the {times}th time)", style=_style(run, line))
+
+    def _print(self, line: str, style: str | None = None) -> None:
+        self._console.print(line, style=style, soft_wrap=True)
+
+
+def _style(run: Invocation, line: str) -> str:
+    if run.result.error:
+        return "red"
+    return "yellow" if "  IGNORED  " in line else "green"
+
+
+def _run(aws: LocalAws, printer: Printer, pace: float) -> None:
     """Advance without end, and print every change and every run."""
-    states: dict[str, str] = {}
-    printed_runs = 0
-    # A sweep has the same results until somebody does something about them.
-    swept: set[str] = set()
     for step in count(1):
         time.sleep(pace)
         aws.advance()
         aws.fire_schedules(minute=step)
-        previous, states = states, dict(_states())
-        for name, state in states.items():
-            if previous.get(name) != state:
-                console.print(f"{name}  {state}")
-        runs = functions.invocations()
-        for run in runs[printed_runs:]:
-            lines = [*_result_lines(run)]
-            is_sweep = b"results" in run.result.payload
-            for line in [line for line in lines if not (is_sweep and line in swept)]:
-                console.print(line, style="red" if run.result.error else "green")
-            swept.update(lines)
-        printed_runs = len(runs)
+        printer.print_changes(dict(_states()), functions.invocations(), aws.published_messages())
+        # So that what is tagged for its deletion goes soon, a day of the policies is a step.
+        printer.print_actions(aws.run_lifecycle_policies(day=timedelta(seconds=pace)))
 
 
 def _states() -> Iterator[tuple[str, str]]:
@@ -126,7 +179,7 @@ def _states() -> Iterator[tuple[str, str]]:
 
 
 def _result_lines(run: Invocation) -> Iterator[str]:
-    """Yield a line for the error, or for each result of a run; a sweep can have no results."""
+    """Yield a line for the error, or for each result and problem of a run; a sweep can have none."""
     answer = json.loads(run.result.payload)
     if run.result.error:
         yield f"function  {answer.get('errorType')}  {answer.get('errorMessage')}"
@@ -135,8 +188,17 @@ def _result_lines(run: Invocation) -> Iterator[str]:
         yield f"function  {answer}"
         return
     for result in answer.get("results", [answer]):
-        values = (result.get(key) for key in ("outcome", "importTaskId", "imageArn", "reason"))
+        request = result.get("request", {})
+        wanted = "/".join(filter(None, (request.get("name"), request.get("semanticVersion"))))
+        values = (
+            result.get("outcome"),
+            result.get("importTaskId"),
+            result.get("imageArn") or wanted,
+            result.get("reason"),
+        )
         yield "  ".join(("function", *filter(None, values)))
+    for problem in answer.get("problems", ()):
+        yield f"function  {problem}"
 
 
 if __name__ == "__main__":

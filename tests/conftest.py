@@ -1,14 +1,10 @@
 """Fixtures of all tests: made-up credentials, the local AWS, and the synthesized app."""
 
 import atexit
-import fcntl
 import gc
 import json
 import os
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,14 +16,16 @@ os.environ["POWERTOOLS_METRICS_NAMESPACE"] = "VmImageImport"
 # Read when the CDK synthesizes: its own check of a template takes 7 s. tests/infra/test_checks.py switches it on.
 os.environ["CDK_VALIDATION"] = "false"
 
+import infra.jsii  # noqa: F401 - before the CDK is imported
+
+# isort: split
 import boto3
 import botocore.session
 import pytest
 from moto import mock_aws
 from moto.core.base_backend import BackendDict
 
-from infra.configuration import CONTEXT_KEY, Configuration
-from local.assembly import digest
+from local.assembly import synthesize
 from local.aws import image_builder, local_aws
 from local.aws.local_aws import LocalAws
 from local.aws.switches import Switches, use
@@ -148,63 +146,19 @@ def assembly() -> Path:
 def configured_assembly() -> Path:
     """Give the cloud assembly with every statement that the role can have and an e-mail address, in two Regions."""
     follow_up = {"tagAmis": True, "amiTagKeys": ["Team"], "parameterPrefix": PARAMETERS}
+    follow_up |= {"keepVersions": 2, "deleteAfterDays": 30}
     others = {"tracing": True, "regions": [REGION, "eu-west-1"], "notificationEmail": EMAIL}
     return synthesize({"versionScheme": "increment", **others, **follow_up})
 
 
 @pytest.fixture(scope="session")
 def controlled_assembly() -> Path:
-    """Give the cloud assembly of the app with every control of names, versions and tags."""
+    """Give the cloud assembly of the app with every control of names, versions and tags, and with retention."""
     names = {"allowedNames": ["team-a-*"], "namesFrom": "tags", "immutableVersions": True}
     tags = {"tags": {"Team": "a"}, "imageTagKeys": ["Cost"], "onlyTasksTagged": {"Owner": "a"}}
     follow_up = {"tagAmis": True, "amiTagKeys": ["Cost", "Team"], "parameterPrefix": PARAMETERS}
-    return synthesize({**names, **tags, **follow_up})
-
-
-def synthesize(configuration: Mapping[str, Any]) -> Path:
-    """Synthesize the app with a configuration, once for all that it is made from, and return the cloud assembly.
-
-    The CDK command line runs without Docker, without credentials and with an empty home folder.
-    """
-    # Every key, so that the result does not depend on the settings in this checkout.
-    context = json.dumps({**Configuration().as_context(), **configuration})
-    folder = ROOT / ".build" / f"assembly-{digest(context)}"
-    folder.parent.mkdir(exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-                _run_synth(Path(temporary), context).rename(folder)
-    return folder
-
-
-def _run_synth(folder: Path, context: str) -> Path:
-    node = shutil.which("node")
-    assert node
-    for name in ("bin", "home"):
-        (folder / name).mkdir()
-    (folder / "bin/node").symlink_to(node)
-    assembly = folder / "cdk.out"
-    run = subprocess.run(
-        [
-            *(str(ROOT / "node_modules/.bin/cdk"), "synth", "--quiet", "--output", str(assembly)),
-            *("--context", f"{CONTEXT_KEY}={context}"),
-        ],
-        cwd=ROOT,
-        env={
-            "PATH": str(folder / "bin"),
-            "HOME": str(folder / "home"),
-            "TMPDIR": str(folder),
-            "CDK_VALIDATION": os.environ["CDK_VALIDATION"],
-            # Where jsii has the CDK unpacked; to unpack it again takes half of the time.
-            "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(Path.home() / ".cache/aws/jsii/package-cache"),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    return assembly
+    retention = {"keepVersions": 2, "deleteAfterDays": 30}
+    return synthesize({**names, **tags, **follow_up, **retention})
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ from vm_image_import.domain.errors import PermanentError, TransientError
 from vm_image_import.domain.models import Ami, Build, ImportTask
 
 _AVAILABLE: Final = "AVAILABLE"
+_NOT_RESOLVED: Final = frozenset({"DEPRECATED", "DISABLED"})
+"""An ARN with `x.x.x` does not resolve to such a build (API reference, `GetImage`)."""
 
 
 class Builds:
@@ -20,7 +22,7 @@ class Builds:
         self._imports: list[Build] = []
         self._highest: dict[str, tuple[int, ...]] = {}
         self._newest: dict[str, list[Build]] = {}
-        self._usable: dict[str, tuple[int, ...]] = {}
+        self._resolved: dict[str, tuple[int, ...]] = {}
         self._spellings: dict[str, set[str]] = {}
         for build in builds:
             try:
@@ -34,8 +36,9 @@ class Builds:
             if build.is_import:
                 self._imports.append(build)
             self._highest[arn.name] = max(self._highest.get(arn.name, ()), arn.order)
+            if build.is_usable and build.status not in _NOT_RESOLVED:
+                self._resolved[arn.name] = max(self._resolved.get(arn.name, ()), arn.order)
             if build.is_usable:
-                self._usable[arn.name] = max(self._usable.get(arn.name, ()), arn.order)
                 self._spellings.setdefault(arn.name, set()).add(build.stated_name or arn.name)
             if build.status == _AVAILABLE:
                 self._newest[arn.name] = nlargest(2, [build, *self._newest.get(arn.name, ())], key=_order)
@@ -87,9 +90,9 @@ class Builds:
         order = self._highest.get(name)
         return ".".join(map(str, order[:-1])) if order else None
 
-    def highest_usable_version(self, name: str) -> str | None:
-        """Return the highest version of a name as ARNs have it on which something can be built, now or soon."""
-        order = self._usable.get(name)
+    def highest_resolved_version(self, name: str) -> str | None:
+        """Return the highest version of a name as ARNs have it that `x.x.x` resolves to, now or when available."""
+        order = self._resolved.get(name)
         return ".".join(map(str, order[:-1])) if order else None
 
     def spellings(self, name: str) -> Collection[str]:

@@ -11,10 +11,6 @@ from vm_image_import.deadline import Deadline
 from vm_image_import.domain.models import AwsEnvironment
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.events import AmiAvailable, ImageStateChanged, ManualImport, Sweep
-from vm_image_import.imports.ami_event import on_ami_event
-from vm_image_import.imports.image_event import on_image_event
-from vm_image_import.imports.manual import on_manual_invocation
-from vm_image_import.imports.sweep import sweep
 from vm_image_import.invocation import Clients, Invocation
 from vm_image_import.report.answers import answer_of, answer_of_sweep
 from vm_image_import.report.log import log_and_count, log_context, logger, metrics, record_event_age
@@ -54,6 +50,8 @@ def invoke(event: object, context: "LambdaContext", clients: Clients) -> dict[st
         Deadline(context.get_remaining_time_in_millis),
     )
     if isinstance(trigger, Sweep):
+        from vm_image_import.imports.sweep import sweep  # noqa: PLC0415 - see _outcomes_of
+
         return answer_of_sweep(sweep(invocation, dry_run=trigger.dry_run))
     dry_run = isinstance(trigger, ManualImport) and trigger.dry_run
     outcomes = []
@@ -68,10 +66,17 @@ def invoke(event: object, context: "LambdaContext", clients: Clients) -> dict[st
 
 
 def _outcomes_of(trigger: AmiAvailable | ImageStateChanged | ManualImport, invocation: Invocation) -> Iterator[Outcome]:
+    # A cold start imports the use case of its trigger only.
     match trigger:
         case AmiAvailable():
+            from vm_image_import.imports.ami_event import on_ami_event  # noqa: PLC0415 - as said above
+
             return on_ami_event(trigger, invocation)
         case ImageStateChanged(arn):
+            from vm_image_import.imports.image_event import on_image_event  # noqa: PLC0415 - as said above
+
             return on_image_event(arn, invocation)
         case ManualImport():
+            from vm_image_import.imports.manual import on_manual_invocation  # noqa: PLC0415 - as said above
+
             return on_manual_invocation(trigger, invocation)

@@ -1,6 +1,7 @@
 """What the deployment configures, as the function finds it in its environment."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self, get_args
@@ -50,6 +51,10 @@ class Settings:
     """The path of the parameters that hold the newest AMI of each name; empty for none."""
     image_log_group: str = ""
     """Where Image Builder writes its logs of an import; empty for its own default."""
+    keep_versions: int | None = None
+    """How many versions of each name are kept; None where no image is marked as superseded."""
+    delete_after_days: int | None = None
+    """The days from an image's mark to its deletion; None where none is deleted."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -61,7 +66,7 @@ class Settings:
         given = {name: environment[name.upper()] for name in cls.__dataclass_fields__ if name.upper() in environment}
         if problems := list(_problems(given)):
             raise InvalidSettingsError(problems)
-        parsed = (*_MAPS, *_FLAGS, *_LISTS)
+        parsed = (*_MAPS, *_FLAGS, *_LISTS, *_NUMBERS)
         values: dict[str, Any] = {name: json.loads(text) if name in parsed else text for name, text in given.items()}
         return cls(**values)
 
@@ -81,6 +86,7 @@ _LISTS: Final = {
 }
 _CHOICES: Final = {"version_scheme": get_args(VersionScheme), "names_from": get_args(NamesFrom)}
 _MAY_BE_NULL: Final = "image_tag_keys"
+_NUMBERS: Final = ("keep_versions", "delete_after_days")
 _NOT_EMPTY: Final = {
     "name_tag": "the key of a tag",
     "version_tag": "the key of a tag",
@@ -102,6 +108,8 @@ def _problems(given: Mapping[str, str]) -> Iterator[str]:
             yield f"{name.upper()} is empty: write {_NOT_EMPTY[name]}."
         if name in _FLAGS and text not in {"true", "false"}:
             yield f"{name.upper()} is {quote(text)}: write true or false."
+        if name in _NUMBERS and not re.fullmatch(r"null|[1-9][0-9]{0,3}", text):
+            yield f"{name.upper()} is {quote(text)}: write a whole number from 1 to 9999, or null."
         if name in _MAPS and not _is_json(text, dict):
             yield f'{name.upper()} is {quote(text)}: write JSON like {{"Team": "web"}}.'
         if name in _LISTS and not _is_json(text, list) and (name, text) != (_MAY_BE_NULL, "null"):

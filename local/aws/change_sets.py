@@ -19,7 +19,7 @@ _EXISTS: Final = "AlreadyExistsException"
 _NOT_EXECUTABLE: Final = "InvalidChangeSetStatus"
 _NOT_FOUND: Final = "ChangeSetNotFound"
 _CREATABLE: Final = "REVIEW_IN_PROGRESS"
-# A stack in these states can only be deleted (user guide, "Stack status codes").
+# A stack in these states cannot be updated (user guide, "Stack status codes").
 _NOT_UPDATABLE: Final = {_CREATABLE, "ROLLBACK_COMPLETE"}
 _create_change_set: Final = CloudFormationBackend.create_change_set
 _diff: Final = ChangeSet.diff

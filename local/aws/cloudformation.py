@@ -24,7 +24,7 @@ from moto.sns.models import Topic, sns_backends
 from moto.sqs.exceptions import QueueDoesNotExist
 from moto.sqs.models import Queue, sqs_backends
 
-from local.aws import change_sets, updates
+from local.aws import change_sets, image_builder, updates
 
 
 @functools.cache
@@ -189,6 +189,22 @@ class QueryDefinition(_Resource, CloudFormationModel):
     """AWS::Logs::QueryDefinition, a saved query, without effect."""
 
     type_name = "AWS::Logs::QueryDefinition"
+
+
+class LifecyclePolicy(_Resource, CloudFormationModel):
+    """AWS::ImageBuilder::LifecyclePolicy. `lifecycle.run` executes it."""
+
+    type_name = "AWS::ImageBuilder::LifecyclePolicy"
+
+    def _apply(self) -> None:
+        self._policies[self.properties["Name"]] = self.properties
+
+    def _revoke(self) -> None:
+        self._policies.pop(self.properties["Name"], None)
+
+    @property
+    def _policies(self) -> dict[str, Any]:
+        return image_builder.backends[self.account_id][self.region].lifecycle_policies
 
 
 class EventInvokeConfig(_Resource, CloudFormationModel):

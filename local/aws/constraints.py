@@ -112,7 +112,7 @@ def _violated_constraints(shape: Shape, value: Any) -> Iterator[str]:  # noqa: A
 
 
 def _matches(pattern: str, value: str) -> bool:
-    # AWS evaluates patterns in Java: the whole text has to match, and \s, \d and \w are ASCII only.
+    # Inferred: the whole text has to match, and \s, \d and \w are ASCII only.
     return re.fullmatch(pattern, value, re.ASCII) is not None
 
 

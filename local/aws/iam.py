@@ -17,9 +17,8 @@ from moto.iam.models import Role, iam_backends
 from moto.sns.models import sns_backends
 from werkzeug.exceptions import HTTPException
 
-from local.aws import keys
+from local.aws import image_builder, keys
 from local.aws.common import ServiceError, answer
-from local.aws.image_builder import arn_name
 
 Statement = Mapping[str, Any]
 
@@ -242,7 +241,7 @@ def _authorization_requests(  # noqa: C901 - one case for each way
             # Systems Manager checks the value on the caller's behalf.
             yield from (request("*", "ec2:DescribeImages") for type_ in [params.get("DataType")] if type_ == _AMI_TYPE)
         case "imagebuilder", "ImportVmImage":
-            version = f"{prefix}:image/{arn_name(params['name'])}/{params['semanticVersion']}"
+            version = f"{prefix}:image/{image_builder.arn_name(params['name'])}/{params['semanticVersion']}"
             linked = f"role/aws-service-role/{_IMAGE_BUILDER}/AWSServiceRoleForImageBuilder"
             yield request(version)
             # AWS does not document on which of the two it authorizes the tags: a role needs both here.
@@ -252,6 +251,10 @@ def _authorization_requests(  # noqa: C901 - one case for each way
             yield request("*", "ec2:DescribeImportImageTasks")
             on_behalf = {"iam:AWSServiceName": _IMAGE_BUILDER}
             yield request(f"arn:{partition}:iam::{account}:{linked}", "iam:CreateServiceLinkedRole", **on_behalf)
+        case "imagebuilder", "TagResource" | "UntagResource":
+            arn, keys = params["resourceArn"], [*params.get("tags", params.get("tagKeys", ()))]
+            context: dict[str, str | Sequence[str]] = {"aws:TagKeys": keys, **image_tags(account, region, arn)}
+            yield request(arn, f"imagebuilder:{operation}", **context)
         case "imagebuilder", "GetImage":
             yield request(params["imageBuildVersionArn"])
         case "dynamodb", "BatchGetItem" | "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem":
@@ -287,6 +290,12 @@ def _table_key(account: str, region: str, table: str) -> Iterator[tuple[str, dic
         names = {"aws:dynamodb:tableName": table, "aws:dynamodb:subscriberId": account}
         context = {f"kms:EncryptionContext:{name}": value for name, value in names.items()}
         yield key.arn, {"kms:ViaService": f"dynamodb.{region}.amazonaws.com", **context}
+
+
+def image_tags(account: str, region: str, arn: str) -> dict[str, str]:
+    """Return the condition keys for the tags of an image build version."""
+    image = image_builder.backends[account][region].images.get(arn)
+    return {f"aws:ResourceTag/{key}": value for key, value in image.tags.items()} if image else {}
 
 
 def _tagged(role: str, region: str, params: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

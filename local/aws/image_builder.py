@@ -46,7 +46,7 @@ _lock: Final = RLock()
 def arn_name(name: str) -> str:
     """Return the name of an image as its ARN has it.
 
-    Case, spaces and underscores do not distinguish names (API reference); the form in the ARN is inferred.
+    It is in lower case, with hyphens for spaces and underscores (API reference, `Filter`).
     """
     return re.sub("[ _]", "-", name.lower())
 
@@ -109,6 +109,8 @@ class ImageBuilderBackend(BaseBackend):
         self.tokens: dict[str, tuple[Mapping[str, Any], dict[str, str]]] = {}
         self.token_ages: dict[str, int] = {}
         """Each client token's age in steps."""
+        self.lifecycle_policies: dict[str, dict[str, Any]] = {}
+        """The properties of `AWS::ImageBuilder::LifecyclePolicy`, by name."""
 
     @property
     def _url_module(self) -> SimpleNamespace:

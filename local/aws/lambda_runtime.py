@@ -162,7 +162,7 @@ class ExecutionEnvironment:
             "AWS_SECRET_ACCESS_KEY": "local",
             # `iam` authorizes requests by this role.
             "AWS_SESSION_TOKEN": configuration.role,
-            # The folder does not exist, as on Lambda: the SDK finds no ~/.aws.
+            # The folder does not exist, as on Lambda (observed): the SDK finds no ~/.aws.
             "HOME": "/home/sbx_user1051",
             "LAMBDA_TASK_ROOT": str(configuration.task_root),
             "LANG": "en_US.UTF-8",

@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, cast
@@ -23,8 +24,20 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from moto.sns.models import sns_backends
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from local.aws import access, cloudformation, common, events, functions, image_builder, supplements, switches, vm_import
+from local.aws import (
+    access,
+    cloudformation,
+    common,
+    events,
+    functions,
+    image_builder,
+    lifecycle,
+    supplements,
+    switches,
+    vm_import,
+)
 from local.aws.common import Event
+from local.aws.lifecycle import Action
 from local.aws.switches import Switches
 
 ACCOUNT: Final = "123456789012"
@@ -137,6 +150,11 @@ class LocalAws:
             events.fire_schedules(ACCOUNT, region, minute)
         functions.run_queued()
         self._check_parameters()
+
+    def run_lifecycle_policies(self, day: timedelta = timedelta(days=1)) -> list[Action]:
+        """Execute every lifecycle policy of Image Builder once, with days of that length, and return what they did."""
+        regions = [*image_builder.backends[ACCOUNT]]
+        return [action for region in regions for action in lifecycle.run(ACCOUNT, region, day)]
 
     def import_vm(self, bucket: str, keys: Sequence[str], metadata: Mapping[str, str], tags: Mapping[str, str]) -> str:
         """Upload disks with the metadata that `vm_import` reads, and start their import; return the task's id."""

@@ -326,6 +326,7 @@ def describe_import_image_tasks(self: EC2Response) -> ActionResult:
         if name != "task-state" or not set(values) <= set(_TASK_STATES) or too_many:
             _raise_for([f"The filter '{name}' with the values {list(values)} is invalid"])
         states &= set(values)
+    # The range of `MaxResults` is not documented.
     if size is not None and size < 1:
         _raise_for([f"Value ( {size} ) for parameter maxResults is invalid."])
     self.error_on_dryrun()
@@ -368,7 +369,7 @@ def copy_image(
 
 
 def block_device_mappings(self: Ami) -> list[dict[str, Any]]:
-    """Return the disks of an AMI as moto does, which knows the first one only, and the others of an import."""
+    """Return the disks of an AMI as moto does, which has the first one only, and the others of an import."""
     mappings: list[dict[str, Any]] = _moto_mappings(self)
     mappings[0]["Ebs"]["DeleteOnTermination"] = vars(self).get("deletes_volumes", False)
     for name, snapshot_id in vars(self).get("other_snapshots", {}).items():

@@ -184,7 +184,8 @@ def _verify(verification: Verification, console: Console) -> int:
 
 def _examine(account: Account, deployment: Deployment, console: Console) -> int:
     """Print the checks, the names and the images, and return 1 where there is a problem."""
-    checks = [*doctor.examine(account, deployment, datetime.now(UTC))]
+    now = datetime.now(UTC)
+    checks = [*doctor.examine(account, deployment, now)]
     for check in checks:
         mark, text = ("PROBLEM", check.problem) if check.problem else ("ok", check.state.removeprefix("ok"))
         console.print(f"{mark:8} {check.part:14} {text}".rstrip(), style="red" if check.problem else "green")
@@ -192,7 +193,7 @@ def _examine(account: Account, deployment: Deployment, console: Console) -> int:
     for name, value in doctor.names(deployment):
         console.print(f"{name:24} {value}")
     table = Table(*(Column(title, overflow="fold") for title in doctor.COLUMNS))
-    for row in doctor.images(account, deployment):
+    for row in doctor.images(account, deployment, now):
         table.add_row(*row)
     console.print(table if table.row_count else "\nNo image yet.")
     return 1 if any(check.problem for check in checks) else 0

@@ -55,8 +55,14 @@ class Observations:
     impossible_imports: list[Answer] = field(default_factory=list)
     """ImportVmImage for an unknown and for a failed task."""
     second_import: Answer | None = None
+    other_values: Answer | None = None
+    """The client token of the second image, at once and with other values."""
     token_later: Answer | None = None
     """The same request again, after 15 minutes."""
+    second_name: str = ""
+    """As it was requested."""
+    listed_name: Answer | None = None
+    """The name of the second image in the list of builds after 5 minutes; empty where it is not listed."""
     states: list[str] = field(default_factory=list)
     """Those of the second image, each once."""
     named_in_progress: bool = False
@@ -118,7 +124,15 @@ def _unknown_task(seen: Observations) -> Finding:
     return _judge(seen.unknown_task, yes=yes)
 
 
+def _page_size(seen: Observations) -> Finding:
+    if seen.next_token and seen.next_token.code:
+        return Finding("no", str(seen.next_token))
+    return _judge(seen.next_token, yes=True, evidence="All pages were listed.")
+
+
 def _next_token(seen: Observations) -> Finding:
+    if seen.next_token and seen.next_token.code:
+        return Finding("not seen", str(seen.next_token))
     evidence = f"NextToken of the last page: {seen.next_token}."
     return _judge(seen.next_token, yes=str(seen.next_token) == "None", evidence=evidence)
 
@@ -138,6 +152,11 @@ def _second(seen: Observations) -> Finding:
     return _judge(seen.second_import, yes=bool(seen.second_import and seen.second_import.value))
 
 
+def _other_values(seen: Observations) -> Finding:
+    code = seen.other_values.code if seen.other_values else ""
+    return _judge(seen.other_values, yes=code == "IdempotentParameterMismatchException")
+
+
 def _token(seen: Observations) -> Finding:
     if not (seen.second_import and seen.second_import.value and seen.token_later):
         return Finding("not seen", "There was no image to ask for again.")
@@ -149,6 +168,17 @@ def _authorized(seen: Observations) -> Finding:
     if seen.denied:
         return Finding("no", seen.denied[0])
     return Finding("yes", f"{seen.registered} was registered.") if seen.registered else Finding("not seen", "")
+
+
+def _listed(seen: Observations) -> Finding:
+    return _judge(seen.listed_name, yes=bool(seen.listed_name and seen.listed_name.value))
+
+
+def _listed_name(seen: Observations) -> Finding:
+    if not (seen.listed_name and seen.listed_name.value):
+        return Finding("not seen", "The second image was not listed.")
+    evidence = f"Requested {seen.second_name}, listed {seen.listed_name}."
+    return Finding("yes" if seen.listed_name.value == seen.second_name else "no", evidence)
 
 
 def _pending(seen: Observations) -> Finding:
@@ -239,6 +269,12 @@ ASSUMPTIONS: Final = (
         "task_state_takes_one_value",
     ),
     Assumption(
+        "`DescribeImportImageTasks` accepts 100 as `MaxResults`.",
+        "Every sweep fails, and `FunctionErrors` and `SweepsMissing` report it.",
+        _page_size,
+        no_switch="no sweep would work",
+    ),
+    Assumption(
         "The last page of tasks has no `NextToken`.",
         "An empty one ends the list, too.",
         _next_token,
@@ -269,6 +305,12 @@ ASSUMPTIONS: Final = (
         "client_token_is_forgotten",
     ),
     Assumption(
+        "A client token with other values is the error `IdempotentParameterMismatchException` of `ImportVmImage`.",
+        "The original answer is recorded. Another error is `REJECTED` until the image shows its AMI, and is adopted.",
+        _other_values,
+        no_switch="the image is found by its AMI",
+    ),
+    Assumption(
         "`ImportVmImage` authorizes its tags on the image version or on the build.",
         "The role allows both; any other resource would have to be added to it.",
         _authorized,
@@ -279,6 +321,18 @@ ASSUMPTIONS: Final = (
         "The role has nothing narrower.",
         _authorized,
         no_switch="the role has nothing narrower",
+    ),
+    Assumption(
+        "`ListImageBuildVersions` shows a new image after at most 5 minutes.",
+        "With `immutableVersions`, two imports may get one version. A request without a record is `IMAGE_NOT_FOUND`.",
+        _listed,
+        no_switch="time does not pass in the local AWS",
+    ),
+    Assumption(
+        "`ListImageBuildVersions` shows the name of an image as it was requested.",
+        "A name with capitals, spaces or underscores is a warning.",
+        _listed_name,
+        no_switch="only a warning depends on it",
     ),
     Assumption(
         "An image in progress is `PENDING`.",

@@ -10,11 +10,19 @@ from botocore.exceptions import ClientError
 
 from local.verify.account import Account
 from local.verify.deployment import Deployment
+from vm_image_import.aws.image_builder import ImageBuilder
+from vm_image_import.aws.ssm import ParameterStore
+from vm_image_import.deadline import Deadline
 from vm_image_import.derive.tags import PREFIX
 from vm_image_import.domain.arns import BuildArn
 from vm_image_import.domain.errors import PermanentError, TransientError
+from vm_image_import.domain.models import AwsEnvironment
+from vm_image_import.imports import retention
 from vm_image_import.imports.steps.run import STEPS
+from vm_image_import.invocation import Clients, Invocation
 from vm_image_import.records.store import Store
+
+_UNLIMITED_MS: Final = 1_000_000_000
 
 
 class Check(NamedTuple):
@@ -26,7 +34,7 @@ class Check(NamedTuple):
     state: str = "ok"
 
 
-COLUMNS: Final = ("name", "version", "state", "AMI", "source", "steps left")
+COLUMNS: Final = ("name", "version", "state", "AMI", "source", "steps left", "retention")
 """The titles of an image's parts."""
 
 
@@ -40,6 +48,8 @@ class ImageRow(NamedTuple):
     ami: str
     source: str
     steps_left: str
+    retention: str
+    """Since when it is superseded, and when it may be deleted."""
 
 
 def names(deployment: Deployment) -> Iterator[tuple[str, str]]:
@@ -72,12 +82,12 @@ def examine(account: Account, deployment: Deployment, now: datetime) -> Iterator
             yield Check(part, str(error))
 
 
-def images(account: Account, deployment: Deployment) -> list[ImageRow]:
+def images(account: Account, deployment: Deployment, now: datetime) -> list[ImageRow]:
     """Return the images of this system by name, the highest version first."""
     pages = account.client("imagebuilder").get_paginator("list_image_build_versions").paginate()
     found = [image for page in pages for image in page["imageSummaryList"]]
     own = [image for image in found if f"{PREFIX}task-id" in image.get("tags", {})]
-    left = _steps_left(account, deployment)
+    left, retained = _steps_left(account, deployment), _retention(account, deployment, now)
     arns = {image["arn"]: BuildArn.parse(image["arn"]) for image in own}
     own.sort(key=lambda image: arns[image["arn"]].order, reverse=True)
     own.sort(key=lambda image: arns[image["arn"]].name)
@@ -89,6 +99,7 @@ def images(account: Account, deployment: Deployment) -> list[ImageRow]:
             image["tags"].get(f"{PREFIX}ami-id", ""),
             image["tags"].get(f"{PREFIX}source", ""),
             "not known" if left is None else left.get(image["arn"], ""),
+            "not known" if retained is None else retained.get(image["arn"], ""),
         )
         for image in own
     ]
@@ -116,6 +127,19 @@ def _steps_left(account: Account, deployment: Deployment) -> Mapping[str, str] |
             ]
             left[registration.arn] = ", ".join(steps)
     return left
+
+
+def _retention(account: Account, deployment: Deployment, now: datetime) -> Mapping[str, str] | None:
+    """Return what the next pass says of superseded images, by their ARNs; None where they cannot be read."""
+    clients = Clients(deployment.settings)
+    clients.image_builder = ImageBuilder(account.client("imagebuilder"))
+    clients.parameter_store = ParameterStore(account.client("ssm"))
+    environment = AwsEnvironment(account.caller.split(":")[1], account.region, account.id)
+    invocation = Invocation(clients, environment, "verify", now, Deadline(lambda: _UNLIMITED_MS))
+    try:
+        return {outcome.image_arn or "": outcome.reason or "" for outcome in retention.preview(invocation)}
+    except (PermanentError, TransientError):
+        return None
 
 
 def _function(account: Account, deployment: Deployment) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,8 +18,10 @@ from local.verify.cleanup import Cleanup
 from local.verify.deployment import Deployment
 from local.verify.imports import Imports, Wait
 from local.verify.mailbox import Mailbox
+from vm_image_import.aws.ec2 import PAGE_SIZE
 from vm_image_import.domain.errors import TransientError
 from vm_image_import.domain.remedies import find_remedy
+from vm_image_import.imports.candidate import LISTED_AFTER
 from vm_image_import.imports.steps.run import STEPS
 from vm_image_import.records.registration import Registration
 from vm_image_import.records.store import Store
@@ -248,8 +251,12 @@ class Verification:
         if not seen.completed:
             return
         seen.short_name = answer_of(self._import("a", seen.task_id, "short"))
-        self._second = {"name": f"Verify Me_{self.id}", "task_id": seen.task_id, "token": "second"}
+        seen.second_name = f"Verify Me_{self.id}"
+        self._second = {"name": seen.second_name, "task_id": seen.task_id, "token": "second"}
         seen.second_import = answer_of(self._import_second())
+        if seen.second_import.value:
+            other = {"description": "Another value"}
+            seen.other_values = answer_of(self._import(seen.second_name, seen.task_id, "second", **other))
         arn = seen.second_import.value or self._image_arn(f"{self.name}-none/1.0.0/1")
         self._look_at_second()
         # Before it is AVAILABLE: its name has no other version.
@@ -266,9 +273,10 @@ class Verification:
         return f"arn:{partition}:imagebuilder:{self.account.region}:{self.account.id}:image/{resource}"
 
     def _last_token(self) -> str:
-        answer = self._ec2.describe_import_image_tasks()
+        tasks = partial(self._ec2.describe_import_image_tasks, MaxResults=PAGE_SIZE)
+        answer = tasks()
         while token := answer.get("NextToken"):
-            answer = self._ec2.describe_import_image_tasks(NextToken=token)
+            answer = tasks(NextToken=token)
         return repr(answer.get("NextToken"))
 
     def _get_image(self, arn: str) -> Mapping[str, Any]:
@@ -290,6 +298,13 @@ class Verification:
         if status not in _FINAL and image.get("outputResources", {}).get("amis"):
             seen.named_in_progress = True
 
+    def _look_at_list(self) -> None:
+        if not (self.seen.second_import and (arn := self.seen.second_import.value)):
+            return
+        pages = self._builder.get_paginator("list_image_build_versions").paginate()
+        images = (image for page in pages for image in page["imageSummaryList"])
+        self.seen.listed_name = answer_of(lambda: next((each["name"] for each in images if each["arn"] == arn), ""))
+
     def _settle(self, progress: Progress, bar: TaskID) -> None:
         """Wait for what comes later, or not at all, and see whether an alarm arrives."""
         if self.deployment.alarms:
@@ -297,6 +312,8 @@ class Verification:
         # A failed import is reported by a sweep.
         minutes = max(_TOKEN_MINUTES, self.deployment.sweep_minutes + 2)
         for minute in range(minutes):
+            if minute == LISTED_AFTER // timedelta(minutes=1):
+                self._look_at_list()
             left = f"waiting for what comes late, {minutes - minute} minutes"
             progress.update(bar, description="Waiting", completed=100 * minute / minutes, status=left)
             # An image may be in progress for seconds only.

@@ -20,7 +20,8 @@ from vm_image_import.aws.session import CONFIG
 from vm_image_import.builds import Builds
 from vm_image_import.deadline import Deadline
 from vm_image_import.domain.errors import TransientError
-from vm_image_import.domain.models import Build
+from vm_image_import.domain.models import NO_MARKS, Build, Marks
+from vm_image_import.domain.retention import DELETE, KEEP, SUPERSEDED
 
 ENOUGH = Deadline(lambda: 300_000)
 
@@ -142,3 +143,17 @@ def summaries(page: int) -> list[dict[str, object]]:
         }
         for number in range(100)
     ]
+
+
+def test_marks_are_written_listed_and_removed(task: str) -> None:
+    """The marks of a build are read from its tags; to tag or untag a build that does not exist is no error."""
+    register(task, "web", "1.0.0")
+    adapter = ImageBuilder(boto3.client("imagebuilder", config=CONFIG))
+    arn = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image/web/1.0.0/1"
+    assert [build.marks for build in listed()[0]] == [NO_MARKS]
+    assert adapter.tag(arn, {SUPERSEDED: "2026-11-23", DELETE: "yes", KEEP: "", "Team": "web"})
+    assert [build.marks for build in listed()[0]] == [Marks("2026-11-23", "yes", is_kept=True)]
+    assert adapter.untag(arn, [DELETE, KEEP])
+    assert [build.marks for build in listed()[0]] == [Marks("2026-11-23")]
+    assert not adapter.tag(f"{arn}1", {DELETE: "yes"})
+    assert not adapter.untag(f"{arn}1", [DELETE])

@@ -19,10 +19,16 @@ VERSION = "/cdk-bootstrap/hnb659fds/version"
 VARIABLES = ("nameTag", "versionTag", "osVersionTag", "tags", "onlyTasksTagged", "imageLogGroup", "observe")
 ENCRYPTED = {"AWS::DynamoDB::Table", "AWS::Logs::LogGroup", "AWS::SNS::Topic", "AWS::SQS::Queue"}
 TAGGING = ("tagAmis", "amiTagKeys")
+RETENTION = ("tagAmis", "keepVersions", "deleteAfterDays")
 OPTIONS = [
     {key: EVERYTHING[key] for key in VARIABLES},
     {key: EVERYTHING[key] for key in TAGGING},
-    *({key: value} for key, value in EVERYTHING.items() if key not in {*VARIABLES, *TAGGING, "keyArn", "regions"}),
+    {key: EVERYTHING[key] for key in RETENTION},
+    *(
+        {key: value}
+        for key, value in EVERYTHING.items()
+        if key not in {*VARIABLES, *TAGGING, *RETENTION, "keyArn", "regions"}
+    ),
     {"topicArn": "arn:aws:sns:us-east-1:123456789012:images"},
     {"architecture": "x86_64"},
     {"alarms": False},

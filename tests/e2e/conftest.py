@@ -51,7 +51,7 @@ def aws(assembly: Path) -> Iterator[LocalAws]:
 @pytest.fixture(scope="module")
 def role(aws: LocalAws) -> str:
     """Give the ARN of the function's role."""
-    name = physical_id(aws, "AWS::IAM::Role")
+    name = physical_id(aws, "AWS::IAM::Role", "ImportRole")
     return str(aws.client("iam").get_role(RoleName=name)["Role"]["Arn"])
 
 

@@ -14,7 +14,9 @@ from typing import IO, Any
 
 import pytest
 
-from tests.conftest import ROOT, client, synthesize
+from infra.configuration import CONTEXT_KEY, Configuration
+from local.assembly import synthesize
+from tests.conftest import ROOT, client
 from tests.e2e.conftest import LOCKS
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.usefixtures("interruptible")]
@@ -196,6 +198,43 @@ def test_deployments_that_change_and_fail(
     assert client("cloudwatch").describe_alarms()["MetricAlarms"] == []
     terminals.run(f"cdk deploy --app '{assembly}' {options}")
     assert len(client("cloudwatch").describe_alarms()["MetricAlarms"]) == len(alarms)
+
+
+def test_the_cdk_synthesizes_on_a_bare_machine(assembly: Path, tmp_path: Path) -> None:
+    """`cdk synth` needs no Docker, no credentials and nothing in the home folder, and makes what the tests deploy."""
+    node = shutil.which("node")
+    assert node
+    for name in ("bin", "home"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "bin/node").symlink_to(node)
+    context = json.dumps(Configuration().as_context())
+    run = subprocess.run(
+        [
+            *(str(ROOT / "node_modules/.bin/cdk"), "synth", "--quiet", "--output", str(tmp_path / "cdk.out")),
+            *("--context", f"{CONTEXT_KEY}={context}"),
+        ],
+        cwd=ROOT,
+        env={
+            "PATH": str(tmp_path / "bin"),
+            "HOME": str(tmp_path / "home"),
+            "TMPDIR": str(tmp_path),
+            "CDK_VALIDATION": "false",
+            # Where jsii has the CDK unpacked; to unpack it again takes half of the time.
+            "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(Path.home() / ".cache/aws/jsii/package-cache"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""
+    found, expected = (
+        # The command line adds metadata: where in the app a resource is, and which files it has.
+        {**template, "Resources": {name: {**each, "Metadata": None} for name, each in template["Resources"].items()}}
+        for folder in (tmp_path / "cdk.out", assembly)
+        for template in [json.loads((folder / "VmImageImport.template.json").read_text(encoding="utf-8"))]
+    )
+    assert found == expected
 
 
 def test_a_port_in_use(terminals: Terminals) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local.aws import iam
+from local.aws import iam, image_builder
 from local.aws.iam import AuthorizationRequest
 from local.aws.local_aws import ACCOUNT, LocalAws
 from tests.conftest import PARAMETERS, REGION
@@ -19,9 +19,12 @@ from tests.e2e.conftest import (
     golden_event,
     invoke,
     log_entries,
+    physical_id,
     start_import,
 )
+from vm_image_import.domain.retention import DELETE, KEEP, YES
 from vm_image_import.domain.text import without_secrets
+from vm_image_import.imports import retention
 
 SWEEP = {"action": "sweep"}
 IMAGES = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image"
@@ -225,6 +228,24 @@ def test_alarm(aws: LocalAws) -> None:
     for number in range(3):
         event = golden_event("ami-available", detail={"ImageId": f"ami-{number:017}", "State": "available"})
         assert invoke(aws, event)["outcome"] == "IGNORED"
+
+
+def test_tag_that_deletes(aws: LocalAws, notifications: Notifications, *, on: bool) -> None:
+    """A tag has an import deleted, where `deleteAfterDays` is on; the daily pass removes it, and `keep` prevents it."""
+    imported(aws, "exports/x.ova", Name="team-a-tagged", Version="1.0")
+    (image,) = (each for each in image_builder.backends[ACCOUNT][REGION].builds() if "/team-a-tagged/" in each.arn)
+    image.tags |= {DELETE: YES}
+    table, key = physical_id(aws, "AWS::DynamoDB::Table"), {"id": {"S": retention.RECORD}}
+    aws.client("dynamodb").delete_item(TableName=table, Key=key)
+    invoke(aws, SWEEP)
+    assert (DELETE in image.tags) is not on
+    assert kinds(notifications, "team-a-tagged/1.0.0/1 (ami-") == (["RETENTION"] if on else [])
+    # Where the policy is faster than the pass.
+    image.created = "2026-01-01T00:00:00.000Z"
+    for tags, deleted in (({DELETE: YES, KEEP: YES}, False), ({DELETE: YES}, on)):
+        image.tags = {**{name: value for name, value in image.tags.items() if name != KEEP}, **tags}
+        assert bool(aws.run_lifecycle_policies()) is deleted
+        assert bool(builds(aws, "team-a-tagged")) is not deleted
 
 
 def test_secrets(aws: LocalAws, notifications: Notifications) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 import boto3
 import pytest
 
+from local.assembly import synthesize
 from local.aws import functions
 from local.aws.local_aws import LocalAws
 from local.aws.switches import NAMES, Switches
 from local.verify.__main__ import main
 from local.verify.assumptions import ASSUMPTIONS
-from tests.conftest import ACCOUNT, REGION, synthesize
+from tests.conftest import ACCOUNT, REGION
 from tests.e2e.conftest import physical_id
 
 pytestmark = pytest.mark.acceptance
@@ -333,7 +334,7 @@ def break_key(aws: LocalAws) -> None:
 
 def break_role(aws: LocalAws) -> None:
     """Remove the role's policy."""
-    iam, role = aws.client("iam"), physical_id(aws, "AWS::IAM::Role")
+    iam, role = aws.client("iam"), physical_id(aws, "AWS::IAM::Role", "ImportRole")
     for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
         iam.delete_role_policy(RoleName=role, PolicyName=policy)
 

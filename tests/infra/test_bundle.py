@@ -112,3 +112,14 @@ def test_the_umask_does_not_matter(installs: list[Path]) -> None:
     assert installs
     modes = {(path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in (folder, *folder.rglob("*"))}
     assert modes == {(True, 0o755), (False, 0o644)}
+
+
+def test_an_installation_that_fails_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Where pip cannot install the dependencies, its own message is followed by one line that names the setting."""
+    for name, value in {"CONFIG_FILE": os.devnull, "NO_INDEX": "1", "FIND_LINKS": str(tmp_path)}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    with pytest.raises(bundle.InstallationError, match=r"global\.index-url"):
+        bundle.install(tmp_path / "target")
+    assert "No matching distribution" in capfd.readouterr().err

@@ -82,7 +82,6 @@ def test_the_cdk_finds_nothing(tmp_path: Path) -> None:
         "CDK_VALIDATION": "true",
         "CDK_OUTDIR": str(tmp_path),
         "CDK_CONTEXT_JSON": json.dumps({CONTEXT_KEY: json.dumps(EVERYTHING)}),
-        "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20",
     }
     run = subprocess.run(
         [sys.executable, "app.py"], cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False

@@ -1,7 +1,6 @@
 """What a deployment can configure, from the context to the function."""
 
 import json
-import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from infra.configuration import (
 from infra.stack import VmImageImportStack
 from tests.conftest import PARTITIONS, REGION, ROOT
 from tests.unit.test_settings import REQUIRED, SETTINGS
+from vm_image_import.domain import retention
 from vm_image_import.settings import Settings
 
 INLINE = lambda_.Code.from_inline("def handler(*_): ...")
@@ -44,6 +44,8 @@ EVERYTHING = {
     "tagAmis": True,
     "amiTagKeys": ["Cost center"],
     "parameterPrefix": "/imagebuilder/base",
+    "keepVersions": 3,
+    "deleteAfterDays": 30,
     "imageLogGroup": "/aws/imagebuilder/imports",
     "logRetentionDays": 365,
     "notificationEmail": "ops@example.com",
@@ -112,6 +114,8 @@ def test_every_value_reaches_the_function() -> None:
         ami_tag_keys=["Cost center"],
         parameter_prefix="/imagebuilder/base",
         image_log_group="/aws/imagebuilder/imports",
+        keep_versions=3,
+        delete_after_days=30,
     )
     (group,) = (each for each in resources.values() if each["Type"] == "AWS::Logs::LogGroup")
     assert group["Properties"]["RetentionInDays"] == 365
@@ -239,6 +243,20 @@ def test_the_command_line_overrides_key_by_key() -> None:
         ({"parameterPrefix": "/SSM-base"}, "parameterPrefix: '/SSM-base' cannot be used: write a path like"),
         ({"parameterPrefix": "/a b"}, "parameterPrefix: '/a b' cannot be used: write a path like"),
         ({"parameterPrefix": "/a" * 15}, "cannot be used: write a path like"),
+        ({"keepVersions": 0}, "keepVersions: 0 is less than the minimum of 1: write a whole number from 1 to 1000"),
+        ({"keepVersions": "3"}, "keepVersions: '3' is not of type 'integer', 'null': write a whole number"),
+        (
+            {"keepVersions": 3, "tagAmis": True, "deleteAfterDays": 6},
+            "deleteAfterDays: 6 is less than the minimum of 7: write whole days from 7 to 3650, or null.",
+        ),
+        (
+            {"deleteAfterDays": 30, "tagAmis": True},
+            "deleteAfterDays: without keepVersions no image is superseded: write a number for keepVersions, like 3.",
+        ),
+        (
+            {"deleteAfterDays": 30, "keepVersions": 3},
+            "deleteAfterDays: only AMIs that have tags of this system are deleted: write true for tagAmis.",
+        ),
         ({"alarms": 1}, "vm-image-import.alarms: 1 is not of type 'boolean': write true or false."),
         ({"tags": {f"key-{n}": "v" * 256 for n in range(20)}}, "bytes: write at most 3200"),
         ([], "vm-image-import is no object: write it like"),
@@ -275,7 +293,6 @@ def test_a_wrong_context_ends_the_synthesis_without_a_traceback() -> None:
     run = subprocess.run(
         [str(ROOT / "node_modules/.bin/cdk"), "synth", "--quiet", "--context", context, "--context", boundary],
         cwd=ROOT,
-        env={**os.environ, "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20"},
         capture_output=True,
         text=True,
         check=False,
@@ -329,6 +346,31 @@ def test_tags_and_parameters_are_off_by_default() -> None:
     on = synthesised({"tagAmis": True, "parameterPrefix": "/imagebuilder/base"})
     changed = {each["Type"] for name, each in on.items() if each != default[name]}
     assert changed == {"AWS::IAM::Role", "AWS::Lambda::Function", "AWS::CloudWatch::Dashboard"}
+
+
+def test_without_retention_nothing_may_be_deleted() -> None:
+    """Without `deleteAfterDays` there is no policy and no right to delete images, AMIs or snapshots."""
+    default, marking = synthesised({}), synthesised({"keepVersions": 3, "tagAmis": True})
+    assert "imagebuilder:Untag" not in json.dumps(default)
+    for resources in (default, marking):
+        for word in ("LifecyclePolicy", "imagebuilder:Delete", "ec2:Deregister", "ec2:Delete"):
+            assert word not in json.dumps(resources)
+        assert len([each for each in resources.values() if each["Type"] == "AWS::IAM::Role"]) == 1
+    changed = {each["Type"] for name, each in marking.items() if each != default[name]}
+    assert changed == {"AWS::IAM::Role", "AWS::Lambda::Function", "AWS::CloudWatch::Dashboard"}
+
+
+def test_the_policy_selects_what_the_function_tags() -> None:
+    """The lifecycle policy selects exactly the tag of the function, without what is kept or was launched lately."""
+    resources = synthesised({"keepVersions": 3, "tagAmis": True, "deleteAfterDays": 30})
+    (policy,) = (each["Properties"] for each in resources.values() if each["Type"].endswith("::LifecyclePolicy"))
+    (detail,) = policy["PolicyDetails"]
+    assert policy["ResourceSelection"] == {"TagMap": {retention.DELETE: retention.YES}}
+    assert detail["ExclusionRules"] == {
+        "TagMap": {retention.KEEP: "yes"},
+        "Amis": {"TagMap": {retention.KEEP: "yes"}, "LastLaunched": {"Unit": "DAYS", "Value": 30}},
+    }
+    assert detail["Action"] == {"Type": "DELETE", "IncludeResources": {"Amis": True, "Snapshots": True}}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from infra.configuration import Configuration
 from infra.stack import VmImageImportStack
 from tests.conftest import REGION, ROOT
 from tests.infra.test_configuration import EVERYTHING, INLINE
-from tests.infra.test_template import only
+from tests.infra.test_template import resources
 
 DOCUMENT = (ROOT / "docs" / "permissions.md").read_text(encoding="utf-8")
 STATEMENT = re.compile(r"^\| `(?P<sid>\w+)` \| (?P<actions>[^|]+) \| (?P<on>[^|]+) \| (?P<why>[^|]+) \|$", re.MULTILINE)
@@ -77,10 +77,15 @@ def template(configuration: object) -> dict[str, Any]:
     return dict(Assertions.from_stack(stack).to_json())
 
 
+def statements_of(template: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the statements of all roles."""
+    policies = [policy for role in resources(template, "AWS::IAM::Role").values() for policy in role["Policies"]]
+    return [statement for policy in policies for statement in policy["PolicyDocument"]["Statement"]]
+
+
 def test_every_statement_is_documented(everything: Mapping[str, Any]) -> None:
-    """The table of statements in docs/permissions.md has the statements and actions of the role, and no others."""
-    (policy,) = only(everything, "AWS::IAM::Role")["Policies"]
-    actions = {each["Sid"]: each["Action"] for each in policy["PolicyDocument"]["Statement"]}
+    """The table of statements in docs/permissions.md has the statements and actions of the roles, and no others."""
+    actions = {each["Sid"]: each["Action"] for each in statements_of(everything)}
     allowed = {sid: {found} if isinstance(found, str) else {*found} for sid, found in actions.items()}
     rows = {match["sid"]: match for match in STATEMENT.finditer(DOCUMENT)}
     assert {sid: set(re.findall(r"`(.+?)`", row["actions"])) for sid, row in rows.items()} == allowed
@@ -88,8 +93,7 @@ def test_every_statement_is_documented(everything: Mapping[str, Any]) -> None:
 
 def test_wildcard_resources_are_documented(everything: Mapping[str, Any]) -> None:
     """The statements on `*` are documented as such, and all but one have a condition."""
-    (policy,) = only(everything, "AWS::IAM::Role")["Policies"]
-    statements = policy["PolicyDocument"]["Statement"]
+    statements = statements_of(everything)
     on_all = {each["Sid"] for each in statements if each["Resource"] == "*"}
     assert {match["sid"] for match in STATEMENT.finditer(DOCUMENT) if match["on"].startswith("`*`")} == on_all
     assert {each["Sid"] for each in statements if each["Resource"] == "*" and "Condition" in each} == on_all - {

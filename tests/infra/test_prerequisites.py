@@ -1,6 +1,7 @@
 """What `make setup` needs, and what it says where that is missing."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +14,13 @@ from tests.conftest import ROOT
 PROGRAM = ROOT / "infra/prerequisites.py"
 
 
-def run(path: Path) -> subprocess.CompletedProcess[str]:
-    """Run the program with this folder as the PATH."""
+BOTH = (".venv", "node_modules")
+
+
+def run(path: Path, *parts: str) -> subprocess.CompletedProcess[str]:
+    """Run the program for these parts with this folder as the PATH."""
     return subprocess.run(
-        [sys.executable, str(PROGRAM)], env={"PATH": str(path)}, capture_output=True, text=True, check=False
+        [sys.executable, str(PROGRAM), *parts], env={"PATH": str(path)}, capture_output=True, text=True, check=False
     )
 
 
@@ -31,31 +35,45 @@ def test_nothing_is_said_where_nothing_is_missing(version: str, tmp_path: Path) 
     """With Node 20 or newer and npm, the check passes and prints nothing."""
     add(tmp_path, "node", version)
     add(tmp_path, "npm", "10.8.2")
-    done = run(tmp_path)
+    done = run(tmp_path, *BOTH)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_everything_that_is_missing_is_said_at_once(tmp_path: Path) -> None:
     """Without Node and npm, each is one line without a traceback, and the exit status is 1."""
-    done = run(tmp_path)
+    done = run(tmp_path, *BOTH)
     assert done.returncode == 1
     assert [line.split()[0] for line in done.stderr.splitlines()] == ["node", "npm"]
+
+
+def test_python_s_part_needs_no_npm(tmp_path: Path) -> None:
+    """Without npm, the check of Python's part passes: the demo, the tests and `make derive` do without it."""
+    add(tmp_path, "node", "v24.11.1")
+    assert run(tmp_path, ".venv").stderr == ""
+    assert run(tmp_path, *BOTH).stderr.startswith("npm is missing")
+
+
+def test_a_folder_that_cannot_be_written_to_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder that cannot be written to, the first line names it."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.chdir(ROOT)
+    assert prerequisites.problems({*BOTH})[0].startswith(f"The folder {ROOT} cannot be written to")
 
 
 def test_an_old_node_is_said(tmp_path: Path) -> None:
     """A Node before 20, or one that does not answer, is one line."""
     add(tmp_path, "node", "v18.19.0")
     add(tmp_path, "npm", "9.2.0")
-    assert "node is 18.19.0" in run(tmp_path).stderr
+    assert "node is 18.19.0" in run(tmp_path, *BOTH).stderr
     add(tmp_path, "node", "")
-    assert len(run(tmp_path).stderr.splitlines()) == 1
+    assert len(run(tmp_path, *BOTH).stderr.splitlines()) == 1
 
 
 def test_an_old_python_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Python before 3.11, and one without venv, is one line each with what to do."""
     monkeypatch.setattr(sys, "version_info", (3, 9, 2))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ensurepip" else name)
-    found = prerequisites.problems()
+    found = prerequisites.problems({*BOTH})
     assert "is 3.9" in found[0]
     assert "ensurepip" in found[1]
 
@@ -68,7 +86,7 @@ def test_old_pythons_can_read_it() -> None:
 
 def test_the_cdk_gets_a_home_that_it_can_write_to(tmp_path: Path) -> None:
     """Without a home folder that can be written to, the app takes the build folder; else it leaves the home folder."""
-    program = "import os, infra.home; print(os.environ['HOME'])"
+    program = "import os, infra.jsii; print(os.environ['HOME'])"
     homes = [
         subprocess.run(
             [sys.executable, "-c", program], cwd=ROOT, env={"HOME": home}, capture_output=True, text=True, check=True

@@ -201,8 +201,3 @@ def test_the_construct_takes_other_code() -> None:
     """The construct takes other code than the bundle, for tests."""
     stack = VmImageImportStack(App(), "Quick", code=INLINE)
     Annotations.from_stack(stack).has_no_warning("*", Match.any_value())
-
-
-def test_the_command_line_synthesises_on_a_bare_machine(assembly: Path) -> None:
-    """`npx --no -- cdk synth` needs no Docker, no credentials and nothing in the home folder."""
-    assert (assembly / "VmImageImport.template.json").exists()

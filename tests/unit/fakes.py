@@ -16,6 +16,7 @@ from vm_image_import.deadline import Deadline
 from vm_image_import.domain.errors import InProgressError, TransientError
 from vm_image_import.domain.models import Ami, AwsEnvironment, Build, Disk, Image, ImageRequest, ImportTask, Overrides
 from vm_image_import.domain.outcomes import Outcome, SweepResult
+from vm_image_import.domain.retention import DELETE, SUPERSEDED, newest_builds
 from vm_image_import.events import AmiAvailable, ManualImport
 from vm_image_import.imports.ami_event import on_ami_event
 from vm_image_import.imports.image_event import on_image_event
@@ -80,6 +81,8 @@ class InMemoryAws:
     builds_after_request: list[Build] | None = None
     """What Image Builder lists once it was asked for an image."""
     builds_error: Exception | None = None
+    current_builds: list[Build] | None = None
+    """What Image Builder knows, where its list is late."""
     age: timedelta = timedelta(0)
     """The time since the AMI was created, for sweeps and manual invocations."""
     import_error: Exception | None = None
@@ -170,6 +173,21 @@ class InMemoryAws:
         task = replace(TASK, id=id_.partition(" ")[0])
         known = {"arn": ARN, "ami_id": AMI.id, "time": NOW, "task": task}
         self.put(Record(Registration(**{**known, **changes})), id_)  # type: ignore[arg-type]
+
+    def change_marks(self, arn: str, tags: Mapping[str, str | None]) -> bool:
+        """Change the marks of a build, and return whether it exists."""
+        changed = [
+            build._replace(
+                marks=build.marks._replace(
+                    superseded=tags.get(SUPERSEDED, build.marks.superseded), delete=tags.get(DELETE, build.marks.delete)
+                )
+            )
+            for build in self.builds
+            if build.arn == arn
+        ]
+        self.builds = [each for each in self.builds if each.arn != arn] + changed
+        known = self.builds if self.current_builds is None else self.current_builds
+        return any(build.arn == arn for build in known)
 
     def clients(self) -> Clients:
         """Return the clients of a new execution environment."""
@@ -303,7 +321,20 @@ class InMemoryImageBuilder(ImageBuilder):
 
     def find_image(self, arn: str) -> Image | None:
         self._aws.called("find_image", arn)
+        if arn.endswith("/x.x.x"):
+            newest = newest_builds(
+                self._aws.builds if self._aws.current_builds is None else self._aws.current_builds
+            ).get(arn.split("/")[1])
+            return Image(newest, status="AVAILABLE") if newest else None
         return self._aws.image and replace(self._aws.image, arn=arn)
+
+    def tag(self, arn: str, tags: Mapping[str, str]) -> bool:
+        self._aws.called("tag", arn)
+        return self._aws.change_marks(arn, tags)
+
+    def untag(self, arn: str, keys: Sequence[str]) -> bool:
+        self._aws.called("untag", arn)
+        return self._aws.change_marks(arn, dict.fromkeys(keys))
 
 
 class InMemoryTopic(Topic):

@@ -19,7 +19,7 @@ ARN = "arn:aws:imagebuilder:us-east-1:123456789012:image/web-server/1.4.2/1"
 NOTIFIED = (
     *(OutcomeKind.IMAGE_AVAILABLE, OutcomeKind.IMAGE_FAILED, OutcomeKind.IMAGE_NOT_FOUND),
     *(OutcomeKind.IMPORT_FAILED, OutcomeKind.IMPORT_HANGS, OutcomeKind.REJECTED, OutcomeKind.DRY_RUN),
-    OutcomeKind.FOLLOW_UP_FAILED,
+    *(OutcomeKind.FOLLOW_UP_FAILED, OutcomeKind.RETENTION, OutcomeKind.RETENTION_FAILED),
 )
 SCHEMA = json.loads((ROOT / "docs" / "notifications.schema.json").read_text(encoding="utf-8"))
 FAILED = Outcome(OutcomeKind.IMPORT_FAILED, TASK_ID, reason="ClientError: Unsupported kernel version 4.15", task=TASK)
@@ -55,6 +55,23 @@ def forms(outcome: Outcome) -> dict[str, Any]:
 def test_the_subject_names_the_vm(task: ImportTask | None, label: str, kind: OutcomeKind, title: str) -> None:
     """The subject of a failed or rejected import has the VM's name tag, file or description, and the task's id."""
     assert notification(Outcome(kind, TASK_ID, task=task)).subject == f"{title}: {label}"
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("Büro-Ost", "Buro-Ost"),
+        ("Сервер 2", "Server 2"),
+        ("数据库" * 40, "ShuJuKu" * 40),
+        ("web\nBcc: x", "web\\nBcc: x"),
+    ],
+    ids=["accents", "Cyrillic", "Chinese, cut", "line break"],
+)
+def test_the_subject_is_ascii(name: str, label: str) -> None:
+    """The subject has the VM's name in ASCII: other scripts are transliterated, and a line break is escaped."""
+    task = replace(TASK, tags={"Name": name})
+    subject = notification(Outcome(OutcomeKind.IMPORT_FAILED, TASK_ID, task=task)).subject
+    assert subject == f"Import failed: {label} ({TASK_ID})"[:99]
 
 
 def test_the_text_names_the_vm() -> None:

@@ -226,8 +226,9 @@ def test_an_import_may_have_its_own_version_again() -> None:
 def test_an_unusual_version_is_a_warning(existing: list[str], stated: str, warned: str) -> None:
     """A version that `x.x.x` does not find, that jumps, is very high or not the first of its kind, is one warning."""
     builds = [OTHER._replace(arn=version_arn(each)) for each in existing]
-    failed = [OTHER._replace(arn=version_arn("9.9.9"), status="FAILED", stated_name="x")]
-    aws = InMemoryAws(replace(TASK, tags={"Version": stated}), AMI, builds=[*builds, *failed])
+    failed = OTHER._replace(arn=version_arn("9.9.9"), status="FAILED", stated_name="x")
+    ended = [failed, *(OTHER._replace(arn=version_arn("9.9.9"), status=each) for each in ("DEPRECATED", "DISABLED"))]
+    aws = InMemoryAws(replace(TASK, tags={"Version": stated}), AMI, builds=[*builds, *ended])
     warnings = aws.on_event().warnings
     assert len(warnings) == bool(warned)
     assert "".join(warnings).startswith(warned)

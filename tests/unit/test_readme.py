@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -11,7 +12,7 @@ from tests.conftest import ROOT
 from tests.unit.test_notifications import ARN, notification
 from vm_image_import import events
 from vm_image_import.derive import disks, words
-from vm_image_import.domain.models import Disk
+from vm_image_import.domain.models import Disk, ImportTask
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.events import ManualImport
 
@@ -66,8 +67,12 @@ def test_every_document_is_linked_once() -> None:
 
 def test_the_notification_is_what_is_sent() -> None:
     """The notification in the README is what the function sends about an available image."""
-    outcome = Outcome(OutcomeKind.IMAGE_AVAILABLE, "import-ami-0123456789abcdef0", ARN, ami_id="ami-0abcdef1234567890")
-    sent = notification(outcome)
+    task_id, bucket = "import-ami-0123456789abcdef0", "my-bucket"
+    disk = Disk(bucket=bucket, key="exports/web-server-1.4.2.ova")
+    task = ImportTask(task_id, disks=(disk,), tags={"Name": "web-server", "Version": "1.4.2"})
+    sources = {"name": "tag Name", "semanticVersion": "tag Version"}
+    available = Outcome(OutcomeKind.IMAGE_AVAILABLE, task_id, ARN, ami_id="ami-0abcdef1234567890")
+    sent = notification(replace(available, task=task, sources=sources))
     assert f"```text\nSubject: {sent.subject}\n\n{sent.text}\n```" in README
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,9 @@ from vm_image_import.domain.models import Ami, Build, ImportTask, Overrides
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.events import AmiAvailable
 from vm_image_import.imports.ami_event import on_ami_event
+from vm_image_import.imports.register import register
+from vm_image_import.imports.reports import report_once
+from vm_image_import.records.registration import Record, RegistrationId
 from vm_image_import.report.answers import answer_of
 from vm_image_import.settings import Settings
 
@@ -337,14 +340,60 @@ def test_a_failed_import_is_reported_once_whoever_asks() -> None:
     assert aws.outcomes_published() == ["IMPORT_FAILED"]
 
 
-def test_an_unreadable_record_is_rejected() -> None:
-    """An import whose record cannot be read is not registered, and the reason says what to delete."""
-    aws = InMemoryAws(TASK, AMI, items={TASK_ID: Item("?")})
-    for outcome in (aws.on_event(), aws.manually(), aws.manually(force=True)):
+@pytest.mark.parametrize("builds", [[], [BUILD]], ids=["no image", "an image of another user"])
+def test_an_unreadable_record_is_rejected(builds: list[Build]) -> None:
+    """An import whose record cannot be read is not registered or adopted, and the reason says what to delete."""
+    aws = InMemoryAws(TASK, AMI, items={TASK_ID: Item("?")}, builds=builds)
+    outcomes = [aws.manually(dry_run=dry_run, force=force) for dry_run in (True, False) for force in (True, False)]
+    for outcome in (aws.on_event(), *outcomes):
         assert outcome.kind is OutcomeKind.REJECTED
         assert "the item with this id" in (outcome.reason or "")
         assert TASK_ID in (outcome.reason or "")
     assert not aws.requests
+    assert aws.items[TASK_ID].data == "?"
+
+
+@pytest.mark.parametrize("builds", [[], [OWN]], ids=["requested", "adopted"])
+def test_what_was_recorded_meanwhile_counts(builds: list[Build]) -> None:
+    """An import that another invocation registers between the read and the claim gets no image and keeps its record."""
+    aws = InMemoryAws(TASK, AMI, builds=builds)
+    aws.put_registration(results={"follow": "AVAILABLE"})
+    items = dict(aws.items)
+    outcome, record = register(TASK, AMI, RegistrationId(TASK_ID), Record(), aws.invocation())
+    assert (outcome.kind, record) == (OutcomeKind.ALREADY_REGISTERED, aws.record())
+    assert (aws.items, aws.requests) == (items, [])
+    aws.items[TASK_ID] = Item("?")
+    outcome, _ = register(TASK, AMI, RegistrationId(TASK_ID), Record(), aws.invocation())
+    assert (outcome.kind, aws.items[TASK_ID].data) == (OutcomeKind.REJECTED, "?")
+    assert not aws.requests
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        {"items": {TASK_ID: Item(reported="REJECTED Denied")}},
+        {"items": {TASK_ID: Item(Record(first_seen={"rejection reported": NOW}).to_json(), "REJECTED Quota")}},
+        {"in_progress": {TASK_ID}},
+    ],
+    ids=["the same", "another rejection", "in progress"],
+)
+def test_what_was_reported_meanwhile_is_not_new(meanwhile: dict[str, Any]) -> None:
+    """What another invocation reports between the read and the claim is not published again, and not called new."""
+    aws = InMemoryAws(**meanwhile)
+    before = dict(aws.items)
+    outcome = Outcome(OutcomeKind.REJECTED, TASK_ID, problem="Denied")
+    assert not report_once(outcome, RegistrationId(TASK_ID), Record(), aws.invocation()).is_new
+    assert (aws.items, aws.published) == (before, [])
+
+
+def test_an_import_that_was_registered_meanwhile_is_not_reported() -> None:
+    """What was wrong with an import before another invocation registered it is not published."""
+    aws = InMemoryAws()
+    aws.put_registration()
+    before = dict(aws.items)
+    outcome = Outcome(OutcomeKind.REJECTED, TASK_ID)
+    assert not report_once(outcome, RegistrationId(TASK_ID), Record(), aws.invocation()).is_new
+    assert (aws.items, aws.published) == (before, [])
 
 
 def test_an_import_is_registered_at_most_fifty_times() -> None:

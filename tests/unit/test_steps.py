@@ -322,13 +322,32 @@ def test_two_invocations_at_once_do_each_step_once() -> None:
     assert deleted.sweep().problems == []
 
 
-def test_a_step_that_was_done_meanwhile_is_not_repeated() -> None:
-    """What another invocation has recorded between the read and the claim counts."""
-    aws = registered()
+@pytest.mark.parametrize(
+    "settings",
+    [Settings(), Settings(tag_amis=True), Settings(parameter_prefix="/imagebuilder/base")],
+    ids=["notify", "tag", "parameter"],
+)
+def test_a_step_that_was_done_meanwhile_is_not_repeated(settings: Settings) -> None:
+    """What another invocation has recorded between the read and the claim counts, although AWS shows it no more."""
+    aws = registered(settings=settings)
     before = aws.record()
-    aws.on_image_event()
+    for _ in range(2):
+        aws.sweep()
+    assert not aws.items[TASK_ID].is_open
+    aws.tags, aws.parameters = {}, {}
     assert [*steps.run(RegistrationId(TASK_ID), before, aws.invocation())] == []
+    assert (aws.tags, aws.parameters) == ({}, {})
     assert aws.outcomes_published() == ["IMAGE_AVAILABLE"]
+
+
+def test_a_problem_that_was_reported_meanwhile_is_not_new() -> None:
+    """A problem of a step that another invocation reports between the read and the claim is one notification."""
+    aws = registered(settings=ALL, errors={PARAMETER: PermanentError("no", "Denied")})
+    before = aws.record()
+    aws.sweep()
+    (outcome,) = steps.run(RegistrationId(TASK_ID), before, aws.invocation())
+    assert (outcome.kind, outcome.is_new) == (OutcomeKind.FOLLOW_UP_FAILED, False)
+    assert aws.outcomes_published() == ["FOLLOW_UP_FAILED", "IMAGE_AVAILABLE"]
 
 
 @pytest.mark.parametrize("arn", [None, version_arn("9.9.9")], ids=["deleted", "replaced"])

@@ -269,6 +269,16 @@ def test_a_record_of_a_later_version_is_read() -> None:
     assert parse_record(TASK_ID, json.dumps(found), "").registration == aws.registration()
 
 
+@pytest.mark.parametrize("page", [[TASK], []], ids=["listed", "not listed any more"])
+def test_a_dry_run_runs_no_steps(page: list[ImportTask]) -> None:
+    """A dry run of a sweep leaves a registration alone whose image is available and not reported or tagged."""
+    aws = InMemoryAws(ami=AMI, settings=Settings(tag_amis=True), image=AVAILABLE, pages=[page])
+    aws.put_registration()
+    before = dict(aws.items)
+    assert aws.sweep(dry_run=True).outcomes == []
+    assert (aws.items, aws.tags, aws.published, aws.calls) == (before, {}, [], [])
+
+
 def test_a_dry_run_is_not_counted() -> None:
     """A dry run of a sweep has no metrics, and its problems are in the result."""
     aws = InMemoryAws(pages=[tasks(1)], errors={"ami-00000000": TransientError("throttled")})

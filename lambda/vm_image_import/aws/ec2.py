@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _AMI_NOT_FOUND: Final = ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable")
 _RESOURCE_NOT_FOUND: Final = (*_AMI_NOT_FOUND, "InvalidSnapshot.NotFound")
-_PAGE_SIZE: Final = 100
-"""Tasks: without it, EC2 may answer with all of them at once, and they are in memory then."""
+PAGE_SIZE: Final = 100
+"""Tasks: EC2 recommends pages (developer guide, "Pagination in the Amazon EC2 API")."""
 _TASK_NOT_FOUND: Final = "InvalidConversionTaskId"
 """The beginning of the code; EC2 also answers an empty list (both observed)."""
 
@@ -51,7 +51,7 @@ class Ec2:
 
         Raises TransientError or PermanentError.
         """
-        request: DescribeImportImageTasksRequestTypeDef = {"MaxResults": _PAGE_SIZE}
+        request: DescribeImportImageTasksRequestTypeDef = {"MaxResults": PAGE_SIZE}
         if next_token:
             request["NextToken"] = next_token
         with translate_errors():

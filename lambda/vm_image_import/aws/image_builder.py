@@ -1,6 +1,6 @@
 """EC2 Image Builder: images and their builds."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from botocore.exceptions import ClientError
@@ -9,7 +9,8 @@ from vm_image_import.aws.session import code, member, translate_errors
 from vm_image_import.deadline import Deadline
 from vm_image_import.derive.tags import PREFIX, STATED_NAME
 from vm_image_import.domain.errors import TransientError
-from vm_image_import.domain.models import Build, Image, ImageRequest
+from vm_image_import.domain.models import NO_MARKS, Build, Image, ImageRequest, Marks
+from vm_image_import.domain.retention import DELETE, KEEP, SUPERSEDED
 from vm_image_import.domain.text import one_line, without_secrets
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class ImageBuilder:
     def list_builds(self, deadline: Deadline) -> Iterator[Build]:
         """Yield every image build version of this account; it is one call for 100 builds.
 
-        Those of the last two minutes may be missing (user guide, for `ListImages`). Raises TransientError, also where
+        Those of the last two minutes may be missing (API reference, `ListImages`). Raises TransientError, also where
         the invocation has no time for the whole list, or PermanentError.
         """
         pages = self._client.get_paginator("list_image_build_versions").paginate(
@@ -92,10 +93,29 @@ class ImageBuilder:
                         tags.get(f"{PREFIX}task-id"),
                         tags.get(f"{PREFIX}ami-id"),
                         tags.get(STATED_NAME, summary.get("name", "")),
+                        _marks(tags),
                     )
                 if page.get("nextToken") and not deadline.allows(_CALLS_AFTER):
                     message = "Image Builder has more builds than one invocation has time to list."
                     raise TransientError(message)
+
+    def tag(self, arn: str, tags: Mapping[str, str]) -> bool:
+        """Tag an image build version; return whether it exists. Raises TransientError or PermanentError."""
+        return self._change_tags(lambda: self._client.tag_resource(resourceArn=arn, tags=tags))
+
+    def untag(self, arn: str, keys: Sequence[str]) -> bool:
+        """Remove tags of an image build version; return whether it exists. Raises TransientError or PermanentError."""
+        return self._change_tags(lambda: self._client.untag_resource(resourceArn=arn, tagKeys=keys))
+
+    def _change_tags(self, change: Callable[[], object]) -> bool:
+        with translate_errors():
+            try:
+                change()
+            except ClientError as error:
+                if code(error) == _IMAGE_NOT_FOUND:
+                    return False
+                raise
+        return True
 
     def _amis(self, answer: Mapping[str, Any]) -> Iterator[str]:
         """Yield the AMIs of an image in this Region. A pipeline may distribute an image to other Regions."""
@@ -103,6 +123,12 @@ class ImageBuilder:
         for ami in answer.get("outputResources", {}).get("amis", []):
             if ami.get("region", region) == region and ami.get("image"):
                 yield ami["image"]
+
+
+def _marks(tags: Mapping[str, str]) -> Marks:
+    if not {SUPERSEDED, DELETE, KEEP} & tags.keys():
+        return NO_MARKS
+    return Marks(tags.get(SUPERSEDED), tags.get(DELETE), KEEP in tags)
 
 
 def _failure_reason(state: "ImageStateTypeDef") -> str | None:

@@ -44,13 +44,14 @@ class ParameterStore:
     def find_description(self, name: str) -> str:
         """Return the description of a parameter that exists. Raises TransientError or PermanentError."""
         with translate_errors():
-            # Unlike `DescribeParameters` it can be allowed for some parameters only. There are at most 100 versions.
+            # Unlike `DescribeParameters` it can be allowed for some parameters only (service authorization reference).
+            # There are at most 100 versions (API reference, `ParameterMaxVersionLimitExceeded`).
             pages = self._client.get_paginator("get_parameter_history").paginate(Name=name)
             versions = [version for page in pages for version in member(page, "Parameters")]
         return str(max(versions, key=lambda version: version["Version"]).get("Description", ""))
 
     def put_ami(self, name: str, ami_id: str, description: str, *, overwrite: bool) -> None:
-        """Write the id of an AMI, which Systems Manager checks only after it has answered.
+        """Write the id of an AMI, which Systems Manager checks after it has answered (API reference, `PutParameter`).
 
         `overwrite` says whether the parameter may exist. Raises TransientError, also where it exists and may not, or
         PermanentError.

@@ -1,4 +1,4 @@
-"""The name and the version that the path of a disk file tells."""
+"""The name and the version in the path of a disk file."""
 
 import re
 from collections.abc import Sequence
@@ -35,14 +35,14 @@ _MAX_SEGMENT: Final = 1024
 
 
 class FromPath(NamedTuple):
-    """What a path tells; None where it tells nothing. The name may be shorter than Image Builder takes."""
+    """What a path states; None where it states nothing. The name may be shorter than Image Builder accepts."""
 
     name: str | None
     version: str | None
 
 
 class _Part(NamedTuple):
-    """What one part of a path tells."""
+    """What one part of a path states."""
 
     stem: str
     name: str
@@ -60,7 +60,7 @@ class _Part(NamedTuple):
 
 
 def read(disk: Disk, created: datetime | None = None) -> FromPath:
-    """Return the image name and the semantic version that the path of `disk` tells.
+    """Return the image name and the semantic version in the path of `disk`.
 
     A day later than the one after its AMI was `created` is no version. A part that says nothing (`disk1`, `image`, a
     version alone) gives way to the folder above it, read by the same rules; listed words alone, and one too short for a

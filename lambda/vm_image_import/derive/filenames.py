@@ -1,4 +1,4 @@
-"""The name and the version that one file's or folder's name tells, without its extensions and its disk suffix."""
+"""The name and the version in one file's or folder's name, without its extensions and its disk suffix."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -61,7 +61,7 @@ _PRIVATE_ADDRESS: Final = re.compile(r"(?:10\.\d{1,3}|172\.(?:1[6-9]|2\d|3[01])|
 
 
 class FromName(NamedTuple):
-    """What the name of a file or folder tells; the name is empty where there is a version alone."""
+    """What the name of a file or folder states; the name is empty where there is a version alone."""
 
     name: str
     version: str | None
@@ -220,7 +220,7 @@ def _of_day(units: Sequence[_Unit], start: int, day: date, imported: date) -> _V
         return before
     if day < _FIRST_DAY or day - _ONE_DAY > imported:
         return None
-    # Rocky-9-GenericCloud-9.4-20240509 tells its release twice.
+    # Rocky-9-GenericCloud-9.4-20240509 has its release twice.
     repeats = before and before.version.partition(".")[0] in {unit.text for unit in units[: before.unit]}
     return _Version(before.unit if before and repeats else start, day.strftime("%Y.%m.%d"), _NODES, marked=False)
 

@@ -9,7 +9,7 @@ from vm_image_import.domain.models import Ami, ImportTask
 from vm_image_import.settings import Settings
 
 PREFIX: Final = "vm-image-import:"
-"""Of the tags that tell where an image came from."""
+"""Of the tags that name the origin of an image."""
 
 _NAME: Final = "Name"
 """The key of the tag that EC2's console shows as name."""
@@ -91,7 +91,8 @@ def _provenance(task: ImportTask, ami: Ami) -> dict[str, str]:
 def _own(task: ImportTask, settings: Settings) -> dict[str, str]:
     """Return those tags of the task that its image may have.
 
-    IAM compares the keys of tags without their case, so that a configured one is not repeated in another.
+    IAM compares the keys of tags without their case (user guide, "Controlling access to AWS resources using tags"), so
+    that a configured one is not repeated in another.
     """
     taken = {_CREATED_BY.lower(), *(key.lower() for key in settings.tags)}
     return {

@@ -42,5 +42,5 @@ class BuildArn:
 
     @property
     def order(self) -> tuple[int, ...]:
-        """The version and the build as numbers: of two builds of one name, the higher one is the newer one."""
+        """The version and the build as numbers, by which the builds of one name are compared."""
         return (*map(int, self.version.split(".")), self.build)

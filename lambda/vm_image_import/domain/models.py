@@ -131,6 +131,20 @@ class Image:
         return task_id if task_id and IMPORT_TASK_ID.fullmatch(task_id) else None
 
 
+class Marks(NamedTuple):
+    """What the tags of an image build version say about its retention. Anybody may set them."""
+
+    superseded: str | None = None
+    """The value of `vm-image-import:superseded`."""
+    delete: str | None = None
+    """The value of `vm-image-import:delete`."""
+    is_kept: bool = False
+    """Whether it has the tag `vm-image-import:keep`, with any value."""
+
+
+NO_MARKS: Final = Marks()
+
+
 class Build(NamedTuple):
     """An image build version, as the list of builds shows it: what is needed of thousands."""
 
@@ -145,10 +159,11 @@ class Build(NamedTuple):
     """The values of the tags `vm-image-import:task-id` and `vm-image-import:ami-id`, which anybody may set."""
     stated_name: str = ""
     """What its name was made of."""
+    marks: Marks = NO_MARKS
 
     @property
     def is_usable(self) -> bool:
-        """Whether something can be built on it, now or when it is available (API reference, `ImageState`)."""
+        """Whether it has not failed, and was neither cancelled nor deleted (API reference, `ImageState`)."""
         return self.status not in {"FAILED", "CANCELLED", "DELETED"}
 
 
@@ -171,9 +186,9 @@ class Ami:
     snapshot_ids: tuple[str, ...] = ()
     """Of its disks."""
     has_ena: bool = True
-    """Whether EC2 says that enhanced networking with ENA is on. Where it is off, EC2 may say nothing."""
+    """Whether `EnaSupport` is true (API reference, EC2 `Image`). Where it is missing, ENA is taken to be off."""
     kept_devices: tuple[str, ...] = ()
-    """The devices of the volumes that stay when an instance is terminated."""
+    """The devices of the volumes that stay when an instance is terminated (API reference, `EbsBlockDevice`)."""
 
     @property
     def import_task_id(self) -> str | None:
@@ -182,7 +197,7 @@ class Ami:
 
     @property
     def is_copy(self) -> bool:
-        """Whether it was copied from another AMI. A copy keeps the name of what it was copied from."""
+        """Whether it was copied from another AMI. A copy may have the name of what it was copied from."""
         return self.source_image_id is not None
 
 

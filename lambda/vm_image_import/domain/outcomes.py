@@ -26,6 +26,8 @@ class OutcomeKind(StrEnum):
     IMAGE_FAILED = "IMAGE_FAILED"
     IMAGE_NOT_FOUND = "IMAGE_NOT_FOUND"
     FOLLOW_UP_FAILED = "FOLLOW_UP_FAILED"
+    RETENTION = "RETENTION"
+    RETENTION_FAILED = "RETENTION_FAILED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,19 @@ MEANINGS: Final[Mapping[OutcomeKind, Meaning]] = {
     OutcomeKind.FOLLOW_UP_FAILED: Meaning(
         title="Follow-up failed",
         actions=("The image is registered. Fix the cause. The next sweep repeats the step: {step}.",),
+        metric="FollowUpsFailed",
+        is_problem=True,
+    ),
+    OutcomeKind.RETENTION: Meaning(
+        title="Images will be deleted",
+        actions=(
+            "To keep one: aws imagebuilder tag-resource --resource-arn ARN --tags vm-image-import:keep=yes",
+            "To see all: invoke the function with the payload of a sweep and dryRun.",
+        ),
+    ),
+    OutcomeKind.RETENTION_FAILED: Meaning(
+        title="Retention failed",
+        actions=("Some images lack a mark, or keep one. Fix the cause. The next sweep tries again.",),
         metric="FollowUpsFailed",
         is_problem=True,
     ),

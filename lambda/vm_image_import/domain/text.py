@@ -20,7 +20,7 @@ _INVISIBLE: Final = frozenset(
 They are the other code points of Unicode's property Default_Ignorable_Code_Point, and the blank of braille.
 """
 _IN_CHAT: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "`": "'"}
-"""Slack's control characters as it wants them escaped ("Formatting text for app surfaces"), and the end of code."""
+"""How Slack's control characters are escaped (Slack, "Formatting text for app surfaces"), and the end of code."""
 
 
 def without_secrets(text: str) -> str:
@@ -66,8 +66,8 @@ def visible(text: str, backslash: str = "\\") -> str:
 def chat_code(text: str, limit: int) -> str:
     """Return `text` for chat, on one line of at most `limit` characters, as code: it is shown as it is.
 
-    In code nothing is formatted, mentioned or linked. Cards of Microsoft Teams know links, but no code: the two parts
-    of a link are separated.
+    In code nothing is formatted, mentioned or linked. Cards of Microsoft Teams have links, but no code (Microsoft,
+    "Format cards in Microsoft Teams"): the two parts of a link are separated.
     """
     escaped = [_IN_CHAT.get(character, character) for character in one_line(text, limit).replace("](", "] (").strip()]
     kept = bisect_right([*accumulate(map(len, escaped))], limit - len("``"))

@@ -17,9 +17,9 @@ from vm_image_import.records.registration import Record, RegistrationId
 from vm_image_import.report.log import log_context
 
 _VISIBLE_AFTER: Final = timedelta(minutes=1)
-"""EC2's reads are eventually consistent for moments."""
+"""EC2's reads are eventually consistent (developer guide, "Eventual consistency in the Amazon EC2 API")."""
 _READS: Final = 2
-"""How often an AMI is read again that EC2 does not show yet. An error would let Lambda retry and the alarm ring, and
+"""How often an AMI is read again that EC2 does not show yet. An error would make Lambda retry and raise the alarm, and
 anybody may register and deregister AMIs: a sweep finds what comes later."""
 _FRESH: Final = timedelta(minutes=15)
 """The age of an AMI whose task may not be completed yet."""

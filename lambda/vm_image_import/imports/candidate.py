@@ -25,7 +25,8 @@ from vm_image_import.report.log import logger
 
 _VERSION_TAKEN: Final = "Another import has version {} of {}, {}, and immutableVersions is true: state another version."
 LISTED_AFTER: Final = timedelta(minutes=5)
-"""After this time, Image Builder's lists show every image. They are up to two minutes old (user guide)."""
+"""After this time, Image Builder's list is taken to be complete. `ListImages` may lack images of the last two minutes
+(API reference)."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from vm_image_import.domain.remedies import cancelled_by_user
 from vm_image_import.settings import Settings
 
 _FAILED_STATES: Final = frozenset({"error", "failed", "invalid"})
-"""States of an AMI that never becomes available (API reference, `DescribeImages`)."""
+"""States of an AMI (API reference, EC2 `Image`) of which no later state is documented."""
 
 
 def exclude(task: ImportTask, settings: Settings) -> Outcome | None:

@@ -30,7 +30,7 @@ _AMI_GONE: Final = (
 )
 _OUT_OF_TIME: Final = "The invocation has no time left for this import. The next sweep registers it."
 _GONE_AFTER: Final = timedelta(hours=1)
-"""An AMI that EC2 does not show for so long is gone."""
+"""An AMI that EC2 does not show for so long is taken for gone."""
 _CALLS: Final = 2
 """To request the image, and to record it."""
 _MISSING: Final = "AMI missing"

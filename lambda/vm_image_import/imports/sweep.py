@@ -11,7 +11,7 @@ from vm_image_import.domain.errors import InProgressError, InvalidRecordError, R
 from vm_image_import.domain.models import ImportTask, Overrides
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind, SweepResult
 from vm_image_import.domain.remedies import cancelled_by_user, find_remedy
-from vm_image_import.imports import steps
+from vm_image_import.imports import retention, steps
 from vm_image_import.imports.readiness import exclude
 from vm_image_import.imports.register import AMI_GONE, register
 from vm_image_import.imports.reports import note_first_seen, report, report_once
@@ -88,11 +88,24 @@ def _sweep(invocation: Invocation, *, dry_run: bool) -> SweepResult:
             if error not in errors:
                 listing.problems.append(f"{pending.id}: {error}")
             errors.add(error)
+    if listing.complete:
+        _retain(invocation, outcomes, listing.problems, dry_run=dry_run)
     result = SweepResult(outcomes, listing.problems, None if listing.complete else _OUT_OF_TIME)
     log_and_count_sweep(result, dry_run=dry_run, listed=listing.error is None)
     if listing.error:
         raise SweepError([listing.error])
     return result
+
+
+def _retain(invocation: Invocation, outcomes: list[Outcome], problems: list[str], *, dry_run: bool) -> None:
+    """Make the pass of the day over all names, or show what it would do. It is the last thing that a sweep does."""
+    try:
+        with log_context():
+            for outcome in retention.preview(invocation) if dry_run else retention.run(invocation):
+                log_and_count(outcome, dry_run=dry_run)
+                outcomes.append(outcome)
+    except Exception as error:  # noqa: BLE001 - the imports are processed
+        problems.append(f"Retention: {error}")
 
 
 def _process(

@@ -22,7 +22,7 @@ def find_warnings(identity: Identity, stated_name: str, task: ImportTask, ami: A
         yield f"The name {quote(stated_name)} becomes {name}, as {quote(min(spellings))} does: they are one image."
     if other := builds.find_version(name, version, task, ami):
         yield f"This is another build of version {version}, which another import has: {other.arn}."
-    highest = builds.highest_usable_version(name)
+    highest = builds.highest_resolved_version(name)
     first, last = versions.order(version)[0], versions.order(highest)[0] if highest else None
     if highest and versions.order(highest) > versions.order(version):
         yield f"x.x.x does not find this image: version {highest} of {name} is higher."

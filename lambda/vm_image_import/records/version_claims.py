@@ -1,7 +1,8 @@
 """The versions of the scheme `increment`: each import gets one of its own.
 
-Image Builder's lists are up to two minutes old, so imports of one name that are registered at the same time would all
-get the version after the listed ones. A version is therefore claimed with a record, under the name as the ARN has it.
+Image Builder's lists may lack images of the last two minutes (API reference, `ListImages`), so imports of one name that
+are registered at the same time would all get the version after the listed ones. A version is therefore claimed with a
+record, under the name as the ARN has it.
 """
 
 from typing import Final

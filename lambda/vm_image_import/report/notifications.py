@@ -7,6 +7,7 @@ from datetime import UTC
 from typing import Final
 
 from vm_image_import.derive import disks
+from vm_image_import.derive.names import transliterate
 from vm_image_import.domain.arns import BuildArn
 from vm_image_import.domain.models import ImportTask
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
@@ -18,7 +19,8 @@ from vm_image_import.settings import Settings
 _MAX_SUBJECT: Final = 99
 """Characters of a subject, which has to be ASCII (API reference, SNS `Publish`: less than 100)."""
 _MAX_LINE: Final = 2_000
-"""Characters of a line. What EC2, Image Builder and tags say is untrusted, and SNS takes 256 KB in all."""
+"""Characters of a line. What EC2, Image Builder and tags say is untrusted, and a message has at most 256 KB (API
+reference, SNS `Publish`)."""
 _MAX_CHAT: Final = 8_000
 """Characters of `description` (user guide of Amazon Q Developer in chat applications, custom notifications)."""
 _MAX_CHAT_VALUE: Final = 800
@@ -58,7 +60,8 @@ def notification_of(outcome: Outcome, invocation: Invocation) -> Notification:
     """Return the notification of an outcome."""
     settings = invocation.settings
     title, label, remedy = outcome.meaning.title, _label(outcome, settings), _remedy(outcome)
-    subject = "".join(character if " " <= character <= "~" else "?" for character in f"{title}: {label}")
+    heading = ": ".join(filter(None, (title, label)))
+    subject = transliterate(one_line(heading, _MAX_LINE))
     facts = [(name, value) for name, value in _facts(outcome, settings, invocation) if value]
 
     said = f"{outcome.said_by} says: " if outcome.said_by else ""
@@ -81,7 +84,7 @@ def notification_of(outcome: Outcome, invocation: Invocation) -> Notification:
         subject[:_MAX_SUBJECT],
         lines(lambda text: one_line(text, _MAX_LINE)),
         {
-            "title": f"{title}: {chat_code(label, _MAX_SUBJECT)}",
+            "title": f"{title}: {chat_code(label, _MAX_SUBJECT)}" if label else title,
             "description": lines(lambda text: chat_code(text, _MAX_CHAT_VALUE))[:_MAX_CHAT],
         },
         _document(outcome, settings, invocation, remedy),

@@ -23,7 +23,7 @@ _CALLS: Final = 2
 """To see whether the parameter exists, and to write it."""
 _CHECKED_AFTER: Final = timedelta(minutes=10)
 """Systems Manager checks a value after it has answered (API reference, `PutParameter`). Where a parameter does not have
-the value after this time, it was dropped."""
+the value after this time, it is taken for dropped, and written again."""
 _AVAILABLE: Final = "AVAILABLE"
 
 

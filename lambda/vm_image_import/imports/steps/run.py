@@ -23,7 +23,7 @@ from vm_image_import.settings import Settings
 STEPS: Final = (FOLLOW, TAG, PARAMETER, NOTIFY)
 """In their order: a step uses the results of those before it."""
 _GIVEN_UP_AFTER: Final = timedelta(days=6)
-"""EC2 lists a task for 7 days after its end. What has not happened by then will not happen."""
+"""EC2 lists a task for 7 days after its end. What has not happened before is given up."""
 _NOT_REPEATED: Final = (
     "{} This was tried for {} days, and is not repeated. The image is registered. Do the step manually: {}."
 )

@@ -13,7 +13,7 @@ from vm_image_import.records.registration import Registration, RegistrationId, U
 from vm_image_import.settings import Settings
 
 _VISIBLE_AFTER: Final = timedelta(hours=1)
-"""The reads of EC2 and Image Builder are eventually consistent. What they do not show for so long is gone."""
+"""Reads may be eventually consistent. What EC2 or Image Builder does not show for so long is taken for gone."""
 
 GIVEN_UP: Final = "given up"
 """The result of a step that did not end in time."""

@@ -1,0 +1,200 @@
+"""Which imported images are superseded by higher versions of their names, and when they may be deleted.
+
+The function marks images with tags and never deletes one. A lifecycle policy of Image Builder deletes what has the tag
+DELETE with the value YES. docs/retention.md is the contract.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Final
+
+from vm_image_import.domain.arns import BuildArn
+from vm_image_import.domain.models import IMPORT_TASK_ID, Build, Marks
+
+SUPERSEDED: Final = "vm-image-import:superseded"
+"""The key of the tag whose value is the day since which an image is superseded."""
+DELETE: Final = "vm-image-import:delete"
+"""The key of the tag whose value is the day from which an image may be deleted, and from that day on YES."""
+YES: Final = "yes"
+KEEP: Final = "vm-image-import:keep"
+"""The key of the tag that keeps an image."""
+NOTICE: Final = timedelta(days=7)
+"""How long before its deletion an image is announced."""
+
+_AVAILABLE: Final = "AVAILABLE"
+_DELETED: Final = "DELETED"
+_FINAL: Final = frozenset({_AVAILABLE, "CANCELLED", "DEPRECATED", "DISABLED", "FAILED"})
+"""The states in which nothing is done to an image any more (API reference, `ImageState`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What the deployment configures."""
+
+    keep_versions: int
+    """The versions of each name that are kept."""
+    delete_after: timedelta | None = None
+    """How long an image stays after its mark; None where nothing is deleted."""
+    allows: Callable[[str], bool] = lambda _: True
+    """Says whether a name, as the ARN has it, is one of this deployment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the marks of one build should be."""
+
+    build: Build
+    marks: Marks
+    """Without `is_kept`."""
+    deletion_day: date | None = None
+    """The first day on which the lifecycle policy may delete it, by what is known today; None for never."""
+
+    @property
+    def stops_deletion(self) -> bool:
+        """Whether the lifecycle policy would delete the build, although it must not."""
+        return self.build.marks.delete == YES != self.marks.delete
+
+    @property
+    def removed(self) -> list[str]:
+        """The keys of the tags to remove."""
+        present, wanted = self.build.marks, self.marks
+        unwanted = present.delete is not None and wanted.delete is None
+        keys = [DELETE] if unwanted or self.stops_deletion else []
+        return [SUPERSEDED, *keys] if present.superseded is not None and wanted.superseded is None else keys
+
+    @property
+    def added(self) -> dict[str, str]:
+        """The tags to write, without an announced day."""
+        present, wanted = self.build.marks, self.marks
+        tags = {SUPERSEDED: wanted.superseded} if wanted.superseded != present.superseded else {}
+        if wanted.delete == YES != present.delete:
+            tags[DELETE] = YES
+        return {key: value for key, value in tags.items() if value}
+
+    @property
+    def announced(self) -> str | None:
+        """The day to announce and to write as the value of the tag DELETE."""
+        day = self.marks.delete
+        return day if day not in {None, YES, self.build.marks.delete} else None
+
+
+def find_superseded(builds: Sequence[Build], rule: Rule, pinned_amis: Collection[str] = ()) -> list[Build]:
+    """Return the builds that may go: of lower versions than the highest available ones, and older ones of a version.
+
+    Only imports of this system are counted and returned, and only in a final state. A build with the tag KEEP stays,
+    and so does one whose AMI is in `pinned_amis`, or is that of a build that stays.
+    """
+    parsed = [(BuildArn.parse(build.arn), build) for build in builds if is_own(build)]
+    own = [(arn, build) for arn, build in parsed if rule.allows(arn.name)]
+    available: dict[str, dict[tuple[int, ...], int]] = {}
+    for arn, build in own:
+        if build.status == _AVAILABLE:
+            newest = available.setdefault(arn.name, {})
+            *version, number = arn.order
+            newest[(*version,)] = max(number, newest.get((*version,), 0))
+    kept = {name: sorted(newest, reverse=True)[: rule.keep_versions] for name, newest in available.items()}
+
+    def is_lower(arn: BuildArn) -> bool:
+        *numbers, number = arn.order
+        version, versions = (*numbers,), kept.get(arn.name, [])
+        if version in versions:
+            return number < available[arn.name][version]
+        return len(versions) == rule.keep_versions and version < versions[-1]
+
+    found = [build for arn, build in own if build.status in _FINAL and not build.marks.is_kept and is_lower(arn)]
+    going = {build.arn for build in found}
+    needed = {*pinned_amis}
+    for build in builds:
+        if build.arn not in going and build.status != _DELETED:
+            needed |= _amis(build)
+    return [build for build in found if not _amis(build) & needed]
+
+
+def decide(builds: Sequence[Build], rule: Rule, today: date, pinned_amis: Collection[str] = ()) -> Iterator[Decision]:
+    """Yield a decision for each build that is superseded, and for each other one that has marks."""
+    superseded = find_superseded(builds, rule, pinned_amis)
+    # Builds of one AMI, made with "force", go together: the first deletion takes the AMI away from all of them.
+    marked: dict[str, date] = {}
+    for build in superseded:
+        for ami_id in _amis(build):
+            marked[ami_id] = max(marked.get(ami_id, date.min), _marked_day(build, today))
+    for build in superseded:
+        day = _marked_day(build, today)
+        due = None
+        if rule.delete_after:
+            due = max((day, *(marked[ami_id] for ami_id in _amis(build)))) + rule.delete_after
+        delete = _decide_delete(build.marks.delete, due, today)
+        deletion_day = today if delete == YES else parse_day(delete) or due
+        yield Decision(build, Marks(day.isoformat(), delete), deletion_day)
+    going = {build.arn for build in superseded}
+    for build in builds:
+        has_marks = build.marks.superseded is not None or build.marks.delete is not None
+        if has_marks and build.arn not in going and build.status != _DELETED and _can_be_changed(build, rule):
+            yield Decision(build, Marks())
+
+
+def _decide_delete(present: str | None, due: date | None, today: date) -> str | None:
+    """Return the value that the tag DELETE should have, of an image that is due on a day."""
+    if due is None:
+        return None
+    announced = parse_day(present)
+    if today >= due and (present == YES or (announced and due <= announced <= today)):
+        return YES
+    if announced and due <= announced <= today + NOTICE:
+        return present
+    if today + NOTICE >= due:
+        return (today + NOTICE).isoformat()
+    return None
+
+
+def newest_builds(builds: Iterable[Build]) -> dict[str, str]:
+    """Return the ARN of the highest available build of each name, whoever made it."""
+    found: dict[str, BuildArn] = {}
+    for build in builds:
+        arn = _parse(build.arn)
+        if arn and build.status == _AVAILABLE and (arn.name not in found or found[arn.name].order < arn.order):
+            found[arn.name] = arn
+    return {name: arn.text for name, arn in found.items()}
+
+
+def is_own(build: Build) -> bool:
+    """Return whether a build is an import with the tag of this system."""
+    return build.is_import and _has_tag(build) and _parse(build.arn) is not None
+
+
+def _can_be_changed(build: Build, rule: Rule) -> bool:
+    """Return whether the function may remove marks of a build, and the lifecycle policy delete it."""
+    arn = _parse(build.arn)
+    return arn is not None and rule.allows(arn.name) and _has_tag(build)
+
+
+def _has_tag(build: Build) -> bool:
+    return IMPORT_TASK_ID.fullmatch(build.tagged_task_id or "") is not None
+
+
+def _parse(arn: str) -> BuildArn | None:
+    try:
+        return BuildArn.parse(arn)
+    except ValueError:
+        # No registration has such an ARN.
+        return None
+
+
+def _marked_day(build: Build, today: date) -> date:
+    """Return the day of a build's mark; today where it has none, or one that cannot be."""
+    day = parse_day(build.marks.superseded)
+    return day if day and day <= today else today
+
+
+def parse_day(text: str | None) -> date | None:
+    """Return the day in the value of a tag, or None where it is none."""
+    try:
+        return date.fromisoformat(text or "")
+    except ValueError:
+        return None
+
+
+def _amis(build: Build) -> set[str]:
+    """Return the AMIs of a build; where the list shows none, the one that its tag names."""
+    return {*build.ami_ids} or {ami_id for ami_id in [build.tagged_ami_id] if ami_id}

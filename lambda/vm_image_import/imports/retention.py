@@ -1,0 +1,248 @@
+"""Marks the superseded images of each name, once a day, and removes marks that do not apply. It deletes nothing."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from vm_image_import.derive import names
+from vm_image_import.domain.arns import BuildArn
+from vm_image_import.domain.errors import InProgressError, PermanentError, TransientError
+from vm_image_import.domain.models import Build
+from vm_image_import.domain.outcomes import Outcome, OutcomeKind
+from vm_image_import.domain.retention import (
+    DELETE,
+    SUPERSEDED,
+    Decision,
+    Rule,
+    decide,
+    find_superseded,
+    newest_builds,
+)
+from vm_image_import.invocation import Invocation
+from vm_image_import.records.registration import Record
+from vm_image_import.records.store import Claim
+from vm_image_import.report.log import logger
+from vm_image_import.report.notifications import publish
+from vm_image_import.settings import Settings
+
+RECORD: Final = "retention"
+"""The id of the record of the passes."""
+_NOTIFIED: Final = "notified"
+"""What is noted in the record with the time of the last notification."""
+_MAX_CHANGES: Final = 300
+"""The most images whose marks one sweep changes. The next sweep continues."""
+_MAX_LISTED: Final = 100
+"""The most images that a notification lists."""
+_CALLS: Final = 5
+"""The calls for which there must be time before an image is begun: to look at its name, to change its tags, to publish
+twice, and to save the record."""
+
+
+def preview(invocation: Invocation) -> Iterator[Outcome]:
+    """Yield an outcome for each superseded image, and for each image with marks that do not apply; change nothing.
+
+    Raises TransientError or PermanentError where AWS cannot be read.
+    """
+    if rule := rule_of(invocation.settings):
+        for decision in _decide(rule, _list(invocation), invocation):
+            yield _outcome(decision, _describe_preview(decision))
+
+
+def run(invocation: Invocation) -> Iterator[Outcome]:
+    """Make the pass of this day if it was not made yet, and yield an outcome for each image whose marks it changes.
+
+    What AWS refuses is reported once for each kind of problem, and the next sweep tries again; it continues what there
+    was no time for, too. Raises TransientError where AWS may answer a later attempt.
+    """
+    rule = rule_of(invocation.settings)
+    if rule is None or _is_done(invocation.store.read([RECORD]).get(RECORD, Record()), rule, invocation):
+        return
+    try:
+        with invocation.store.claim(RECORD, invocation.deadline) as claim:
+            if not _is_done(claim.record, rule, invocation):
+                yield from _Pass(invocation, rule, claim).run()
+    except InProgressError as error:
+        logger.info("Another invocation makes the pass", reason=str(error))
+
+
+def rule_of(settings: Settings) -> Rule | None:
+    """Return the configured rule; None where no image is marked."""
+    if settings.keep_versions is None or settings.observe:
+        return None
+    days = settings.delete_after_days
+    delete_after = None if days is None else timedelta(days=days)
+    return Rule(settings.keep_versions, delete_after, lambda name: names.is_allowed(name, settings.allowed_names))
+
+
+def _is_done(record: Record, rule: Rule, invocation: Invocation) -> bool:
+    """Return whether the pass with this rule was made today."""
+    last = record.first_seen.get(_name_of_pass(rule))
+    return last is not None and last.date() == invocation.time.date()
+
+
+def _name_of_pass(rule: Rule) -> str:
+    return f"pass {rule.keep_versions} {rule.delete_after and rule.delete_after.days}"
+
+
+def _list(invocation: Invocation) -> Sequence[Build]:
+    return [*invocation.clients.image_builder.list_builds(invocation.deadline)]
+
+
+def _decide(rule: Rule, builds: Sequence[Build], invocation: Invocation) -> Sequence[Decision]:
+    """Return the decisions, with the AMIs that parameters name pinned. Raises TransientError or PermanentError."""
+    prefix, pinned = invocation.settings.parameter_prefix, []
+    if prefix:
+        superseded = find_superseded(builds, rule)
+        for name in sorted({BuildArn.parse(build.arn).name for build in superseded}):
+            if not invocation.deadline.allows(_CALLS):
+                message = "There are more names with superseded images than one invocation has time to look at."
+                raise TransientError(message)
+            pinned.append(invocation.clients.parameter_store.find(f"{prefix}/{name}"))
+    return [*decide(builds, rule, invocation.time.date(), {each.value for each in pinned if each})]
+
+
+class _Pass:
+    """One pass over all names."""
+
+    def __init__(self, invocation: Invocation, rule: Rule, claim: Claim) -> None:
+        self._invocation = invocation
+        self._rule = rule
+        self._claim = claim
+        self._record = claim.record
+        self._newest: Mapping[str, str] = {}
+        self._is_current: dict[str, bool] = {}
+        self._changes = 0
+        self._is_complete = True
+        self._refused: PermanentError | None = None
+        """What AWS has refused first."""
+        self._refused_arn: str | None = None
+        """The ARN of the image that it was about."""
+
+    def run(self) -> Iterator[Outcome]:
+        """Make the pass, record it, and yield the outcomes. Raises TransientError."""
+        failed: TransientError | None = None
+        try:
+            yield from self._change_marks()
+        except PermanentError as error:
+            self._note(error)
+        except TransientError as error:
+            failed = error
+        if self._refused:
+            yield self._report(self._refused)
+        elif self._is_complete and failed is None:
+            noted = {name: time for name, time in self._record.first_seen.items() if name == _NOTIFIED}
+            noted[_name_of_pass(self._rule)] = self._invocation.time
+            self._record = replace(self._record, reported="", first_seen=noted)
+        self._claim.save(self._record)
+        if failed:
+            raise failed
+
+    def _change_marks(self) -> Iterator[Outcome]:
+        builds = _list(self._invocation)
+        self._newest = newest_builds(builds)
+        decisions = _decide(self._rule, builds, self._invocation)
+        # First what keeps images.
+        for each in [each for each in decisions if each.removed]:
+            yield from self._untag(each)
+        for each in [each for each in decisions if each.added]:
+            if self._may_add(each):
+                yield from self._tag(each, each.added)
+        notified = self._record.first_seen.get(_NOTIFIED)
+        if notified and notified.date() == self._invocation.time.date():
+            return
+        announced = [each for each in decisions if each.announced and self._may_add(each)]
+        self._notify(announced, [each for each in decisions if each.stops_deletion])
+        for each in announced:
+            yield from self._tag(each, {DELETE: each.announced or ""})
+
+    def _may_add(self, decision: Decision) -> bool:
+        """Return whether `x.x.x` is what the list of builds shows, which may be late: marks depend on it."""
+        if not self._has_time():
+            return False
+        arn = BuildArn.parse(decision.build.arn)
+        if arn.name not in self._is_current:
+            try:
+                image = self._invocation.clients.image_builder.find_image(arn.all_versions)
+            except PermanentError as error:
+                image = None
+                self._note(error, decision.build.arn)
+            self._is_current[arn.name] = image is not None and image.arn == self._newest.get(arn.name)
+        return self._is_current[arn.name]
+
+    def _note(self, error: PermanentError, arn: str | None = None) -> None:
+        if self._refused is None:
+            self._refused, self._refused_arn = error, arn
+
+    def _has_time(self) -> bool:
+        if self._changes < _MAX_CHANGES and self._invocation.deadline.allows(_CALLS):
+            return True
+        self._is_complete = False
+        return False
+
+    def _tag(self, decision: Decision, tags: Mapping[str, str]) -> Iterator[Outcome]:
+        arn, image_builder = decision.build.arn, self._invocation.clients.image_builder
+        reason = f"Tagged: {', '.join(f'{key} = {value}' for key, value in tags.items())}."
+        yield from self._change(decision, lambda: image_builder.tag(arn, tags), reason)
+
+    def _untag(self, decision: Decision) -> Iterator[Outcome]:
+        arn, image_builder = decision.build.arn, self._invocation.clients.image_builder
+        reason = f"Untagged: {', '.join(decision.removed)}."
+        yield from self._change(decision, lambda: image_builder.untag(arn, decision.removed), reason)
+
+    def _change(self, decision: Decision, change: Callable[[], bool], reason: str) -> Iterator[Outcome]:
+        """Change the tags of an image, and yield the outcome. What AWS refuses does not stop the others."""
+        if not self._has_time():
+            return
+        self._changes += 1
+        try:
+            exists = change()
+        except PermanentError as error:
+            self._note(error, decision.build.arn)
+            return
+        if exists:
+            yield _outcome(decision, reason)
+
+    def _notify(self, announced: Sequence[Decision], stopped: Sequence[Decision]) -> None:
+        """Publish what is about to be deleted, and what must not be deleted although it had the tag for it."""
+        lines = [f"{_label(each)}: from {each.announced} on." for each in announced]
+        lines += [f"{_label(each)} had the tag {DELETE} and is not due. The tag was removed." for each in stopped]
+        if not lines:
+            return
+        left = len(lines) - _MAX_LISTED
+        more = [f"{left} more: invoke the function with the payload of a sweep and dryRun."] if left > 0 else []
+        reason = f"Image Builder will delete {len(announced)} superseded images, with their AMIs and snapshots."
+        publish(Outcome(OutcomeKind.RETENTION, reason=reason, warnings=[*lines[:_MAX_LISTED], *more]), self._invocation)
+        first_seen = {**self._record.first_seen, _NOTIFIED: self._invocation.time}
+        self._record = replace(self._record, first_seen=first_seen)
+
+    def _report(self, error: PermanentError) -> Outcome:
+        """Return what AWS has refused, published unless it was the last problem that was reported."""
+        outcome = Outcome(
+            OutcomeKind.RETENTION_FAILED, image_arn=self._refused_arn, reason=str(error), problem=error.problem
+        )
+        if self._record.reported == outcome.report:
+            return replace(outcome, is_new=False)
+        publish(outcome, self._invocation)
+        self._record = replace(self._record, reported=outcome.report)
+        return outcome
+
+
+def _label(decision: Decision) -> str:
+    build = decision.build
+    return f"{BuildArn.parse(build.arn).label} ({', '.join(build.ami_ids) or 'no AMI'})"
+
+
+def _outcome(decision: Decision, reason: str) -> Outcome:
+    build = decision.build
+    return Outcome(OutcomeKind.RETENTION, image_arn=build.arn, reason=reason, ami_id=next(iter(build.ami_ids), None))
+
+
+def _describe_preview(decision: Decision) -> str:
+    """Return what the next pass does with an image, and when it may be deleted."""
+    since, day = decision.marks.superseded, decision.deletion_day
+    if since is None:
+        return f"It is not superseded. The next pass removes {' and '.join(decision.removed)}."
+    is_new = SUPERSEDED in decision.added
+    marked = "The next pass marks it as superseded." if is_new else f"It is superseded since {since}."
+    return f"{marked} It may be deleted from {day} on." if day else f"{marked} It is not deleted."

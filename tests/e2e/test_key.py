@@ -10,6 +10,7 @@ import pytest
 from moto.kms.models import kms_backends
 from moto.sns.models import sns_backends
 
+from local.assembly import synthesize
 from local.aws import events, functions, iam, vm_import
 from local.aws.local_aws import ACCOUNT, LocalAws
 from tests.conftest import REGION, ROOT
@@ -24,7 +25,6 @@ from tests.e2e.conftest import (
     replace_policy,
     start_import,
 )
-from  import synthesize
 
 KEY_ID: Final = "1234abcd-12ab-34cd-56ef-1234567890ab"
 KEY_ARN: Final = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{KEY_ID}"

@@ -286,7 +286,7 @@ def _table_key(account: str, region: str, table: str) -> Iterator[tuple[str, dic
     """
     found = dynamodb_backends[account][region].tables.get(table)
     key = keys.find(account, region, ((found and found.sse_specification) or {}).get("KMSMasterKeyId"))
-    if key and key.policy:
+    if key:
         names = {"aws:dynamodb:tableName": table, "aws:dynamodb:subscriberId": account}
         context = {f"kms:EncryptionContext:{name}": value for name, value in names.items()}
         yield key.arn, {"kms:ViaService": f"dynamodb.{region}.amazonaws.com", **context}

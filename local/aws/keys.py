@@ -16,9 +16,10 @@ _DENIED: Final = "KMSAccessDenied"
 
 
 def find(account_id: str, region: str, identifier: str | None) -> Key | None:
-    """Return the key with this id or ARN; None for a key of AWS, which has an alias."""
+    """Return the customer managed key with this id or ARN; None for a key of AWS."""
     # A deployment may add keys at the same time.
-    return {**kms_backends[account_id][region].keys}.get((identifier or "").rpartition("/")[2])
+    key = {**kms_backends[account_id][region].keys}.get((identifier or "").rpartition("/")[2])
+    return key if key and not any(alias.startswith("alias/aws/") for alias in key.aliases) else None
 
 
 def check(key: Key | None, context: Mapping[str, str], service: str | None = None) -> None:
@@ -34,7 +35,6 @@ def check(key: Key | None, context: Mapping[str, str], service: str | None = Non
 
 def allows(key: Key, principal: str, context: Mapping[str, str], *actions: str) -> bool:
     """Return whether the policy of a key allows a service or an account these actions."""
-    # moto makes the keys of AWS without a policy.
-    statements: list[Any] = json.loads(key.policy)["Statement"] if key.policy else []
+    statements: list[Any] = json.loads(key.policy)["Statement"]
     requests = [iam.AuthorizationRequest(action, key.arn, context) for action in actions]
-    return not key.policy or all(iam.allows(statements, request, principal) for request in requests)
+    return all(iam.allows(statements, request, principal) for request in requests)

@@ -15,6 +15,10 @@ PERMISSIONS_BOUNDARY: Final = "@aws-cdk/core:permissionsBoundary"
 
 _SCHEMA: Final = json.loads(Path(__file__).with_name("configuration.schema.json").read_text(encoding="utf-8"))
 _TAG_KEYS: Final = ("nameTag", "versionTag", "osVersionTag")
+_OF_THE_REGION: Final = {
+    "topicArn": "alarms and function use a topic of their Region: write a topic of the Region in regions.",
+    "keyArn": "services use a key of their Region: write a key of the Region in regions.",
+}
 _MAX_ENVIRONMENT: Final = 3_200
 """Bytes of the configured variables. A function's environment has at most 4 KB (user guide, "Lambda quotas"), and the
 names of table and topic, which CloudFormation makes, need the rest."""
@@ -51,6 +55,7 @@ class Configuration:
     log_retention_days: int = 90
     notification_email: str = ""
     topic_arn: str = ""
+    key_arn: str = ""
     sweep_minutes: int = 15
     reserved_concurrency: int | None = None
     tracing: bool = False
@@ -183,8 +188,14 @@ def _problems(stated: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "notificationEmail", "topicArn states a topic of yours: leave this out and subscribe to that topic."
     if regions := [name for name in _list(stated.get("regions")) if isinstance(name, str)]:
         yield from (("regions", problem) for problem in _region_problems(regions))
-        if isinstance(topic, str) and any(f":sns:{name}:" not in topic for name in regions if topic):
-            yield "topicArn", "alarms and function use a topic of their Region: write a topic of the Region in regions."
+        yield from _elsewhere(stated, regions)
+
+
+def _elsewhere(stated: Mapping[str, Any], regions: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for key, problem in _OF_THE_REGION.items():
+        arn = stated.get(key)
+        if isinstance(arn, str) and arn and any(f":{name}:" not in arn for name in regions):
+            yield key, problem
 
 
 def _missing_options(stated: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

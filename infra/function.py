@@ -35,11 +35,15 @@ class ImportFunction(Construct):
         notifications: Notifications,
         code: lambda_.Code | None = None,
     ) -> None:
-        """Create it. `code` replaces the bundle, for tests."""
+        """Create it. What encrypts `table`, unless AWS's own key, encrypts log and queue, too.
+
+        `code` replaces the bundle, for tests.
+        """
         super().__init__(scope, id_)
-        self.dead_letter_queue = dead_letter_queue(self, "FunctionDlq")
+        key = table.encryption_key
+        self.dead_letter_queue = dead_letter_queue(self, "FunctionDlq", key=key)
         # The images themselves show what was registered, so the log need not outlive the stack.
-        self.log_group = logs.LogGroup(self, "Logs", removal_policy=RemovalPolicy.DESTROY)
+        self.log_group = logs.LogGroup(self, "Logs", encryption_key=key, removal_policy=RemovalPolicy.DESTROY)
         # The L2 construct takes an enum of days; the resource takes the number.
         cast("logs.CfnLogGroup", self.log_group.node.default_child).retention_in_days = configuration.log_retention_days
         role = function_role(

@@ -4,6 +4,7 @@ from typing import Final
 
 from aws_cdk import RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 OPEN_INDEX: Final = "open"
@@ -13,7 +14,8 @@ OPEN_INDEX: Final = "open"
 class IdempotencyTable(Construct):
     """A table with an item for each registration, and an index of those that have steps left."""
 
-    def __init__(self, scope: Construct, id_: str) -> None:
+    def __init__(self, scope: Construct, id_: str, *, key: kms.IKey | None = None) -> None:
+        """Create it, encrypted with `key`, or else with the AWS managed one."""
         super().__init__(scope, id_)
         self.table = dynamodb.Table(
             self,
@@ -25,7 +27,8 @@ class IdempotencyTable(Construct):
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=True
             ),
-            encryption=dynamodb.TableEncryption.AWS_MANAGED,
+            encryption=dynamodb.TableEncryption.CUSTOMER_MANAGED if key else dynamodb.TableEncryption.AWS_MANAGED,
+            encryption_key=key,
             # The records outlive a stack that is deleted by mistake. docs/operations.md says how to delete the table.
             removal_policy=RemovalPolicy.RETAIN,
             deletion_protection=True,

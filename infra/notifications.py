@@ -25,8 +25,11 @@ class Notifications(Construct):
         configuration: Configuration,
         topic: sns.ITopic | None = None,
         key: kms.IKey | None = None,
+        new_topic_key: kms.IKey | None = None,
     ) -> None:
         """Create it. `topic` and `key` are taken where they are given, and their policies are not changed.
+
+        `new_topic_key` is for a new topic without `key`; without either of them, the topic gets a key of its own.
 
         Raises ConfigurationError where `configuration` has an e-mail address for the subscription to a given topic.
         """
@@ -43,7 +46,7 @@ class Notifications(Construct):
             # Which key encrypts it, if any, is not known; the role uses it for this topic only.
             self.key_arn = key.key_arn if key else _any_key(given)
         else:
-            key = key or self._new_key()
+            key = key or new_topic_key or self._new_key()
             self.topic = sns.Topic(self, "Topic", display_name="VM image import", enforce_ssl=True, master_key=key)
             self.key_arn = key.key_arn
         if configuration.notification_email:

@@ -37,7 +37,10 @@ def function_role(
     notifications: Notifications,
     configuration: Configuration,
 ) -> iam.Role:
-    """Return the role. Some statements are there only where the configuration needs them."""
+    """Return the role. Some statements are there only where the configuration needs them.
+
+    A customer managed key of the table is the queue's, too.
+    """
     stack = Stack.of(scope)
     images = _images(stack, "*")
     allowed = [_images(stack, name) for name in _allowed_names(configuration)]
@@ -80,6 +83,25 @@ def function_role(
             conditions={"StringEquals": {"iam:AWSServiceName": "imagebuilder.amazonaws.com"}},
         ),
     ]
+    if key := table.encryption_key:
+        statements += [
+            iam.PolicyStatement(
+                sid="DecryptTable",
+                actions=["kms:Decrypt"],
+                resources=[key.key_arn],
+                # DynamoDB decrypts the table's key on behalf of whoever reads or writes (developer guide, "DynamoDB
+                # encryption at rest usage notes"). With grants it does everything else itself.
+                conditions={"StringEquals": {"kms:EncryptionContext:aws:dynamodb:tableName": table.table_name}},
+            ),
+            iam.PolicyStatement(
+                sid="EncryptDlq",
+                actions=["kms:Decrypt", "kms:GenerateDataKey"],
+                resources=[key.key_arn],
+                # SQS encrypts on the sender's behalf (developer guide, "Key management"), and does not document with
+                # which context. The end of its name is that of the partition.
+                conditions={"StringLike": {"kms:ViaService": f"sqs.{stack.region}.amazonaws.com*"}},
+            ),
+        ]
     if configuration.tracing:
         # Without a condition: Lambda refuses a function whose role lacks the permission (observed), and with which
         # context it is evaluated is not documented.

@@ -11,6 +11,7 @@ from constructs import Construct
 from .configuration import Configuration
 from .function import ImportFunction
 from .idempotency_table import IdempotencyTable
+from .key import configured_key
 from .metrics import Metrics
 from .notifications import Notifications
 from .observability import Observability
@@ -39,19 +40,27 @@ class VmImageImport(Metrics, Construct):
         """Create it. A `topic`, or a `key` for a new topic, is taken where it is given; their policies are not changed.
 
         `code` replaces the bundle, for tests. Raises ConfigurationError where `configuration` has an e-mail address for
-        a given topic.
+        a given topic, or a key of another Region or account.
         """
         super().__init__(scope, id_)
-        self.table = IdempotencyTable(self, "Idempotency").table
-        notifications = Notifications(self, "Notifications", configuration=configuration, topic=topic, key=key)
+        for_all = configured_key(self, configuration)
+        self.table = IdempotencyTable(self, "Idempotency", key=for_all).table
+        notifications = Notifications(
+            self, "Notifications", configuration=configuration, topic=topic, key=key, new_topic_key=for_all
+        )
         self.topic = notifications.topic
         imports = ImportFunction(
-            self, "Import", configuration=configuration, table=self.table, notifications=notifications, code=code
+            self,
+            "Import",
+            configuration=configuration,
+            table=self.table,
+            notifications=notifications,
+            code=code,
         )
         self.function = imports.function
         if configuration.delete_after_days:
             Retention(self, "Retention", configuration=configuration)
-        triggers = Triggers(self, "Triggers", function=self.function, configuration=configuration)
+        triggers = Triggers(self, "Triggers", function=self.function, configuration=configuration, key=for_all)
         self.dashboard = Observability(
             self,
             "Observability",

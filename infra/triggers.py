@@ -6,6 +6,7 @@ from typing import Any
 from aws_cdk import Duration, Stack
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
@@ -17,11 +18,18 @@ class Triggers(Construct):
     """The rules that invoke the function, and the dead-letter queue of the events that do not reach it."""
 
     def __init__(
-        self, scope: Construct, id_: str, *, function: lambda_.IFunction, configuration: Configuration
+        self,
+        scope: Construct,
+        id_: str,
+        *,
+        function: lambda_.IFunction,
+        configuration: Configuration,
+        key: kms.IKey | None = None,
     ) -> None:
+        """Create them. `key` encrypts the queue."""
         super().__init__(scope, id_)
         self._function = function
-        self.event_dlq = dead_letter_queue(self, "EventDlq")
+        self.event_dlq = dead_letter_queue(self, "EventDlq", key=key)
         # The event has neither name nor tags nor task, so a rule cannot select the AMIs of imports.
         self._on_event(
             "AmiAvailable",

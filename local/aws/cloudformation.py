@@ -37,6 +37,7 @@ def install() -> None:
     updates.install()
     load, compare = ResourceMap.load, ResourceMap.build_resource_diff
     get_attribute, create_key = LogGroup.get_cfn_attribute, KmsBackend.create_key
+    create_group = LogGroup.create_from_cloudformation_json
 
     # `load` and `compare` get the template of a stack, an update or a change set before a resource is created.
     @functools.wraps(load)
@@ -56,11 +57,17 @@ def install() -> None:
         # The ARN of a log group ends with `:*` (user guide, "AWS::Logs::LogGroup"); moto's does not.
         return f"{get_attribute(self, attribute_name)}:*"
 
+    def create_encrypted_group(name: str, definition: Any, *arguments: Any, **options: Any) -> LogGroup:  # noqa: ANN401 - moto's
+        group = create_group(name, definition, *arguments, **options)
+        updates.set_log_key(group, definition["Properties"])
+        return group
+
     @functools.wraps(create_key)
     def create_key_with_text(self: KmsBackend, policy: Any, *arguments: Any, **options: Any) -> Key:  # noqa: ANN401 - moto's
         # moto keeps the policy of a template as an object, which DescribeKey cannot read.
         return create_key(self, json.dumps(policy) if isinstance(policy, dict) else policy, *arguments, **options)
 
+    LogGroup.create_from_cloudformation_json = create_encrypted_group  # type: ignore[method-assign, assignment]
     KmsBackend.create_key = create_key_with_text  # type: ignore[method-assign]
     ResourceMap.load = checked_load  # type: ignore[method-assign]
     ResourceMap.build_resource_diff = checked_compare  # type: ignore[method-assign]

@@ -7,14 +7,16 @@ import json
 import re
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from moto.events.models import Rule, events_backends
 from moto.events.utils import EventMessageType, EventTemplateParser
 from moto.sqs.exceptions import QueueDoesNotExist
 from moto.sqs.models import Queue, sqs_backends
 
-from local.aws import common, functions, iam
+from local.aws import common, functions, iam, keys
+
+_EVENTS: Final = "events.amazonaws.com"
 
 
 def deliver(event: Mapping[str, object]) -> int:
@@ -107,6 +109,12 @@ def _send_to_queue(rule: Rule, arn: str, body: str, attributes: Mapping[str, str
         return "NO_RESOURCE"
     statements = json.loads(queue.policy or "{}").get("Statement", [])
     error = _error_code(statements, rule, "sqs:SendMessage", arn)
+    # moto sets the attributes of a queue by their names.
+    key = keys.find(account_id, region, getattr(queue, "kms_master_key_id", None))
+    if not error and key:
+        context = {"aws:SourceArn": rule.arn, "aws:SourceAccount": account_id}
+        if not (key.enabled and keys.allows(key, _EVENTS, context, *keys.TO_ENCRYPT)):
+            error = "NO_PERMISSIONS"
     if not error:
         functions.send_message(arn, body, attributes)
     return error
@@ -118,4 +126,4 @@ def _error_code(statements: Iterable[Mapping[str, Any]] | None, rule: Rule, acti
         return "NO_RESOURCE"
     context = {"aws:SourceArn": rule.arn, "aws:SourceAccount": rule.account_id, "aws:SecureTransport": "true"}
     request = iam.AuthorizationRequest(action, arn, context)
-    return "" if iam.allows(statements, request, "events.amazonaws.com") else "NO_PERMISSIONS"
+    return "" if iam.allows(statements, request, _EVENTS) else "NO_PERMISSIONS"

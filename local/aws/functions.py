@@ -28,7 +28,7 @@ from moto.awslambda.utils import get_backend
 from moto.core.common_models import CloudFormationModel
 from moto.sqs.models import sqs_backends
 
-from local.aws import iam
+from local.aws import iam, keys
 from local.aws.lambda_runtime import Configuration, ExecutionEnvironment, Result
 
 _LOG_TAIL = 4096
@@ -211,7 +211,15 @@ class Function(models.LambdaFunction, CloudFormationModel):
             self._send(queue_arn, payload.decode(), attributes)
 
     def _send(self, queue_arn: str, body: str, attributes: Mapping[str, str | int] | None = None) -> None:
-        if self._is_authorized(queue_arn, "sqs:SendMessage"):
+        queue = sqs_backends[self.account_id][self.region].get_queue(queue_arn.rpartition(":")[2])
+        # moto sets the attributes of a queue by their names.
+        key = keys.find(self.account_id, self.region, getattr(queue, "kms_master_key_id", None))
+        authorized = self._is_authorized(queue_arn, "sqs:SendMessage")
+        if authorized and key:
+            # SQS encrypts on behalf of the sender, which is the role.
+            via = {"kms:ViaService": f"sqs.{self.region}.amazonaws.com"}
+            authorized = self._is_authorized(key.arn, *keys.TO_ENCRYPT, context=via) and key.enabled
+        if authorized:
             send_message(queue_arn, body, attributes)
 
     def _invocation_record(self, payload: bytes, result: Result, attempt: int) -> dict[str, object]:
@@ -264,9 +272,10 @@ class Function(models.LambdaFunction, CloudFormationModel):
                     artefact.extractall(folder)
         return folder
 
-    def _is_authorized(self, resource: str, *actions: str) -> bool:
+    def _is_authorized(self, resource: str, *actions: str, context: Mapping[str, str] | None = None) -> bool:
         """Return whether Lambda may do something with the function's role; what it may not do is dropped."""
-        return not iam.authorize(self.role, [iam.AuthorizationRequest(action, resource) for action in actions])
+        known = {"aws:RequestedRegion": self.region, **(context or {})}
+        return not iam.authorize(self.role, [iam.AuthorizationRequest(action, resource, known) for action in actions])
 
     def _trace(self) -> bool:
         """Return whether the run is traced. X-Ray is not emulated."""
@@ -281,6 +290,11 @@ class Function(models.LambdaFunction, CloudFormationModel):
             # The stack's log group was deleted, and Lambda may not create it without logs:CreateLogGroup.
             return
         self.logs_backend.ensure_log_group(self.logs_group_name)
+        if key := keys.find(self.account_id, self.region, self.logs_backend.groups[self.logs_group_name].kms_key_id):
+            context, service = {"kms:EncryptionContext:aws:logs:arn": group}, f"logs.{self.region}.amazonaws.com"
+            # The user guide of CloudWatch Logs says only that it needs the key ("Encrypt log data").
+            if not (key.enabled and keys.allows(key, service, context, "kms:GenerateDataKey", "kms:Decrypt")):
+                return
         self.logs_backend.ensure_log_stream(self.logs_group_name, stream)
         # A message of the runtime client has carriage returns, at which splitlines() splits, too.
         messages = [line for line in logs.split("\n") if line]

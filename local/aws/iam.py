@@ -11,12 +11,13 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from moto.core.responses import BaseResponse
+from moto.dynamodb.models import dynamodb_backends
 from moto.ec2.models import ec2_backends
 from moto.iam.models import Role, iam_backends
 from moto.sns.models import sns_backends
 from werkzeug.exceptions import HTTPException
 
-from local.aws import image_builder
+from local.aws import image_builder, keys
 from local.aws.common import ServiceError, answer
 
 Statement = Mapping[str, Any]
@@ -138,9 +139,21 @@ def role_statements(role: str) -> list[Statement]:
 def authorize(role: str, requests: Iterable[AuthorizationRequest]) -> AuthorizationRequest | None:
     """Return the first request that the role's policies deny, None if they allow all; record the authorization."""
     requested, statements = tuple(requests), role_statements(role)
-    denied = next((request for request in requested if not allows(statements, request)), None)
+    denied = next(
+        (request for request in requested if not (allows(statements, request) and _key_delegates(role, request))), None
+    )
     _authorizations.append(Authorization(role, requested, denied))
     return denied
+
+
+def _key_delegates(role: str, request: AuthorizationRequest) -> bool:
+    """Return whether the policy of a requested key lets the policies of its account's roles decide."""
+    service, _, _ = request.action.partition(":")
+    if service != "kms":
+        return True
+    _, partition, _, _, account, _ = role.split(":")
+    key = keys.find(account, str(request.context["aws:RequestedRegion"]), request.resource)
+    return not key or keys.allows(key, f"arn:{partition}:iam::{account}:root", {}, request.action)
 
 
 def authorizations() -> Sequence[Authorization]:
@@ -185,7 +198,9 @@ class _AccessDenied(HTTPException):
     """A denied request, in the format of the called service."""
 
     def __init__(self, response: BaseResponse, role: str, denied: AuthorizationRequest) -> None:
-        code, status = _DENIED.get(denied.action.partition(":")[0], _DENIED_ELSEWHERE)
+        # DynamoDB has no error code of its own for a key (knowledge center, "AccessDeniedException").
+        service = "dynamodb" if response.service_name == "dynamodb" else denied.action.partition(":")[0]
+        code, status = _DENIED.get(service, _DENIED_ELSEWHERE)
         _, _, _, _, account, name = role.split(":")
         message = (
             f"User: {role.replace(':iam:', ':sts:').replace(f'{account}:{name}', f'{account}:assumed-{name}/function')}"
@@ -245,8 +260,14 @@ def _authorization_requests(  # noqa: C901 - one case for each way
         case "dynamodb", "BatchGetItem" | "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem":
             tables = params.get("RequestItems") or [params["TableName"]]
             yield from (request(f"{prefix}:table/{table}") for table in tables)
+            for table in tables:
+                yield from (
+                    request(key, "kms:Decrypt", **context) for key, context in _table_key(account, region, table)
+                )
         case "dynamodb", "Query":
-            yield request(f"{prefix}:table/{params['TableName']}/index/{params['IndexName']}")
+            table = params["TableName"]
+            yield request(f"{prefix}:table/{table}/index/{params['IndexName']}")
+            yield from (request(key, "kms:Decrypt", **context) for key, context in _table_key(account, region, table))
         case "sns", "Publish":
             topic = params["TopicArn"]
             yield request(topic)
@@ -256,6 +277,19 @@ def _authorization_requests(  # noqa: C901 - one case for each way
         case _:
             message = f"The permissions for {service}:{operation} are not implemented."
             raise NotImplementedError(message)
+
+
+def _table_key(account: str, region: str, table: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the customer managed key of a table, with the context with which DynamoDB decrypts for the caller.
+
+    (DynamoDB developer guide, "DynamoDB encryption at rest usage notes")
+    """
+    found = dynamodb_backends[account][region].tables.get(table)
+    key = keys.find(account, region, ((found and found.sse_specification) or {}).get("KMSMasterKeyId"))
+    if key:
+        names = {"aws:dynamodb:tableName": table, "aws:dynamodb:subscriberId": account}
+        context = {f"kms:EncryptionContext:{name}": value for name, value in names.items()}
+        yield key.arn, {"kms:ViaService": f"dynamodb.{region}.amazonaws.com", **context}
 
 
 def image_tags(account: str, region: str, arn: str) -> dict[str, str]:

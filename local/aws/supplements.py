@@ -1,7 +1,7 @@
 """What moto lacks of CloudWatch, DynamoDB, SNS and Systems Manager.
 
-Filter patterns for JSON, the notifications of alarms, writes of one item one after the other, topics whose key is
-disabled, filter policies where a message has no attributes, and the check of parameters that hold AMIs.
+Filter patterns for JSON, the notifications of alarms, writes of one item one after the other, topics and tables whose
+key is disabled, filter policies where a message has no attributes, and the check of parameters that hold AMIs.
 """
 
 import contextlib
@@ -12,19 +12,20 @@ import threading
 from typing import Any, Final
 
 from moto.cloudwatch.models import CloudWatchBackend
+from moto.core.exceptions import JsonRESTError
 from moto.dynamodb.models import DynamoDBBackend
 from moto.ec2.models import ec2_backends
-from moto.kms.models import kms_backends
 from moto.logs.utils import EventMessageFilter, FilterPattern, UnsupportedFilterPattern
 from moto.sns.models import SNSBackend, sns_backends
 from moto.sns.utils import FilterPolicyMatcher
 from moto.ssm.models import Parameter, SimpleSystemManagerBackend, ssm_backends
 
-from local.aws import iam
+from local.aws import iam, keys
 from local.aws.common import ServiceError
 
 _EQUAL: Final = re.compile(r'\{ *\$\.([\w.]+) *= *"([^"]*)" *\}')
-_KEY_DISABLED: Final = "KMSDisabled"
+_CLOUDWATCH: Final = "cloudwatch.amazonaws.com"
+_ACCESS_DENIED: Final = "AccessDeniedException"
 _writing: Final = threading.RLock()
 
 
@@ -87,10 +88,8 @@ def install() -> None:
     @functools.wraps(publish)
     def publish_encrypted(self: SNSBackend, message: str, arn: str, *arguments: Any, **options: Any) -> str:  # noqa: ANN401 - moto's
         topic = self.topics.get(arn)
-        key_id = topic.kms_master_key_id.rpartition("/")[2] if topic and topic.kms_master_key_id else ""
-        key = kms_backends[self.account_id][self.region_name].keys.get(key_id)
-        if key and not key.enabled:
-            raise ServiceError(_KEY_DISABLED, f"{key.arn} is disabled.")
+        if topic:
+            keys.check(keys.find(self.account_id, self.region_name, topic.kms_master_key_id), {})
         return publish(self, message, arn, *arguments, **options)
 
     @functools.wraps(matches)
@@ -110,6 +109,7 @@ def install() -> None:
         return parameter
 
     _let_no_write_interrupt_another()
+    _let_tables_need_their_keys()
     _let_alarms_notify()
     EventMessageFilter.__init__ = read_pattern  # type: ignore[method-assign]
     SNSBackend.publish = publish_encrypted  # type: ignore[method-assign, assignment]
@@ -132,7 +132,10 @@ def _let_alarms_notify() -> None:
 
 
 def _notify(backend: CloudWatchBackend, name: str, reason: str, state: str) -> None:
-    """Publish the new state of an alarm to its topics, where their policies allow it. CloudWatch drops the others."""
+    """Publish the new state of an alarm to its topics, where the policies of topic and key allow it.
+
+    CloudWatch drops the others.
+    """
     alarm = backend.alarms[name]
     message = {"AlarmName": name, "NewStateValue": state, "NewStateReason": reason, "AlarmArn": alarm.alarm_arn}
     context = {"aws:SourceArn": alarm.alarm_arn, "aws:SourceAccount": backend.account_id}
@@ -140,8 +143,12 @@ def _notify(backend: CloudWatchBackend, name: str, reason: str, state: str) -> N
     for arn in {"ALARM": alarm.alarm_actions, "OK": alarm.ok_actions}.get(state, []):
         with contextlib.suppress(ServiceError):
             request = iam.AuthorizationRequest("sns:Publish", arn, context)
-            statements = json.loads(sns.get_topic(arn).policy)["Statement"]
-            if iam.allows(statements, request, "cloudwatch.amazonaws.com"):
+            topic = sns.get_topic(arn)
+            statements = json.loads(topic.policy)["Statement"]
+            if iam.allows(statements, request, _CLOUDWATCH):
+                keys.check(
+                    keys.find(backend.account_id, backend.region_name, topic.kms_master_key_id), context, _CLOUDWATCH
+                )
                 # A subject has less than 100 characters (API reference, SNS `Publish`).
                 subject = f'{state}: "{name}" in {backend.region_name}'[:99]
                 sns.publish(json.dumps(message), arn, subject=subject)
@@ -160,3 +167,23 @@ def _let_no_write_interrupt_another() -> None:
 
     for name in ("put_item", "update_item", "delete_item"):
         setattr(DynamoDBBackend, name, locked(getattr(DynamoDBBackend, name)))
+
+
+def _let_tables_need_their_keys() -> None:
+    """Let the items of a table whose key is disabled be neither read nor written."""
+
+    def encrypted(access: Any) -> Any:  # noqa: ANN401 - moto's
+        @functools.wraps(access)
+        def access_with_key(self: DynamoDBBackend, table_name: str, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - moto's
+            table = self.tables.get(table_name)
+            key_id = ((table and table.sse_specification) or {}).get("KMSMasterKeyId")
+            key = keys.find(self.account_id, self.region_name, key_id)
+            if key and not key.enabled:
+                # With which error is not documented.
+                raise JsonRESTError(_ACCESS_DENIED, f"KMS key access denied error: {key.arn} is disabled.")
+            return access(self, table_name, *arguments, **options)
+
+        return access_with_key
+
+    for name in ("get_item", "put_item", "update_item", "delete_item", "query", "scan"):
+        setattr(DynamoDBBackend, name, encrypted(getattr(DynamoDBBackend, name)))

@@ -16,7 +16,9 @@ from moto.iam.models import Role
 from moto.kms.models import Key
 from moto.logs.models import LogGroup
 from moto.sns.models import Topic
+from moto.sqs.models import Queue
 
+from local.aws import keys
 from local.aws.functions import Function
 
 
@@ -59,6 +61,18 @@ def update_resource(
     return updated
 
 
+def set_log_key(group: LogGroup, properties: Mapping[str, Any]) -> None:
+    """Let the key of a template encrypt a log group, which moto ignores. Raises ValidationError for one that cannot."""
+    group.kms_key_id = properties.get("KmsKeyId")
+    if group.kms_key_id:
+        key, arn = keys.find(group.account_id, group.region, group.kms_key_id), group.arn.removesuffix(":*")
+        service, context = f"logs.{group.region}.amazonaws.com", {"kms:EncryptionContext:aws:logs:arn": arn}
+        if not (key and key.enabled and keys.allows(key, service, context, "kms:Encrypt", "kms:Decrypt")):
+            # (API reference, `AssociateKmsKey`)
+            message = f"The specified KMS key does not exist or is not allowed to be used with Arn '{arn}'"
+            raise ValidationError(message=message)
+
+
 def _update_function(function: Function, properties: Mapping[str, Any]) -> None:
     # A property that the template does not have any more gets its default.
     defaults = {"Architectures": ["x86_64"], "TracingConfig": {"Mode": "PassThrough"}}
@@ -78,6 +92,7 @@ def _update_key(key: Key, properties: Mapping[str, Any]) -> None:
 
 def _update_log_group(group: LogGroup, properties: Mapping[str, Any]) -> None:
     group.set_retention_policy(properties.get("RetentionInDays"))
+    set_log_key(group, properties)
 
 
 def _update_role(role: Role, properties: Mapping[str, Any]) -> None:
@@ -88,6 +103,14 @@ def _update_role(role: Role, properties: Mapping[str, Any]) -> None:
 
 def _update_table(table: Table, properties: Mapping[str, Any]) -> None:
     table.deletion_protection_enabled = properties.get("DeletionProtectionEnabled", False)
+    encryption = properties.get("SSESpecification", {})
+    # DynamoDB has another name for it (API reference, `SSESpecification`).
+    table.sse_specification = {**encryption, "Enabled": encryption.get("SSEEnabled", False)}
+
+
+def _update_queue(queue: Queue, properties: Mapping[str, Any]) -> None:
+    queue.update_from_cloudformation_json(queue, queue.name, {"Properties": properties}, queue.account_id, queue.region)
+    queue.kms_master_key_id = properties.get("KmsMasterKeyId")  # type: ignore[attr-defined]
 
 
 def _update_topic(topic: Topic, properties: Mapping[str, Any]) -> None:
@@ -102,4 +125,5 @@ _IN_PLACE: Final[Mapping[str, Callable[[Any, Mapping[str, Any]], None]]] = {
     "AWS::Lambda::Function": _update_function,
     "AWS::Logs::LogGroup": _update_log_group,
     "AWS::SNS::Topic": _update_topic,
+    "AWS::SQS::Queue": _update_queue,
 }

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.aws.local_aws import LocalAws
+from local.aws.local_aws import ACCOUNT, LocalAws
 
 QUEUE = {"Type": "AWS::SQS::Queue"}
-TABLE = {
+TABLE: dict[str, Any] = {
     "Type": "AWS::DynamoDB::Table",
     "Properties": {
         "TableName": "table",
@@ -182,6 +182,44 @@ def test_a_topic_with_a_disabled_key_takes_no_messages(aws: LocalAws) -> None:
         sns.publish(TopicArn=topic, Message="text")
     kms.enable_key(KeyId=key)
     assert sns.publish(TopicArn=topic, Message="text")["MessageId"]
+
+
+def test_a_table_with_a_disabled_key_answers_nothing(aws: LocalAws) -> None:
+    """DynamoDB refuses to read and write a table whose key is disabled, until it is enabled."""
+    kms, dynamodb = aws.client("kms"), aws.client("dynamodb")
+    key = kms.create_key()["KeyMetadata"]
+    encrypted = {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key["Arn"]}
+    dynamodb.create_table(**TABLE["Properties"], SSESpecification=encrypted)
+    kms.disable_key(KeyId=key["KeyId"])
+    item = {"id": {"S": "1"}}
+    with pytest.raises(ClientError, match="KMS key access denied"):
+        dynamodb.put_item(TableName="table", Item=item)
+    with pytest.raises(ClientError, match="KMS key access denied"):
+        dynamodb.get_item(TableName="table", Key=item)
+    with pytest.raises(ClientError, match="KMS key access denied"):
+        dynamodb.scan(TableName="table")
+    kms.enable_key(KeyId=key["KeyId"])
+    assert dynamodb.scan(TableName="table")["Items"] == []
+
+
+@pytest.mark.parametrize("is_allowed", [True, False])
+def test_a_log_group_needs_a_key_that_the_log_service_may_use(aws: LocalAws, *, is_allowed: bool) -> None:
+    """A stack with an encrypted log group needs a key whose policy allows CloudWatch Logs to use it for this group."""
+    kms, cloudformation = aws.client("kms"), aws.client("cloudformation")
+    key = kms.create_key()["KeyMetadata"]
+    group = f"arn:aws:logs:{aws.region}:{ACCOUNT}:log-group:{'group' if is_allowed else 'other'}"
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": f"logs.{aws.region}.amazonaws.com"},
+        "Action": "kms:*",
+        "Resource": "*",
+        "Condition": {"ArnEquals": {"kms:EncryptionContext:aws:logs:arn": group}},
+    }
+    kms.put_key_policy(KeyId=key["KeyId"], PolicyName="default", Policy=json.dumps({"Statement": [statement]}))
+    properties = {"LogGroupName": "group", "KmsKeyId": key["Arn"]}
+    body = template(Group={"Type": "AWS::Logs::LogGroup", "Properties": properties})
+    status = deploy(cloudformation, "first", "CREATE", body)
+    assert status == ("CREATE_COMPLETE" if is_allowed else "ROLLBACK_COMPLETE")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The local CloudFormation updates a stack with every option of the configuration in place."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -12,18 +12,23 @@ from botocore.exceptions import ClientError
 
 from infra.configuration import Configuration
 from infra.stack import VmImageImportStack
-from tests.conftest import client
+from tests.conftest import REGION, client
 from tests.infra.test_configuration import EVERYTHING, INLINE
 
 VERSION = "/cdk-bootstrap/hnb659fds/version"
 VARIABLES = ("nameTag", "versionTag", "osVersionTag", "tags", "onlyTasksTagged", "imageLogGroup", "observe")
+ENCRYPTED = {"AWS::DynamoDB::Table", "AWS::Logs::LogGroup", "AWS::SNS::Topic", "AWS::SQS::Queue"}
 TAGGING = ("tagAmis", "amiTagKeys")
 RETENTION = ("tagAmis", "keepVersions", "deleteAfterDays")
 OPTIONS = [
     {key: EVERYTHING[key] for key in VARIABLES},
     {key: EVERYTHING[key] for key in TAGGING},
     {key: EVERYTHING[key] for key in RETENTION},
-    *({key: value} for key, value in EVERYTHING.items() if key not in {*VARIABLES, *TAGGING, *RETENTION, "regions"}),
+    *(
+        {key: value}
+        for key, value in EVERYTHING.items()
+        if key not in {*VARIABLES, *TAGGING, *RETENTION, "keyArn", "regions"}
+    ),
     {"topicArn": "arn:aws:sns:us-east-1:123456789012:images"},
     {"architecture": "x86_64"},
     {"alarms": False},
@@ -96,6 +101,49 @@ def test_each_option_can_be_changed_and_changed_back() -> None:
     # A topic that was removed comes back by another name.
     assert {**last, "TOPIC_ARN": ""} == {**defaults, "TOPIC_ARN": ""}
     assert len(client("lambda").list_functions()["Functions"]) == 1
+
+
+def test_a_key_is_taken_and_taken_back() -> None:
+    """An update to `keyArn` encrypts topic, table, log and queues with the key in place, and one back does not."""
+    key = client("kms").create_key()["KeyMetadata"]["Arn"]
+    service = {
+        "Effect": "Allow",
+        "Principal": {"Service": f"logs.{REGION}.amazonaws.com"},
+        "Action": "*",
+        "Resource": "*",
+    }
+    client("kms").put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps({"Statement": [service]}))
+    deploy(template("{}"), "CREATE")
+    before, names = encryption(), resource_names()
+    assert key not in str(before)
+    deploy(template(json.dumps({"keyArn": key})))
+    assert encryption() == [key] * len(before)
+    assert resource_names() == names
+    deploy(template("{}"))
+    assert key not in str(encryption())
+
+
+def resource_names() -> Collection[str]:
+    """Return the names of what a key can encrypt."""
+    found = client("cloudformation").describe_stack_resources(StackName="Stack")["StackResources"]
+    return {each["PhysicalResourceId"] for each in found if each["ResourceType"] in ENCRYPTED}
+
+
+def encryption() -> Sequence[str | None]:
+    """Return the key of each of them, None for a key of AWS that has no name."""
+    (table,) = client("dynamodb").list_tables()["TableNames"]
+    (topic,) = client("sns").list_topics()["Topics"]
+    (group,) = client("logs").describe_log_groups()["logGroups"]
+    queues = [
+        client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        for url in client("sqs").list_queues()["QueueUrls"]
+    ]
+    return [
+        client("dynamodb").describe_table(TableName=table)["Table"].get("SSEDescription", {}).get("KMSMasterKeyArn"),
+        client("sns").get_topic_attributes(TopicArn=topic["TopicArn"])["Attributes"].get("KmsMasterKeyId"),
+        group.get("kmsKeyId"),
+        *(queue.get("KmsMasterKeyId") for queue in queues),
+    ]
 
 
 def test_a_previous_parameter_is_kept() -> None:

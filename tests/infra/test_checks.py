@@ -16,14 +16,22 @@ from infra.checks import add_checks
 from infra.configuration import CONTEXT_KEY, Configuration
 from infra.stack import VmImageImportStack
 from tests.conftest import ROOT
-from tests.infra.test_configuration import EVERYTHING, INLINE, TOPIC_ARN
+from tests.infra.test_configuration import EVERYTHING, INLINE, KEY_ARN, TOPIC_ARN
 
 _NAME = "acknowledge"
 CFN_LINT = str(Path(sys.executable).with_name("cfn-lint"))
 
 
 @pytest.mark.acceptance
-@pytest.mark.parametrize(("configuration", "region"), [(EVERYTHING, "cn-north-1"), ({"topicArn": TOPIC_ARN}, None)])
+@pytest.mark.parametrize(
+    ("configuration", "region"),
+    [
+        ({**EVERYTHING, "keyArn": ""}, "cn-north-1"),
+        ({"topicArn": TOPIC_ARN}, None),
+        ({"keyArn": KEY_ARN}, None),
+        ({"keyArn": KEY_ARN, "topicArn": TOPIC_ARN}, "eu-west-1"),
+    ],
+)
 def test_findings_and_acknowledgements_are_the_same(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, configuration: object, region: str | None
 ) -> None:

@@ -28,6 +28,7 @@ from vm_image_import.settings import Settings
 
 INLINE = lambda_.Code.from_inline("def handler(*_): ...")
 TOPIC_ARN = "arn:aws:sns:eu-west-1:123456789012:images"
+KEY_ARN = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 EVERYTHING = {
     "versionScheme": "increment",
     "nameTag": "vm:name",
@@ -48,6 +49,7 @@ EVERYTHING = {
     "imageLogGroup": "/aws/imagebuilder/imports",
     "logRetentionDays": 365,
     "notificationEmail": "ops@example.com",
+    "keyArn": KEY_ARN,
     "sweepMinutes": 5,
     "reservedConcurrency": 5,
     "tracing": True,
@@ -126,8 +128,8 @@ def test_the_context_of_the_command_line_is_taken() -> None:
 
 def test_the_command_line_overrides_key_by_key() -> None:
     """A later context value overrides an earlier one key by key, and keeps the keys that it does not state."""
-    overridden = Configuration.from_context(EVERYTHING, '{"sweepMinutes": 7}', '{"regions": ["us-east-1"]}')
-    assert overridden == replace(Configuration.from_context(EVERYTHING), sweep_minutes=7, regions=["us-east-1"])
+    overridden = Configuration.from_context(EVERYTHING, '{"sweepMinutes": 7}', '{"tracing": false}')
+    assert overridden == replace(Configuration.from_context(EVERYTHING), sweep_minutes=7, tracing=False)
 
 
 @pytest.mark.parametrize(
@@ -161,6 +163,10 @@ def test_the_command_line_overrides_key_by_key() -> None:
         ({"sweepMinutes": 0}, "vm-image-import.sweepMinutes: 0 is less than the minimum of 1"),
         ({"sweepMinutes": "15"}, "vm-image-import.sweepMinutes: '15' is not of type 'integer'"),
         ({"reservedConcurrency": 0}, "vm-image-import.reservedConcurrency: 0 is less than the minimum of 1"),
+        ({"keyArn": "alias/images"}, "keyArn: 'alias/images' cannot be used: write the ARN of a customer managed key"),
+        ({"keyArn": KEY_ARN.replace("key/", "alias/")}, "of an alias, or nothing"),
+        ({"keyArn": KEY_ARN.partition("/")[2]}, "cannot be used: write the ARN of a customer managed key"),
+        ({"keyArn": KEY_ARN, "regions": ["us-east-1"]}, "keyArn: services use a key of their Region: write a key of"),
         ({"tracing": "yes"}, "vm-image-import.tracing: 'yes' is not of type 'boolean'"),
         ({"logRetentionDays": 8}, "vm-image-import.logRetentionDays: 8 is not one of"),
         ({"regions": ["eu-west-1", "eu-west-1"]}, "vm-image-import.regions: ['eu-west-1', 'eu-west-1'] has non-unique"),
@@ -419,7 +425,8 @@ def test_each_region_has_its_stack(configured_assembly: Path) -> None:
 @pytest.mark.parametrize(("region", "partition"), PARTITIONS.items())
 def test_a_stack_names_its_own_partition_only(region: str, partition: str) -> None:
     """The template of a Region in any partition has ARNs of that partition only."""
-    configuration = Configuration.from_context({**EVERYTHING, "regions": []})
+    key = KEY_ARN.replace("arn:aws:", f"arn:{partition}:").replace("eu-west-1", region)
+    configuration = Configuration.from_context({**EVERYTHING, "regions": [], "keyArn": key})
     stack = VmImageImportStack(App(), "S", configuration=configuration, env=Environment(region=region), code=INLINE)
     text = json.dumps(Template.from_stack(stack).to_json())
     assert set(re.findall(r"arn:([\w-]+):", text)) <= {partition}

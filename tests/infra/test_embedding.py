@@ -19,12 +19,11 @@ from infra.configuration import Configuration, ConfigurationError
 from infra.metrics import Metrics
 from infra.stack import VmImageImport, VmImageImportStack
 from tests.conftest import ROOT
-from tests.infra.test_configuration import INLINE, TOPIC_ARN
+from tests.infra.test_configuration import INLINE, KEY_ARN, TOPIC_ARN
 from tests.infra.test_template import only, resources
 from vm_image_import.domain.outcomes import MEANINGS
 
 OWN = {"AWS::SNS::Topic", "AWS::SNS::TopicPolicy", "AWS::SNS::Subscription", "AWS::KMS::Key"}
-KEY_ARN = "arn:aws:kms:eu-west-1:123456789012:key/0123"
 
 
 def template_of(stack: Stack) -> dict[str, Any]:
@@ -202,3 +201,64 @@ def test_an_address_and_a_given_topic_are_refused() -> None:
             topic=sns.Topic(stack, "Topic"),
             code=INLINE,
         )
+
+
+ENCRYPTED: Mapping[str, Mapping[str, object]] = {
+    "AWS::DynamoDB::Table": {
+        "SSESpecification": {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY_ARN},
+    },
+    "AWS::Logs::LogGroup": {"KmsKeyId": KEY_ARN},
+    "AWS::SNS::Topic": {"KmsMasterKeyId": KEY_ARN},
+    "AWS::SQS::Queue": {"KmsMasterKeyId": KEY_ARN},
+}
+USES_KEY = {"DecryptTable", "EncryptDlq", "EncryptNotifications"}
+
+
+def test_a_configured_key_encrypts_everything() -> None:
+    """With `keyArn`, topic, table, log and queues are encrypted with this key, and the stack makes no key."""
+    template = template_of(
+        VmImageImportStack(App(), "Stack", configuration=Configuration(key_arn=KEY_ARN), code=INLINE)
+    )
+    assert not resources(template, "AWS::KMS::Key")
+    for kind, properties in ENCRYPTED.items():
+        found = resources(template, kind)
+        assert found
+        assert all(properties.items() <= each.items() for each in found.values())
+    on_key = {sid: each for sid, each in statements(template).items() if each["Resource"] == KEY_ARN}
+    assert on_key.keys() == USES_KEY
+    assert all("Condition" in each for each in on_key.values())
+
+
+def test_a_configured_key_is_not_the_key_of_a_given_topic() -> None:
+    """With `topicArn` and `keyArn`, the topic's key stays its owner's, and `keyArn` encrypts everything else."""
+    configuration = Configuration(topic_arn=TOPIC_ARN, key_arn=KEY_ARN)
+    template = template_of(VmImageImportStack(App(), "Stack", configuration=configuration, code=INLINE))
+    assert not OWN & {each["Type"] for each in template["Resources"].values()}
+    allowed = statements(template)
+    assert "kms:eu-west-1:123456789012:key/*" in json.dumps(allowed["EncryptNotifications"]["Resource"])
+    assert allowed["DecryptTable"]["Resource"] == allowed["EncryptDlq"]["Resource"] == KEY_ARN
+    assert all(each["KmsMasterKeyId"] == KEY_ARN for each in resources(template, "AWS::SQS::Queue").values())
+
+
+def test_the_key_of_the_topic_and_of_the_rest_can_differ() -> None:
+    """A key that is given to the construct is the topic's, and `keyArn` encrypts everything else."""
+    stack, other = Stack(App(), "Stack"), KEY_ARN.replace("1234abcd", "5678abcd")
+    key = kms.Key.from_key_arn(stack, "Key", other)
+    VmImageImport(stack, "Images", configuration=Configuration(key_arn=KEY_ARN), key=key, code=INLINE)
+    template = template_of(stack)
+    assert only(template, "AWS::SNS::Topic")["KmsMasterKeyId"] == other
+    assert only(template, "AWS::Logs::LogGroup")["KmsKeyId"] == KEY_ARN
+
+
+@pytest.mark.parametrize(
+    ("environment", "problem"),
+    [
+        ({"region": "us-east-1"}, "is of another Region: write a key of the Region us-east-1"),
+        ({"account": "999999999999"}, "is of another account: write a key of the account 999999999999"),
+    ],
+)
+def test_a_key_of_another_place_is_refused(environment: dict[str, str], problem: str) -> None:
+    """A key of another Region or account than the stack's is an error that says what to write."""
+    stack = Stack(App(), "Stack", env=Environment(**environment))
+    with pytest.raises(ConfigurationError, match=problem):
+        VmImageImport(stack, "Images", configuration=Configuration(key_arn=KEY_ARN), code=INLINE)

@@ -153,6 +153,7 @@ def test_a_version_that_another_import_has(settings: Settings, other: Build, *, 
     elif settings.immutable_versions:
         assert dry.kind is outcome.kind is OutcomeKind.REJECTED
         assert f"version 1.4.2 of web-server, {other.arn}, and" in (outcome.reason or "")
+        assert outcome.problem == "version"
         assert not aws.requests
         assert not aws.record().registration
     else:

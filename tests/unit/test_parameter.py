@@ -97,6 +97,13 @@ def test_a_parameter_that_is_written_after_the_notification_is_an_outcome() -> N
     assert outcome.reason == f"{NAME} was written: {AMI.id}. The next sweep reads it back."
 
 
+def test_a_parameter_that_has_the_value_already_is_reported() -> None:
+    """Where the parameter has the AMI of the image already, it is not written, and the notification names it."""
+    aws = registered(parameters={NAME: AMI.id})
+    assert aws.on_image_event().parameter == NAME
+    assert f"put_parameter {NAME}" not in aws.calls
+
+
 def test_only_the_image_that_the_parameter_has_is_reported_with_it() -> None:
     """The notification of a lower version that is imported late does not name the parameter."""
     aws = registered(builds=[HIGHER], parameters={NAME: "ami-higher"})

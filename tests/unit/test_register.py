@@ -256,6 +256,7 @@ def test_the_ami_of_a_running_task_is_the_one_that_it_names(
     aws = InMemoryAws(replace(TASK, status=status, image_id=image_id), AMI)
     outcome = aws.on_event()
     assert (outcome.kind, outcome.import_task_id) == (kind, TASK_ID)
+    assert bool(outcome.reason) is (kind is OutcomeKind.IN_PROGRESS)
     aws.manually()
     assert bool(aws.requests) is (kind is OutcomeKind.REGISTERED)
 

@@ -72,7 +72,8 @@ def test_any_other_state_is_in_progress(status: str) -> None:
 def test_a_deleted_image_is_not_reported() -> None:
     """A deleted image ends the steps without a notification, also where Image Builder does not show it for an hour."""
     aws = registered(image=replace(AVAILABLE, status="DELETED"))
-    assert aws.by_sweep().kind is OutcomeKind.IGNORED
+    outcome = aws.by_sweep()
+    assert (outcome.kind, outcome.reason) == (OutcomeKind.IGNORED, "The image was deleted.")
     gone = registered(image=None)
     assert gone.by_sweep().kind is OutcomeKind.IN_PROGRESS
     gone.age = timedelta(hours=1)
@@ -130,6 +131,7 @@ def test_the_event_of_another_image_changes_nothing(image: Image | None) -> None
     before = dict(aws.items)
     outcome = aws.on_image_event()
     assert (outcome.kind, outcome.image_arn) == (OutcomeKind.IGNORED, ARN)
+    assert outcome.reason
     assert (aws.items, aws.published) == (before, [])
 
 
@@ -167,7 +169,7 @@ def test_an_image_whose_ami_is_gone_is_not_called_available(ami: object) -> None
         (OutcomeKind.IMAGE_FAILED, True),
         (OutcomeKind.IMAGE_FAILED, False),
     ]
-    assert AMI.id in aws.published[0].message
+    assert f"The image is AVAILABLE, but its AMI {AMI.id} " in aws.published[0].message
 
 
 def test_an_ami_that_is_not_shown_for_a_moment_is_not_gone() -> None:

@@ -163,11 +163,12 @@ def test_an_excluded_import_does_not_hang() -> None:
     assert aws.items == {}
 
 
-def test_a_sweep_that_begins_while_another_one_runs_ends_at_once() -> None:
+def test_a_sweep_that_begins_while_another_one_runs_ends_at_once(log: Log) -> None:
     """Two sweeps at once are one; a dry run is not kept from running."""
     aws = InMemoryAws(TASK, AMI, in_progress={SWEEP})
     result = aws.sweep()
     assert (result.outcomes, result.reason) == ([], "Another sweep is running.")
+    assert [entry["reason"] for entry in log()] == [result.reason]
     assert aws.calls == []
     assert aws.by_sweep(dry_run=True).kind is OutcomeKind.DRY_RUN
 

@@ -40,6 +40,7 @@ TAGS = """<DescribeTagsResponse><tagSet><item><resourceId>ami-1</resourceId><key
 </tagSet><nextToken>t</nextToken></DescribeTagsResponse>"""
 ITEM = '{"id":{"S":"x"},"expiration":{"N":"1"},"data":{"S":"{}"}}'
 KEY = {"id": {"S": "x"}}
+IMAGE = "arn:aws:imagebuilder:us-east-1:123456789012:image/n/1.0.0/1"
 EXAMPLES: Final[Mapping[tuple[str, str], tuple[Json, str]]] = {
     ("ec2", "DescribeImages"): ({"ImageIds": ["ami-1"], "Filters": [{"Name": "name", "Values": ["n"]}]}, IMAGES),
     ("ec2", "DescribeImportImageTasks"): ({"ImportTaskIds": ["import-ami-1"]}, TASKS),
@@ -49,12 +50,16 @@ EXAMPLES: Final[Mapping[tuple[str, str], tuple[Json, str]]] = {
         "<CreateTagsResponse><return>true</return></CreateTagsResponse>",
     ),
     ("ssm", "GetParameter"): ({"Name": "/a/b"}, '{"Parameter":{"Name":"/a/b","Type":"String","Value":"ami-1"}}'),
+    ("ssm", "GetParameterHistory"): (
+        {"Name": "/a/b", "MaxResults": 50},
+        '{"Parameters":[{"Name":"/a/b","Value":"ami-1","Description":"d","Version":1}],"NextToken":"t"}',
+    ),
     ("ssm", "PutParameter"): (
         {"Name": "/a/b", "Value": "ami-1", "Type": "String", "DataType": "aws:ec2:image", "Overwrite": True},
         '{"Version":1,"Tier":"Standard"}',
     ),
     ("imagebuilder", "GetImage"): (
-        {"imageBuildVersionArn": "arn:aws:imagebuilder:us-east-1:123456789012:image/n/1.0.0/1"},
+        {"imageBuildVersionArn": IMAGE},
         '{"image":{"version":"1.0.0/1","state":{"status":"AVAILABLE"},"outputResources":{"amis":[{"image":"ami-1"}]}}}',
     ),
     ("imagebuilder", "ImportVmImage"): (
@@ -65,6 +70,8 @@ EXAMPLES: Final[Mapping[tuple[str, str], tuple[Json, str]]] = {
         {"maxResults": 100},
         '{"imageSummaryList":[{"arn":"a","buildType":"IMPORT","tags":{"k":"v"}}],"nextToken":"t"}',
     ),
+    ("imagebuilder", "TagResource"): ({"resourceArn": IMAGE, "tags": {"k": "v"}}, "{}"),
+    ("imagebuilder", "UntagResource"): ({"resourceArn": IMAGE, "tagKeys": ["k"]}, "{}"),
     ("dynamodb", "BatchGetItem"): (
         {"RequestItems": {"t": {"Keys": [KEY], "ConsistentRead": True}}},
         f'{{"Responses":{{"t":[{ITEM}]}},"UnprocessedKeys":{{}}}}',

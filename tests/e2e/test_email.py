@@ -19,6 +19,8 @@ from vm_image_import.invocation import Clients, Invocation
 from vm_image_import.report.notifications import notification_of
 from vm_image_import.settings import Settings
 
+pytestmark = pytest.mark.acceptance
+
 Receive = Callable[[], list[tuple[str, str | None]]]
 
 

@@ -10,6 +10,8 @@ from local.aws.local_aws import ACCOUNT, LocalAws
 from tests.conftest import REGION
 from tests.e2e.conftest import builds, finish_imports_without_events, start_import
 
+pytestmark = pytest.mark.acceptance
+
 
 @pytest.fixture(scope="module")
 def aws(configured_assembly: Path) -> Iterator[LocalAws]:

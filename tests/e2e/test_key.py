@@ -26,6 +26,8 @@ from tests.e2e.conftest import (
     start_import,
 )
 
+pytestmark = pytest.mark.acceptance
+
 KEY_ID: Final = "1234abcd-12ab-34cd-56ef-1234567890ab"
 KEY_ARN: Final = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{KEY_ID}"
 _SECTION: Final = (ROOT / "docs/permissions.md").read_text(encoding="utf-8").partition("## A key of yours")[2]

@@ -29,6 +29,8 @@ from tests.e2e.conftest import (
 from vm_image_import.domain.retention import SUPERSEDED
 from vm_image_import.imports import retention
 
+pytestmark = pytest.mark.acceptance
+
 ELSEWHERE = "999999999999"
 
 
@@ -205,7 +207,6 @@ def test_tags_are_allowed_wherever_aws_authorizes_them(
     assert [request for request in requests if not iam.allows(policy, request)] == []
 
 
-@pytest.mark.acceptance
 @pytest.mark.parametrize(("sid", "action"), ACTIONS)
 def test_a_missing_action_is_denied_and_logged(
     aws: LocalAws,

@@ -33,6 +33,8 @@ from tests.e2e.conftest import (
     start_import,
 )
 
+pytestmark = pytest.mark.acceptance
+
 CONCURRENT_RUNS = 4
 
 
@@ -378,7 +380,6 @@ def test_a_sweep_over_several_pages(aws: LocalAws, monkeypatch: pytest.MonkeyPat
     assert len(builds(aws, "paged")) == 5
 
 
-@pytest.mark.acceptance
 def test_a_burst_of_events(aws: LocalAws, tasks: VmImportBackend, notifications: Notifications) -> None:
     """Of 500 AMI events, five are imports: each is registered once with one notification, and no event is in a DLQ."""
     imports = [start_import(aws, f"exports/burst-{number}.0.ova") for number in range(5)]

@@ -26,6 +26,8 @@ from tests.e2e.conftest import (
     start_import,
 )
 
+pytestmark = pytest.mark.acceptance
+
 SUPERSEDED, DELETE, KEEP = (f"vm-image-import:{name}" for name in ("superseded", "delete", "keep"))
 CONFIGURATION = {"keepVersions": 2, "deleteAfterDays": 30, "tagAmis": True, "parameterPrefix": PARAMETERS}
 STACK = "VmImageImport"

@@ -26,6 +26,8 @@ from vm_image_import.domain.retention import DELETE, KEEP, YES
 from vm_image_import.domain.text import without_secrets
 from vm_image_import.imports import retention
 
+pytestmark = pytest.mark.acceptance
+
 SWEEP = {"action": "sweep"}
 IMAGES = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}:image"
 

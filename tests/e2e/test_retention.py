@@ -29,7 +29,13 @@ from tests.e2e.conftest import (
 pytestmark = pytest.mark.acceptance
 
 SUPERSEDED, DELETE, KEEP = (f"vm-image-import:{name}" for name in ("superseded", "delete", "keep"))
-CONFIGURATION = {"keepVersions": 2, "deleteAfterDays": 30, "tagAmis": True, "parameterPrefix": PARAMETERS}
+CONFIGURATION = {
+    "keepVersions": 2,
+    "deleteAfterDays": 30,
+    "tagAmis": True,
+    "parameterPrefix": PARAMETERS,
+    "versionScheme": "increment",
+}
 STACK = "VmImageImport"
 
 
@@ -180,6 +186,19 @@ def test_a_pass_is_made_once_a_day(aws: LocalAws) -> None:
     assert marks(aws, "daily") == {}
     pass_days(aws, 1)
     assert marks(aws, "daily") == {"1.0.0/1": {"superseded"}}
+
+
+def test_each_name_keeps_its_own_versions(aws: LocalAws) -> None:
+    """Versions of one name supersede none of another, also where `increment` gives them."""
+    import_versions(aws, "stated", "1.0.0", "2.0.0", "3.0.0")
+    import_versions(aws, "fewer", "8.0.0", "9.0.0")
+    for _ in range(3):
+        start_import(aws, "exports/counted.ova")
+        finish_imports(aws)
+    pass_days(aws, 1)
+    assert versions(aws, "counted") == ["1.0.0/1", "1.0.1/1", "1.0.2/1"]
+    assert marks(aws, "stated") == marks(aws, "counted") == {"1.0.0/1": {"superseded"}}
+    assert marks(aws, "fewer") == {}
 
 
 def test_older_builds_of_a_kept_version_go_with_their_own_ami_only(aws: LocalAws) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import cached_property
 from typing import Final
 
 from vm_image_import.domain.models import Ami, Image
@@ -59,6 +58,9 @@ class Run:
     """With what this invocation has done."""
     recorded: Registration = field(init=False)
     """As it was read or saved last."""
+    _images: list[Image | None] = field(default_factory=list)
+    _amis: list[Ami | None] = field(default_factory=list)
+    """What was read, once."""
 
     def __post_init__(self) -> None:
         self.recorded = self.registration
@@ -73,15 +75,20 @@ class Run:
         """The final state of the image; empty while it has none."""
         return self.registration.results.get("follow", "")
 
-    @cached_property
+    # Up to Python 3.11, a cached_property has one lock for all instances: it would be held during a call of AWS.
+    @property
     def image(self) -> Image | None:
         """The image, as Image Builder shows it now. Raises TransientError or PermanentError."""
-        return self.invocation.clients.image_builder.find_image(self.registration.arn)
+        if not self._images:
+            self._images.append(self.invocation.clients.image_builder.find_image(self.registration.arn))
+        return self._images[0]
 
-    @cached_property
+    @property
     def ami(self) -> Ami | None:
         """The AMI, as EC2 shows it now. Raises TransientError or PermanentError."""
-        return self.invocation.clients.ec2.find_ami(self.registration.ami_id)
+        if not self._amis:
+            self._amis.append(self.invocation.clients.ec2.find_ami(self.registration.ami_id))
+        return self._amis[0]
 
     @property
     def may_be_hidden(self) -> bool:

@@ -227,7 +227,8 @@ def test_the_cdk_synthesizes_on_a_bare_machine(assembly: Path, tmp_path: Path) -
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    assert run.stderr == ""
+    # There, only the Python that runs is found: one of another version than the function's gives a warning.
+    assert bool(run.stderr) is (sys.version_info[:2] != (3, 13)), run.stderr
     found, expected = (
         # The command line adds metadata: where in the app a resource is, and which files it has.
         {**template, "Resources": {name: {**each, "Metadata": None} for name, each in template["Resources"].items()}}

@@ -217,6 +217,10 @@ class Overrides:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
+NO_OVERRIDES: Final = Overrides()
+"""What an event and a sweep state."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
     """One complete request, within every limit of the API."""

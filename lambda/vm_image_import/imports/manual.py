@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from vm_image_import.domain.errors import InProgressError, InvalidRecordError, RejectedError
-from vm_image_import.domain.models import Ami, ImportTask, Overrides
+from vm_image_import.domain.models import NO_OVERRIDES, Ami, ImportTask
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.events import ManualImport
 from vm_image_import.imports import steps
@@ -19,7 +19,6 @@ from vm_image_import.records.registration import MAX_REGISTRATIONS, Record, Regi
 from vm_image_import.report.log import log_context
 
 _TOO_MANY: Final = "The import was registered {} times, which is the most. Import the VM again for another image."
-_NO_OVERRIDES: Final = Overrides()
 
 
 def on_manual_invocation(trigger: ManualImport, invocation: Invocation) -> Iterator[Outcome]:
@@ -67,7 +66,7 @@ def _next_registration(
         id_ = RegistrationId(task.id, number)
         registration = records.get(str(id_), Record()).readable().registration
         if registration is None and not number and ami and not check_ami(task, ami):
-            candidate = Candidate(task, ami, id_, _NO_OVERRIDES, invocation)
+            candidate = Candidate(task, ami, id_, NO_OVERRIDES, invocation)
             if existing := find_existing(candidate):
                 adopt(candidate, existing, dry_run=dry_run)
                 continue

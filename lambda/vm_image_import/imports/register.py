@@ -12,7 +12,7 @@ from vm_image_import.domain.errors import (
     PermanentError,
     RejectedError,
 )
-from vm_image_import.domain.models import Ami, ImportTask, Overrides
+from vm_image_import.domain.models import NO_OVERRIDES, Ami, ImportTask, Overrides
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.imports.candidate import Candidate
 from vm_image_import.imports.existing import adopt, find_existing, find_requested_image
@@ -37,7 +37,6 @@ _MISSING: Final = "AMI missing"
 """What is noted in a record with the time at which it was first seen."""
 AMI_GONE: Final = "AMI gone"
 """The problem of an import whose AMI was deregistered before it was registered."""
-_NO_OVERRIDES: Final = Overrides()
 
 
 def register(  # noqa: PLR0911, PLR0913 - a guard for each case, from top to bottom
@@ -47,7 +46,7 @@ def register(  # noqa: PLR0911, PLR0913 - a guard for each case, from top to bot
     record: Record,
     invocation: Invocation,
     *,
-    overrides: Overrides = _NO_OVERRIDES,
+    overrides: Overrides = NO_OVERRIDES,
     dry_run: bool = False,
     observe: bool = False,
 ) -> Registered:

@@ -223,9 +223,12 @@ def _is_excused(state: State, each: Import, image: Image) -> bool:
     )
     # Without its AMI, an import is not registered again.
     gone = each.task in state.deregistered and (state.deployment, image.arn) not in state.recorded
-    # One of several images of an import is recorded, where it was not forced.
+    # One of several images of an import is recorded, where it was not forced. After the table was lost, the available
+    # one of another user comes before a deprecated one.
     others = any(arn in state.others_images and task == each.task for (_, arn), task in state.recorded.items())
-    second = others and all(arn != image.arn for _, arn in state.recorded)
+    recorded = (state.deployment, image.arn) in state.recorded
+    unlisted = not recorded and image.state["status"] == "DEPRECATED"
+    second = others and (unlisted or all(arn != image.arn for _, arn in state.recorded))
     excused = image.arn in state.unrecorded_images | state.deleted or _is_replaced(state, image)
     return unfound or forgotten or gone or second or excused
 

@@ -247,9 +247,10 @@ def _report_hanging(task: ImportTask, record: Record, invocation: Invocation) ->
 
 def _add_open(listing: _Listing, invocation: Invocation) -> None:
     """Add the registrations with steps left that are no task's first one, or whose task EC2 may not list any more."""
-    listing.open.update(map(RegistrationId.parse, invocation.store.list_open()))
-    left = listing.open - {pending.id for pending in listing.pending}
-    records = invocation.store.read(left, consistent=False)
+    ids = [RegistrationId.parse(text) for text in invocation.store.list_open()]
+    listing.open.update(ids)
+    listed = {pending.id for pending in listing.pending}
+    records = invocation.store.read((id_ for id_ in ids if id_ not in listed), consistent=False)
     for id_, record in ((RegistrationId.parse(text), record) for text, record in records.items()):
         if record.unreadable:
             _add_unreadable(listing, id_, record.unreadable)

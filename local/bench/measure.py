@@ -50,7 +50,7 @@ def event(ami: str) -> bytes:
 
 def run(variant: Variant, stub: Stub, python: str, ami: str = AMI) -> Run:
     """Start a variant for one event. Raises RuntimeError where it fails."""
-    stub.calls.clear()
+    stub.forget()
     start = time.perf_counter()
     with ExecutionEnvironment(configuration(variant, stub), interpreter=python) as environment:
         _invoke(environment, variant, ami, _TIMEOUT)
@@ -60,8 +60,9 @@ def run(variant: Variant, stub: Stub, python: str, ami: str = AMI) -> Run:
 
 def _invoke(environment: ExecutionEnvironment, variant: Variant, ami: str, timeout: float) -> None:
     result = environment.invoke(event(ami), timeout=timeout)
-    if result.error:
-        message = f"{variant.name} failed: {result.payload.decode()}\n{result.logs}"
+    expected = "REGISTERED" if ami == AMI else "IGNORED"
+    if result.error or json.loads(result.payload)["outcome"] != expected:
+        message = f"{variant.name} is not {expected}: {result.payload.decode()}\n{result.logs}"
         raise RuntimeError(message)
 
 
@@ -73,6 +74,7 @@ def instructions(variant: Variant, stub: Stub, python: str) -> int | None:
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         return None
+    stub.forget()
     with tempfile.TemporaryDirectory() as folder:
         report, interpreter = Path(folder, "report"), Path(folder, "python")
         options = f"--tool=cachegrind --cache-sim=no --cachegrind-out-file=/dev/null --log-file={report}"

@@ -3,6 +3,7 @@
 import os
 import shutil
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,9 @@ def build(folder: Path, python: str) -> list[Variant]:
     shipped, _ = bundle.build()
     naive, stale = folder / "naive", folder / "stale"
     bundle.install(naive)
+    for package in ("boto3", "s3transfer"):
+        (folder_of_package,) = import_module(package).__path__
+        shutil.copytree(folder_of_package, naive / package)
     shutil.copy(Path(__file__).with_name("naive.py"), naive)
     shutil.copytree(naive, stale)
     bundle.compile_all(naive, naive, python)

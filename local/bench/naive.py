@@ -1,4 +1,4 @@
-"""The same registration as it is usually written: boto3's clients, and Powertools as its documentation shows it."""
+"""The same registration and notification as they are usually written: boto3's clients, and Powertools as its documentation shows it."""
 
 import os
 from datetime import UTC, datetime
@@ -21,6 +21,7 @@ metrics = Metrics()
 retries = Config(retries={"mode": "standard"}, connect_timeout=2, read_timeout=8)
 ec2 = boto3.client("ec2", config=retries)
 image_builder = boto3.client("imagebuilder", config=retries)
+sns = boto3.client("sns", config=retries)
 records = DynamoDBPersistenceLayer(os.environ["TABLE_NAME"], boto3_client=boto3.client("dynamodb", config=retries))
 idempotency = IdempotencyConfig(expires_after_seconds=60 * 24 * 60 * 60)
 
@@ -28,7 +29,7 @@ idempotency = IdempotencyConfig(expires_after_seconds=60 * 24 * 60 * 60)
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, str]:
-    """Register the AMI of an event, if an import made it."""
+    """Register the AMI of an event, if an import made it, and publish that the image is available."""
     idempotency.register_lambda_context(context)
     (image,) = ec2.describe_images(ImageIds=[event["detail"]["ImageId"]])["Images"]
     if not image["Name"].startswith("import-ami-"):
@@ -38,6 +39,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, str]:
     metrics.add_metric("ImagesRegistered", MetricUnit.Count, 1)
     metrics.add_metric("EventAge", MetricUnit.Seconds, _age(event["time"]))
     logger.info("Registered", extra={"imageArn": arn})
+    if image_builder.get_image(imageBuildVersionArn=arn)["image"]["state"]["status"] == "AVAILABLE":
+        sns.publish(
+            TopicArn=os.environ["TOPIC_ARN"],
+            Subject=f"Image available: {arn.partition('/')[2]}",
+            Message=f"Use it in a recipe as parentImage: {arn}",
+            MessageAttributes={"outcome": {"DataType": "String", "StringValue": "IMAGE_AVAILABLE"}},
+        )
     return {"outcome": "REGISTERED", "imageArn": arn}
 
 

@@ -46,8 +46,8 @@ class Stub(ThreadingTCPServer):
     """A server that emulates EC2, Image Builder, DynamoDB and SNS, and notes which operations were requested.
 
     It has one completed import or those that it is given: ids of import tasks, whose AMIs have the same digits. Every
-    call takes it some seconds. Each image has the state `image_status`. DynamoDB keeps what it is given, under no
-    condition. With a context it speaks TLS, and `ca_bundle` is the file of the CAs that verify it.
+    call takes it some seconds. Each image is available at once. DynamoDB keeps what it is given, under no condition.
+    With a context it speaks TLS, and `ca_bundle` is the file of the CAs that verify it.
     """
 
     daemon_threads = True
@@ -56,7 +56,6 @@ class Stub(ThreadingTCPServer):
         self,
         tasks: Sequence[str] = (TASK,),
         seconds: float = 0,
-        image_status: str = "PENDING",
         context: ssl.SSLContext | None = None,
         ca_bundle: Path | None = None,
     ) -> None:
@@ -65,7 +64,6 @@ class Stub(ThreadingTCPServer):
         self.ca_bundle = ca_bundle
         self._amis = {AMI if task == TASK else task.removeprefix("import-"): task for task in tasks}
         self._seconds = seconds
-        self._image_status = image_status
         self._context = context
         self._builds = count(1)
         self._records: dict[str, dict[str, Any]] = {}
@@ -110,7 +108,7 @@ class Stub(ThreadingTCPServer):
                 return json.dumps({"imageArn": f"{_ARN}/{next(self._builds)}"})
             case "GetImage":
                 tags = {"vm-image-import:task-id": TASK}
-                return json.dumps({"image": {"state": {"status": self._image_status}, "tags": tags}})
+                return json.dumps({"image": {"state": {"status": "AVAILABLE"}, "tags": tags}})
             case "Publish":
                 return _PUBLISHED
             case "ListImageBuildVersions":

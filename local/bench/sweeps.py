@@ -36,7 +36,7 @@ def sweeps(variant: Variant, python: str, imports: int = IMPORTS, seconds: float
     """
     tasks = [f"import-ami-{number:017}" for number in range(imports)]
     with (
-        Stub(tasks, seconds, "AVAILABLE") as stub,
+        Stub(tasks, seconds) as stub,
         ExecutionEnvironment(configuration(variant, stub), interpreter=python) as lambda_,
     ):
         threading.Thread(target=stub.serve_forever, daemon=True).start()

@@ -82,7 +82,7 @@ def settings_of(resources: Mapping[str, Any]) -> Settings:
 
 def test_variables_and_settings_are_the_same(template: Mapping[str, Any]) -> None:
     """Every setting has a variable in the template, and every variable has a setting."""
-    assert set(variables(template["Resources"])) == {name.upper() for name in Settings.__dataclass_fields__}
+    assert set(variables(template["Resources"])) == {name.upper() for name in Settings._fields}
 
 
 def test_the_defaults_are_the_same_everywhere(template: Mapping[str, Any]) -> None:
@@ -96,8 +96,7 @@ def test_the_defaults_are_the_same_everywhere(template: Mapping[str, Any]) -> No
 def test_every_value_reaches_the_function() -> None:
     """Every configured value is in the function's settings."""
     resources = synthesised(EVERYTHING)
-    assert settings_of(resources) == replace(
-        SETTINGS,
+    assert settings_of(resources) == SETTINGS._replace(
         version_scheme="increment",
         name_tag="vm:name",
         version_tag="vm:version",

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -172,7 +172,7 @@ class InMemoryAws:
 
     def put_registration(self, id_: str = TASK_ID, **changes: object) -> None:
         """Put a registration into the table."""
-        task = replace(TASK, id=id_.partition(" ")[0])
+        task = TASK._replace(id=id_.partition(" ")[0])
         known = {"arn": ARN, "ami_id": AMI.id, "time": NOW, "task": task}
         self.put(Record(Registration(**{**known, **changes})), id_)  # type: ignore[arg-type]
 
@@ -328,7 +328,7 @@ class InMemoryImageBuilder(ImageBuilder):
                 self._aws.builds if self._aws.current_builds is None else self._aws.current_builds
             ).get(arn.split("/")[1])
             return Image(newest, status="AVAILABLE") if newest else None
-        return self._aws.image and replace(self._aws.image, arn=arn)
+        return self._aws.image and self._aws.image._replace(arn=arn)
 
     def tag(self, arn: str, tags: Mapping[str, str]) -> bool:
         self._aws.called("tag", arn)

@@ -5,9 +5,8 @@ DELETE with the value YES. docs/retention.md is the contract.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from vm_image_import.domain.arns import BuildArn
 from vm_image_import.domain.models import IMPORT_TASK_ID, Build, Marks
@@ -28,8 +27,7 @@ _FINAL: Final = frozenset({_AVAILABLE, "CANCELLED", "DEPRECATED", "DISABLED", "F
 """The states in which nothing is done to an image any more (API reference, `ImageState`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """What the deployment configures."""
 
     keep_versions: int
@@ -40,8 +38,7 @@ class Rule:
     """Says whether a name, as the ARN has it, is one of this deployment."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What the marks of one build should be."""
 
     build: Build

@@ -1,7 +1,7 @@
 """One import that may be registered: its identity, its versions, and its request."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -100,7 +100,7 @@ class Candidate:
 
     def registration(self, arn: str, sources: Mapping[str, str], *, adopted: bool = False) -> Registration:
         """Return what is recorded of an image of this import."""
-        task = replace(self.task, status=None, status_message=None, progress=None, disks=(self.task.boot_disk,))
+        task = self.task._replace(status=None, status_message=None, progress=None, disks=(self.task.boot_disk,))
         return Registration(
             arn,
             self.ami.id,

@@ -2,9 +2,8 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC
-from typing import Final
+from typing import Final, NamedTuple
 
 from vm_image_import.derive import disks
 from vm_image_import.derive.names import transliterate
@@ -27,8 +26,7 @@ _MAX_CHAT_VALUE: Final = 800
 """Characters of a value in chat: a remedy and what is known of an import fit into one description."""
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
+class Notification(NamedTuple):
     """One message to the topic. A subscription filters by the message attribute `outcome`."""
 
     subject: str

@@ -22,9 +22,9 @@ class Settings(NamedTuple):
     version_tag: str = "Version"
     os_version_tag: str = "OsVersion"
     """The keys of the task's tags that state a part of the request."""
-    key_formats: Sequence[str] = ()
+    key_formats: Sequence[str] = []
     """The formats of keys that state name and version; the first one that matches counts."""
-    allowed_names: Sequence[str] = ()
+    allowed_names: Sequence[str] = []
     """Patterns of the names, as ARNs have them, that may be registered; none for every name."""
     names_from: NamesFrom = "anything"
     immutable_versions: bool = False
@@ -43,7 +43,7 @@ class Settings(NamedTuple):
     """Whether events and sweeps only report what they would register."""
     tag_amis: bool = False
     """Whether the AMIs of registered imports and their snapshots are tagged."""
-    ami_tag_keys: Sequence[str] = ()
+    ami_tag_keys: Sequence[str] = []
     """The keys of those tags of a task that its AMI and snapshots get."""
     parameter_prefix: str = ""
     """The path of the parameters that hold the newest AMI of each name; empty for none."""

@@ -19,8 +19,7 @@ from vm_image_import.aws.session import CONFIG
 from vm_image_import.builds import Builds
 from vm_image_import.deadline import Deadline
 from vm_image_import.domain.errors import TransientError
-from vm_image_import.domain.models import NO_MARKS, Build, Marks
-from vm_image_import.domain.retention import DELETE, KEEP, SUPERSEDED
+from vm_image_import.domain.models import DELETE, KEEP, NO_MARKS, SUPERSEDED, Build, Marks
 
 ENOUGH = Deadline(lambda: 300_000)
 

@@ -14,9 +14,20 @@ from vm_image_import.aws.ssm import AMI as AMI_TYPE
 from vm_image_import.aws.ssm import Parameter, ParameterStore
 from vm_image_import.deadline import Deadline
 from vm_image_import.domain.errors import InProgressError, TransientError
-from vm_image_import.domain.models import Ami, AwsEnvironment, Build, Disk, Image, ImageRequest, ImportTask, Overrides
+from vm_image_import.domain.models import (
+    DELETE,
+    SUPERSEDED,
+    Ami,
+    AwsEnvironment,
+    Build,
+    Disk,
+    Image,
+    ImageRequest,
+    ImportTask,
+    Overrides,
+)
 from vm_image_import.domain.outcomes import Outcome, SweepResult
-from vm_image_import.domain.retention import DELETE, SUPERSEDED, newest_builds
+from vm_image_import.domain.retention import newest_builds
 from vm_image_import.events import AmiAvailable, ManualImport
 from vm_image_import.imports.ami_event import on_ami_event
 from vm_image_import.imports.image_event import on_image_event

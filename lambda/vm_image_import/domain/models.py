@@ -126,15 +126,23 @@ class Image(NamedTuple):
         return task_id if task_id and IMPORT_TASK_ID.fullmatch(task_id) else None
 
 
+SUPERSEDED: Final = "vm-image-import:superseded"
+"""The key of the tag whose value is the day since which an image is superseded."""
+DELETE: Final = "vm-image-import:delete"
+"""The key of the tag whose value is the day from which an image may be deleted, and from that day on `yes`."""
+KEEP: Final = "vm-image-import:keep"
+"""The key of the tag that keeps an image, whatever its value is."""
+
+
 class Marks(NamedTuple):
     """What the tags of an image build version say about its retention. Anybody may set them."""
 
     superseded: str | None = None
-    """The value of `vm-image-import:superseded`."""
+    """The value of SUPERSEDED."""
     delete: str | None = None
-    """The value of `vm-image-import:delete`."""
+    """The value of DELETE."""
     is_kept: bool = False
-    """Whether it has the tag `vm-image-import:keep`, with any value."""
+    """Whether it has the tag KEEP."""
 
 
 NO_MARKS: Final = Marks()

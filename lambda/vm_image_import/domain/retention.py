@@ -9,15 +9,10 @@ from datetime import date, timedelta
 from typing import Final, NamedTuple
 
 from vm_image_import.domain.arns import BuildArn
-from vm_image_import.domain.models import IMPORT_TASK_ID, Build, Marks
+from vm_image_import.domain.models import DELETE, IMPORT_TASK_ID, SUPERSEDED, Build, Marks
 
-SUPERSEDED: Final = "vm-image-import:superseded"
-"""The key of the tag whose value is the day since which an image is superseded."""
-DELETE: Final = "vm-image-import:delete"
-"""The key of the tag whose value is the day from which an image may be deleted, and from that day on YES."""
 YES: Final = "yes"
-KEEP: Final = "vm-image-import:keep"
-"""The key of the tag that keeps an image."""
+"""The value of the tag DELETE from the day on from which an image may be deleted."""
 NOTICE: Final = timedelta(days=7)
 """How long before its deletion an image is announced."""
 

@@ -7,17 +7,9 @@ from typing import Final
 from vm_image_import.derive import names
 from vm_image_import.domain.arns import BuildArn
 from vm_image_import.domain.errors import InProgressError, PermanentError, TransientError
-from vm_image_import.domain.models import Build
+from vm_image_import.domain.models import DELETE, SUPERSEDED, Build
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
-from vm_image_import.domain.retention import (
-    DELETE,
-    SUPERSEDED,
-    Decision,
-    Rule,
-    decide,
-    find_superseded,
-    newest_builds,
-)
+from vm_image_import.domain.retention import Decision, Rule, decide, find_superseded, newest_builds
 from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import Record
 from vm_image_import.records.store import Claim

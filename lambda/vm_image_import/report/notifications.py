@@ -3,17 +3,19 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vm_image_import.derive import disks
 from vm_image_import.derive.names import transliterate
 from vm_image_import.domain.arns import BuildArn
 from vm_image_import.domain.models import ImportTask
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
-from vm_image_import.domain.remedies import Remedy, find_remedy
 from vm_image_import.domain.text import chat_code, one_line
 from vm_image_import.invocation import Invocation
 from vm_image_import.settings import Settings
+
+if TYPE_CHECKING:
+    from vm_image_import.domain.remedies import Remedy
 
 _MAX_SUBJECT: Final = 99
 """Characters of a subject: less than 100 (API reference, SNS `Publish`). Earlier versions of it require ASCII."""
@@ -103,9 +105,12 @@ def _vm_name(task: ImportTask, settings: Settings) -> str | None:
     return task.tags.get(settings.name_tag) or disks.file_name(task.boot_disk) or task.description
 
 
-def _remedy(outcome: Outcome) -> Remedy | None:
+def _remedy(outcome: Outcome) -> "Remedy | None":
     if outcome.kind is not OutcomeKind.IMPORT_FAILED:
         return None
+    # Only a failed import waits for this import.
+    from vm_image_import.domain.remedies import find_remedy  # noqa: PLC0415 - as said above
+
     task = outcome.task
     return find_remedy(outcome.reason, task.platform, task.disk_files) if task else find_remedy(outcome.reason)
 
@@ -137,7 +142,9 @@ def _facts(outcome: Outcome, settings: Settings, invocation: Invocation) -> Iter
     yield "Region", invocation.environment.region
 
 
-def _document(outcome: Outcome, settings: Settings, invocation: Invocation, remedy: Remedy | None) -> dict[str, object]:
+def _document(
+    outcome: Outcome, settings: Settings, invocation: Invocation, remedy: "Remedy | None"
+) -> dict[str, object]:
     """Return the document of an outcome; a field that does not apply is null."""
     task = outcome.task
     fields: dict[str, object | None] = {

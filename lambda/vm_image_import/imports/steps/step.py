@@ -1,7 +1,6 @@
 """What a step is, and what it works with."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -45,22 +44,19 @@ class Due(NamedTuple):
     """How many calls of AWS it needs at most, without those of its record."""
 
 
-@dataclass
 class Run:
     """One registration, and what its steps have read so far."""
 
-    invocation: Invocation
-    id: RegistrationId
-    registration: Registration
-    """With what this invocation has done."""
-    recorded: Registration = field(init=False)
-    """As it was read or saved last."""
-    _images: list[Image | None] = field(default_factory=list)
-    _amis: list[Ami | None] = field(default_factory=list)
-    """What was read, once."""
-
-    def __post_init__(self) -> None:
-        self.recorded = self.registration
+    def __init__(self, invocation: Invocation, id_: RegistrationId, registration: Registration) -> None:
+        self.invocation = invocation
+        self.id = id_
+        self.registration = registration
+        """With what this invocation has done."""
+        self.recorded = registration
+        """As it was read or saved last."""
+        self._images: list[Image | None] = []
+        self._amis: list[Ami | None] = []
+        """What was read, once."""
 
     @property
     def settings(self) -> Settings:

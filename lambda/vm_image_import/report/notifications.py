@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vm_image_import.derive import disks
@@ -149,7 +148,7 @@ def _document(
     task = outcome.task
     fields: dict[str, object | None] = {
         "version": "1",
-        "time": invocation.time.astimezone(UTC).isoformat(timespec="seconds"),
+        "time": invocation.time.isoformat(timespec="seconds"),
         "account": invocation.environment.account,
         "region": invocation.environment.region,
         "outcome": outcome.kind.value,

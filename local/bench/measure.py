@@ -110,8 +110,11 @@ def zip_bytes(folder: Path) -> int:
         return file.tell()
 
 
-def configuration(variant: Variant, stub: Stub) -> Configuration:
-    """Return what a deployment of a variant would say about its environments, with `stub` for AWS."""
+def configuration(variant: Variant, stub: Stub, **variables: str) -> Configuration:
+    """Return what a deployment of a variant would say about its environments, with `stub` for AWS.
+
+    `variables` are added to those of the environment.
+    """
     return Configuration(
         task_root=variant.folder,
         handler=variant.handler,
@@ -129,5 +132,6 @@ def configuration(variant: Variant, stub: Stub) -> Configuration:
             "TABLE_NAME": "ledger",
             "TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:notices",
             **({"AWS_CA_BUNDLE": str(stub.ca_bundle)} if stub.ca_bundle else {}),
+            **variables,
         },
     )

@@ -109,6 +109,24 @@ def test_calls_of_a_sweep(artefact: Path, python: str) -> None:
     ]
 
 
+def test_excluded_tasks_cost_their_pages(artefact: Path, python: str) -> None:
+    """A sweep over 5,000 excluded tasks makes two calls for each page and three besides, and logs its result."""
+    variant = Variant("shipped", artefact, HANDLER)
+    sweep = next(sweeps(variant, python, 5000, 0, ONLY_TASKS_TAGGED='{"Images": "yes"}'))
+    # The result, and its metrics.
+    assert (sweep.calls, sweep.log_lines) == (50 * 2 + 3, 2)
+
+
+@pytest.mark.acceptance
+def test_twenty_thousand_imports_fit_into_a_sweep(artefact: Path, python: str) -> None:
+    """A sweep over 20,000 new imports registers some, needs less than 128 MB, and answers less than 6 MB."""
+    # Of the 115 seconds a sweep keeps 99 free.
+    sweep = next(sweeps(Variant("shipped", artefact, HANDLER), python, 20_000, 0, 115))
+    assert sweep.counts["REGISTERED"] > 0
+    assert sweep.peak_kilobytes < 128 * 1024
+    assert sweep.answer_bytes < 6_000_000
+
+
 @pytest.mark.parametrize("tls", [False, True], ids=["HTTP", "TLS"])
 def test_calls_of_an_event(artefact: Path, python: str, tmp_path: Path, tls: bool) -> None:  # noqa: FBT001 - a case
     """The event of an AMI that is not an import costs one AWS call, a registration seven, over TLS as well.

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import threading
@@ -12,10 +13,12 @@ from typing import Any
 import pytest
 
 from infra.interpreter import find_function_python
+from local.bench.costs import SCENARIOS, measure, quantities
 from local.bench.measure import instructions, run, zip_bytes
 from local.bench.stub import AMI, OTHER_AMI, Stub, tls_stub
 from local.bench.sweeps import sweeps
 from local.bench.variants import Variant
+from tests.conftest import ROOT
 
 HANDLER = "vm_image_import.handler.handler"
 
@@ -146,6 +149,17 @@ def test_calls_of_an_event(artefact: Path, python: str, tmp_path: Path, tls: boo
         *("UpdateItem", "ImportVmImage", "UpdateItem"),
         *("GetImage", "DescribeImages", "UpdateItem", "Publish", "UpdateItem"),
     )
+
+
+def test_the_documented_costs_are_those_of_the_artefact(artefact: Path, python: str) -> None:
+    """Each quantity of the cost table is within 20 % of what the artefact uses in the month that it is about."""
+    operations = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    measured = measure(Variant("shipped", artefact, HANDLER), python)
+    expected = [quantities(measured, scenario) for scenario in SCENARIOS]
+    numbers = r"\| [\d.]+ \| (\d+) \| [\d.]+ \| (\d+) \| [\d.]+ \|"
+    for name in expected[0]:
+        (row,) = re.findall(rf"^\| {name}\b[^|]*{numbers}$", operations, re.MULTILINE)
+        assert [*map(int, row)] == pytest.approx([month[name] for month in expected], rel=0.2), name
 
 
 @pytest.mark.skipif(not shutil.which("valgrind"), reason="This test needs valgrind.")

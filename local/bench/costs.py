@@ -34,7 +34,7 @@ _TIMEOUT: Final = 300.0
 _KILOBYTE: Final = 1024
 _SWEEP: Final = b'{"action": "sweep"}'
 _PLATFORM_BYTES: Final = 850
-"""What Lambda logs itself of a cold start: initStart, start and report (developer guide, "Telemetry API reference")."""
+"""Taken for what Lambda itself logs of a cold start, initStart, start and report: its sizes are not documented."""
 
 
 class Scenario(NamedTuple):

@@ -25,6 +25,7 @@ def template(example: str) -> dict[str, Any]:
     return loaded
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.parent.name)
 def test_a_template_is_valid(path: Path) -> None:
     """cfn-lint finds nothing in the template of an example, whose page says cost, commands and cleanup."""

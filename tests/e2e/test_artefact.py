@@ -112,6 +112,7 @@ def test_calls_of_a_sweep(artefact: Path, python: str) -> None:
     ]
 
 
+@pytest.mark.acceptance
 def test_excluded_tasks_cost_their_pages(artefact: Path, python: str) -> None:
     """A sweep over 5,000 excluded tasks makes two calls for each page and three besides, and logs its result."""
     variant = Variant("shipped", artefact, HANDLER)
@@ -152,6 +153,7 @@ def test_calls_of_an_event(artefact: Path, python: str, tmp_path: Path, tls: boo
     )
 
 
+@pytest.mark.acceptance
 def test_the_documented_costs_are_those_of_the_artefact(artefact: Path, python: str) -> None:
     """Each quantity of the cost table is within 20 % of what the artefact uses in the month that it is about."""
     operations = (ROOT / "docs/operations.md").read_text(encoding="utf-8")

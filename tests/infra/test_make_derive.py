@@ -159,13 +159,16 @@ def test_it_takes_one_source(capsys: pytest.CaptureFixture[str], arguments: list
     assert "write one of KEY=" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("variable", ["KEY", "DEVICES", "TAGS", "DESCRIPTION"])
-def test_make_runs_nothing_of_a_key(variable: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "variables",
+    [("DEVICES=/dev/sda1={}.ova",), ("KEY={}.ova", "TAGS=Name={}", "DESCRIPTION={}")],
+    ids=["devices", "key, tags and description"],
+)
+def test_make_runs_nothing_of_a_key(variables: tuple[str, ...], tmp_path: Path) -> None:
     """What looks like a function of make in a key, a tag or a description is text."""
     made, make = tmp_path / "made", shutil.which("make")
     assert make
-    stated = {"DEVICES": "/dev/sda1={}.ova", "TAGS": "Name={}"}.get(variable, "{}.ova").format(f"$(shell touch {made})")
-    command = [make, "--silent", "derive", f"{variable}={stated}"]
+    command = [make, "--silent", "derive", *(variable.format(f"$(shell touch {made})") for variable in variables)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert "shell" in run.stdout

@@ -4,6 +4,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from infra.configuration import Configuration
 from tests.conftest import ROOT
 from tests.infra.test_checks import CFN_LINT
@@ -22,6 +24,7 @@ def test_the_configuration_is_accepted() -> None:
     assert Configuration.from_context(block("json")).ami_tag_keys == ["Team"]
 
 
+@pytest.mark.acceptance
 def test_the_template_is_valid(tmp_path: Path) -> None:
     """cfn-lint has no finding in the template of the page."""
     template = tmp_path / "template.yaml"

@@ -8,7 +8,7 @@ from tests.simulation.__main__ import main
 from tests.simulation.invariants import run_history
 
 HISTORIES = int(os.environ.get("HISTORIES", "25"))
-QUICK = 5
+QUICK = 4
 """The histories that `make test` runs."""
 FIRST = int(os.environ.get("SEED", "0"))
 

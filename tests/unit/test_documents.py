@@ -16,9 +16,7 @@ from botocore.validate import ParamValidator
 
 from tests.conftest import ROOT
 from tests.e2e import test_security
-from tests.unit.test_notifications import NOTIFIED
 from vm_image_import import events
-from vm_image_import.domain.outcomes import OutcomeKind
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")])
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -82,16 +80,6 @@ def test_every_link_within_the_project_resolves(document: Path) -> None:
     """Every link to a file of the project resolves."""
     for target in re.findall(r"\]\((?!https?://)([^)#]*)", document.read_text(encoding="utf-8")):
         assert (document.parent / target).exists(), target
-
-
-def test_every_outcome_is_in_operations() -> None:
-    """Each outcome is in the operations once: in the first table where it has a notification, else in the second."""
-    notified, others = (
-        re.findall(r"^\| `([A-Z_]+)` \|", OPERATIONS.partition(title)[2].partition("\n## ")[0], re.MULTILINE)
-        for title in ("## Notifications", "## Other outcomes")
-    )
-    assert sorted([*notified, *others]) == sorted(kind.value for kind in OutcomeKind)
-    assert set(notified) == {kind.value for kind in NOTIFIED}
 
 
 def test_the_costs_are_calculated_correctly() -> None:

@@ -65,7 +65,8 @@ def options() -> Places:
     rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", section("docs/reference.md", "Configuration"), re.MULTILINE)
     found = {
         "infra/configuration.schema.json": {*json.loads(read("infra/configuration.schema.json"))["properties"]},
-        "infra/configuration.py": fields & (variables | used),
+        "infra/configuration.py": fields,
+        "function_environment() of infra/configuration.py, or what uses it in infra/": variables | used,
         "cdk.json": {*json.loads(read("cdk.json"))["context"][CONTEXT_KEY]},
         "settings.py, or what uses it in infra/": camel_case({*Settings.__annotations__} - {"table_name"}) | used,
         "docs/reference.md": code(" ".join(rows)),
@@ -129,7 +130,8 @@ def outcomes() -> Places:
     rows = _first_column(section("docs/reference.md", "Payloads"))
     schema = {*json.loads(read("docs/notifications.schema.json"))["properties"]["outcome"]["enum"]}
     return {
-        "domain/outcomes.py": {kind.value for kind in OutcomeKind if kind in MEANINGS},
+        "OutcomeKind of domain/outcomes.py": {kind.value for kind in OutcomeKind},
+        "MEANINGS of domain/outcomes.py": notified | silent,
         "docs/operations.md": (first - silent) | (second - notified),
         "docs/reference.md": {word for word in code(rows) if word.isupper()},
         "docs/notifications.schema.json": schema ^ silent,

@@ -7,7 +7,7 @@ PYTHON ?= $(shell python3 infra/interpreter.py 2>/dev/null || echo python3)
 # Where it is set, each of the many Pythons that the tests start would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup tools demo local derive verify test acceptance quick lint types tests coverage soak bench mutants audit release format lock clean
+.PHONY: setup tools demo local derive verify test acceptance quick named lint types tests coverage soak bench mutants audit release format lock clean
 
 # uv and npm keep what they download in the home folder, where they can write to it.
 CACHES := $(shell test -w "$$HOME" || echo UV_CACHE_DIR=.build/uv npm_config_cache=.build/npm)
@@ -77,12 +77,16 @@ test: tools
 acceptance: setup
 	.venv/bin/python -m pytest -m acceptance
 
-# The tests of the pure part. What is generated at random must not be what reaches a line, and documents reach none.
-PURE := $(filter-out %/test_properties.py %/test_documents.py,$(wildcard tests/unit/test_*.py))
+# The tests of the pure part. What is generated at random must not be what reaches a line, and documents reach none;
+# neither does a process of its own.
+PURE := $(filter-out $(addprefix %/test_,properties.py retention_histories.py documents.py patterns.py),$(wildcard tests/unit/test_*.py))
 
 # While you edit, in seconds: lint, types, the tests of the pure part, and those that are named like what is not committed.
+# Side by side, so that one run names the problems of all.
 quick: tools
-	@$(MAKE) --no-print-directory --jobs=2 lint types
+	@$(MAKE) --no-print-directory --jobs=3 types lint named
+
+named: tools
 	.venv/bin/python -m pytest --quiet --failed-first --numprocesses=0 $(sort $(PURE) $(NAMED))
 
 EDITED = $(notdir $(basename $(shell git diff --name-only HEAD; git ls-files --others --exclude-standard)))

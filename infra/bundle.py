@@ -30,12 +30,12 @@ _CACHE_INPUTS: Final = (
 _EXCLUDED: Final = (
     # Command lines, types, and pip's metadata: no package here reads its own.
     *("bin", "*.dist-info", "**/*.pyi", "**/py.typed"),
-    "aws_lambda_powertools/event_handler",
+    *("aws_lambda_powertools/event_handler", "aws_lambda_powertools/metrics/provider/datadog"),
     *(
         f"aws_lambda_powertools/utilities/{part}"
         for part in (
             *("auth_alpha", "batch", "circuit_breaker", "data_classes", "data_masking", "feature_flags"),
-            *("idempotency", "kafka", "parameters", "parser", "streaming"),
+            *("idempotency", "kafka", "metadata", "parameters", "parser", "streaming"),
         )
     ),
     *("dateutil/zoneinfo", "urllib3/contrib/emscripten"),

@@ -1,15 +1,13 @@
 """How much time an invocation has left."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 SLOW_CALL_MS: Final = 33_000
 """The longest call of AWS: three attempts of 2 seconds to connect and 8 to read, and botocore's waits between them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
+class Deadline(NamedTuple):
     """The end of an invocation."""
 
     remaining_ms: Callable[[], int]

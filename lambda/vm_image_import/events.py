@@ -4,46 +4,41 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from vm_image_import.domain.arns import BuildArn
 from vm_image_import.domain.errors import InvalidTriggerError
-from vm_image_import.domain.models import Overrides
+from vm_image_import.domain.models import NO_OVERRIDES, Overrides
 from vm_image_import.domain.text import one_line, quote
 
 
-@dataclass(frozen=True, slots=True)
-class AmiAvailable:
+class AmiAvailable(NamedTuple):
     """The event `EC2 AMI State Change`: an AMI became available. It does not say whether an import made it."""
 
     image_id: str
     time: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class ImageStateChanged:
+class ImageStateChanged(NamedTuple):
     """The event `EC2 Image Builder Image State Change`, of any image of the account."""
 
     image_arn: str
 
 
-@dataclass(frozen=True, slots=True)
-class ManualImport:
+class ManualImport(NamedTuple):
     """The payload of a manual invocation for one import task."""
 
     import_task_id: str
-    overrides: Overrides = field(default_factory=Overrides)
+    overrides: Overrides = NO_OVERRIDES
     dry_run: bool = False
     """Answer the request that would be sent, and change nothing."""
     force: bool = False
     """Register the import once more, as another build."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
+class Sweep(NamedTuple):
     """The payload of the schedule, or of a manual invocation: look at every ended import task."""
 
     dry_run: bool = False

@@ -1,5 +1,10 @@
 """The function's entry: passes a trigger to its use case, and reports the outcomes."""
 
+import gc
+
+# What is imported stays. To look for garbage meanwhile is 3 % of a cold start.
+gc.disable()
+
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,6 +23,9 @@ from vm_image_import.settings import Settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+gc.freeze()
+gc.enable()
 
 
 def handler(event: object, context: "LambdaContext") -> dict[str, object]:

@@ -3,8 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Self, get_args
+from typing import Any, Final, Literal, NamedTuple, Self, get_args
 
 from vm_image_import.domain.errors import InvalidSettingsError
 from vm_image_import.domain.text import quote
@@ -15,8 +14,7 @@ NamesFrom = Literal["anything", "tags"]
 """What names and versions may come from."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """The configuration. Every field has the variable of its name in capitals. The defaults are those of cdk.json."""
 
     version_scheme: VersionScheme = "date"
@@ -24,18 +22,18 @@ class Settings:
     version_tag: str = "Version"
     os_version_tag: str = "OsVersion"
     """The keys of the task's tags that state a part of the request."""
-    key_formats: Sequence[str] = field(default_factory=list)
+    key_formats: Sequence[str] = []
     """The formats of keys that state name and version; the first one that matches counts."""
-    allowed_names: Sequence[str] = field(default_factory=list)
+    allowed_names: Sequence[str] = []
     """Patterns of the names, as ARNs have them, that may be registered; none for every name."""
     names_from: NamesFrom = "anything"
     immutable_versions: bool = False
     """Whether a version that another import has is rejected."""
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = {}
     """Tags of every image."""
     image_tag_keys: Sequence[str] | None = None
     """The keys of those tags of a task that its image gets; None for all."""
-    only_tasks_tagged: Mapping[str, str] = field(default_factory=dict)
+    only_tasks_tagged: Mapping[str, str] = {}
     """Tags that a task must have, all of them; a task without them is excluded."""
     table_name: str = ""
     """The idempotency table."""
@@ -45,7 +43,7 @@ class Settings:
     """Whether events and sweeps only report what they would register."""
     tag_amis: bool = False
     """Whether the AMIs of registered imports and their snapshots are tagged."""
-    ami_tag_keys: Sequence[str] = field(default_factory=list)
+    ami_tag_keys: Sequence[str] = []
     """The keys of those tags of a task that its AMI and snapshots get."""
     parameter_prefix: str = ""
     """The path of the parameters that hold the newest AMI of each name; empty for none."""
@@ -63,7 +61,7 @@ class Settings:
         `TABLE_NAME` and `TOPIC_ARN` are required; any other variable has a default. Raises InvalidSettingsError, with
         every problem at once.
         """
-        given = {name: environment[name.upper()] for name in cls.__dataclass_fields__ if name.upper() in environment}
+        given = {name: environment[name.upper()] for name in cls._fields if name.upper() in environment}
         if problems := list(_problems(given)):
             raise InvalidSettingsError(problems)
         parsed = (*_MAPS, *_FLAGS, *_LISTS, *_NUMBERS)

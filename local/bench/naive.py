@@ -1,4 +1,4 @@
-"""The same registration and notification as they are usually written: boto3's clients, and Powertools as its documentation shows it."""
+"""The same registration and notification as usually written: boto3, and Powertools as its documentation shows it."""
 
 import os
 from datetime import UTC, datetime

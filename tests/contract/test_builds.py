@@ -4,7 +4,6 @@ import gc
 import json
 import tracemalloc
 from collections import Counter
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,8 +19,7 @@ from vm_image_import.aws.session import CONFIG
 from vm_image_import.builds import Builds
 from vm_image_import.deadline import Deadline
 from vm_image_import.domain.errors import TransientError
-from vm_image_import.domain.models import NO_MARKS, Build, Marks
-from vm_image_import.domain.retention import DELETE, KEEP, SUPERSEDED
+from vm_image_import.domain.models import DELETE, KEEP, NO_MARKS, SUPERSEDED, Build, Marks
 
 ENOUGH = Deadline(lambda: 300_000)
 
@@ -93,7 +91,7 @@ def test_the_build_of_an_import_is_found_by_its_ami(task: str) -> None:
     complete()
     (ami,) = client("ec2").describe_images(Owners=["self"])["Images"]
     builds = Builds(listed()[0], ACCOUNT)
-    found = builds.find(replace(TASK, id=task), replace(AMI, id=ami["ImageId"]), recorded=())
+    found = builds.find(TASK._replace(id=task), AMI._replace(id=ami["ImageId"]), recorded=())
     assert found
     assert (found.arn.rpartition("image/")[2], found.status, found.is_import) == ("web/1.0.0/1", "AVAILABLE", True)
     assert builds.newest("web", besides="") == found
@@ -105,7 +103,7 @@ def test_a_build_in_progress_is_decided_later(task: str) -> None:
     """A build that shows no AMI yet is waited for by the import that its tags name, and is nobody's."""
     tags = {"vm-image-import:task-id": task, "vm-image-import:ami-id": AMI.id}
     register(task, "web", "1.0.0", tags=tags)
-    builds, own = Builds(listed()[0], ACCOUNT), replace(TASK, id=task)
+    builds, own = Builds(listed()[0], ACCOUNT), TASK._replace(id=task)
     assert builds.find(own, AMI, recorded=()) is None
     assert builds.is_undecided(own, AMI, untagged=False)
     assert not builds.is_undecided(TASK, AMI, untagged=True)

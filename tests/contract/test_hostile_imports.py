@@ -6,7 +6,6 @@ import os
 import random
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -111,7 +110,7 @@ def test_nothing_of_others_is_where_it_must_not_be(seed: int, monkeypatch: pytes
     for _ in range(BATCH):
         status = chance.choice(("AVAILABLE", "FAILED"))
         aws = InMemoryAws(parse_import_task(task(chance)), AMI, chance.choice(SETTINGS))
-        aws.image = replace(AVAILABLE, status=status, reason=text(chance))
+        aws.image = AVAILABLE._replace(status=status, reason=text(chance))
         aws.on_event()
         aws.sweep()
         log.metrics.clear_metrics()

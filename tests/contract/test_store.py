@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, Final
@@ -141,7 +140,7 @@ def test_every_registration_of_a_task_has_its_record(store: Store) -> None:
     """Each registration of a task is one item, whose id is the text of the registration's id."""
     ids = [RegistrationId(TASK_ID, number) for number in range(3)]
     for id_ in ids:
-        save(store, Record(replace(REGISTRATION, request_id=str(id_))), id_)
+        save(store, Record(REGISTRATION._replace(request_id=str(id_))), id_)
     assert {item["id"]["S"] for item in items()} == {TASK_ID, f"{TASK_ID} 1", f"{TASK_ID} 2"}
     found = {RegistrationId.parse(id_): record.registration for id_, record in store.read(ids).items()}
     assert {id_: registration and registration.request_id for id_, registration in found.items()} == {
@@ -233,7 +232,7 @@ def test_an_expired_claim_changes_nothing(store: Store, recorded: Record, saves:
     """An invocation whose claim has expired and was taken over changes neither the record nor the claim."""
     if recorded.registration:
         save(store, recorded)
-    later = replace(RECORD, reported="later")
+    later = RECORD._replace(reported="later")
     with new_store().claim(TASK_ID, deadline(-1)) as expired, store.claim(TASK_ID, deadline()) as claim:
         if saves:
             with pytest.raises(TransientError, match=TASK_ID):
@@ -475,7 +474,7 @@ def test_an_unreadable_record_is_an_error_of_its_task(store: Store, data: dict[s
     boto.put_item(TableName=TABLE, Item={**item, "data": data})
     found = store.read([TASK_ID, OTHER_ID])
     assert found[OTHER_ID] == RECORD
-    for record in (found[TASK_ID], save(store, replace(found[TASK_ID], reported="REJECTED"))):
+    for record in (found[TASK_ID], save(store, found[TASK_ID]._replace(reported="REJECTED"))):
         with pytest.raises(InvalidRecordError, match=rf"(?s){TASK_ID}.*delete the item"):
             record.readable()
     # What is reported is recorded, and nothing else is changed.

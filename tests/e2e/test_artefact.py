@@ -15,7 +15,7 @@ from infra.interpreter import find_function_python
 from local.bench.measure import instructions, run, zip_bytes
 from local.bench.stub import AMI, OTHER_AMI, Stub, tls_stub
 from local.bench.sweeps import sweeps
-from local.bench.variants import Variant
+from local.bench.variants import Variant, build
 
 HANDLER = "vm_image_import.handler.handler"
 
@@ -119,15 +119,26 @@ def test_calls_of_an_event(artefact: Path, python: str, tmp_path: Path, tls: boo
         thread = threading.Thread(target=stub.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         shipped = Variant("shipped", artefact, HANDLER)
-        other, registration = (run(shipped, stub, python, ami).calls for ami in (OTHER_AMI, AMI))
+        other, registration, again = (run(shipped, stub, python, ami).calls for ami in (OTHER_AMI, AMI, AMI))
         stub.shutdown()
         thread.join()
     assert other == ("DescribeImages",)
+    assert again == registration
     assert registration == (
         *("DescribeImages", "DescribeImportImageTasks", "BatchGetItem", "ListImageBuildVersions"),
         *("UpdateItem", "ImportVmImage", "UpdateItem"),
         *("GetImage", "DescribeImages", "UpdateItem", "Publish", "UpdateItem"),
     )
+
+
+@pytest.mark.acceptance
+def test_each_variant_of_the_benchmark_registers(python: str, tmp_path: Path) -> None:
+    """Each variant that is measured registers the import in each of its cold starts."""
+    with Stub() as stub:
+        threading.Thread(target=stub.serve_forever, daemon=True).start()
+        for variant in build(tmp_path, python):
+            assert [run(variant, stub, python).calls.count("ImportVmImage") for _ in range(2)] == [1, 1]
+        stub.shutdown()
 
 
 @pytest.mark.skipif(not shutil.which("valgrind"), reason="This test needs valgrind.")
@@ -136,7 +147,8 @@ def test_instructions_are_counted(tmp_path: Path, python: str) -> None:
     """The instructions of a cold start are counted to its end, and a handler that does more has more of them."""
     counted = []
     for loops in (0, 1_000_000):
-        (tmp_path / "work.py").write_text(f"def handler(event, context):\n    for _ in range({loops}): pass\n")
+        work = f"for _ in range({loops}): pass\n    return {{'outcome': 'REGISTERED'}}"
+        (tmp_path / "work.py").write_text(f"def handler(event, context):\n    {work}\n")
         with Stub() as stub:
             counted.append(instructions(Variant("work", tmp_path, "work.handler"), stub, python) or 0)
     assert counted[0] > 20_000_000

@@ -27,7 +27,7 @@ from tests.e2e.conftest import (
     replace_policy,
     start_import,
 )
-from vm_image_import.domain.retention import SUPERSEDED
+from vm_image_import.domain.models import SUPERSEDED
 from vm_image_import.imports import retention
 
 pytestmark = pytest.mark.acceptance

@@ -22,7 +22,8 @@ from tests.e2e.conftest import (
     physical_id,
     start_import,
 )
-from vm_image_import.domain.retention import DELETE, KEEP, YES
+from vm_image_import.domain.models import DELETE, KEEP
+from vm_image_import.domain.retention import YES
 from vm_image_import.domain.text import without_secrets
 from vm_image_import.imports import retention
 

@@ -23,7 +23,7 @@ from infra.configuration import (
 from infra.stack import VmImageImportStack
 from tests.conftest import PARTITIONS, REGION, ROOT
 from tests.unit.test_settings import REQUIRED, SETTINGS
-from vm_image_import.domain import retention
+from vm_image_import.domain import models, retention
 from vm_image_import.settings import Settings
 
 INLINE = lambda_.Code.from_inline("def handler(*_): ...")
@@ -82,7 +82,7 @@ def settings_of(resources: Mapping[str, Any]) -> Settings:
 
 def test_variables_and_settings_are_the_same(template: Mapping[str, Any]) -> None:
     """Every setting has a variable in the template, and every variable has a setting."""
-    assert set(variables(template["Resources"])) == {name.upper() for name in Settings.__dataclass_fields__}
+    assert set(variables(template["Resources"])) == {name.upper() for name in Settings._fields}
 
 
 def test_the_defaults_are_the_same_everywhere(template: Mapping[str, Any]) -> None:
@@ -96,8 +96,7 @@ def test_the_defaults_are_the_same_everywhere(template: Mapping[str, Any]) -> No
 def test_every_value_reaches_the_function() -> None:
     """Every configured value is in the function's settings."""
     resources = synthesised(EVERYTHING)
-    assert settings_of(resources) == replace(
-        SETTINGS,
+    assert settings_of(resources) == SETTINGS._replace(
         version_scheme="increment",
         name_tag="vm:name",
         version_tag="vm:version",
@@ -365,10 +364,10 @@ def test_the_policy_selects_what_the_function_tags() -> None:
     resources = synthesised({"keepVersions": 3, "tagAmis": True, "deleteAfterDays": 30})
     (policy,) = (each["Properties"] for each in resources.values() if each["Type"].endswith("::LifecyclePolicy"))
     (detail,) = policy["PolicyDetails"]
-    assert policy["ResourceSelection"] == {"TagMap": {retention.DELETE: retention.YES}}
+    assert policy["ResourceSelection"] == {"TagMap": {models.DELETE: retention.YES}}
     assert detail["ExclusionRules"] == {
-        "TagMap": {retention.KEEP: "yes"},
-        "Amis": {"TagMap": {retention.KEEP: "yes"}, "LastLaunched": {"Unit": "DAYS", "Value": 30}},
+        "TagMap": {models.KEEP: "yes"},
+        "Amis": {"TagMap": {models.KEEP: "yes"}, "LastLaunched": {"Unit": "DAYS", "Value": 30}},
     }
     assert detail["Action"] == {"Type": "DELETE", "IncludeResources": {"Amis": True, "Snapshots": True}}
 

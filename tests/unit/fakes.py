@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -14,9 +14,20 @@ from vm_image_import.aws.ssm import AMI as AMI_TYPE
 from vm_image_import.aws.ssm import Parameter, ParameterStore
 from vm_image_import.deadline import Deadline
 from vm_image_import.domain.errors import InProgressError, TransientError
-from vm_image_import.domain.models import Ami, AwsEnvironment, Build, Disk, Image, ImageRequest, ImportTask, Overrides
+from vm_image_import.domain.models import (
+    DELETE,
+    SUPERSEDED,
+    Ami,
+    AwsEnvironment,
+    Build,
+    Disk,
+    Image,
+    ImageRequest,
+    ImportTask,
+    Overrides,
+)
 from vm_image_import.domain.outcomes import Outcome, SweepResult
-from vm_image_import.domain.retention import DELETE, SUPERSEDED, newest_builds
+from vm_image_import.domain.retention import newest_builds
 from vm_image_import.events import AmiAvailable, ManualImport
 from vm_image_import.imports.ami_event import on_ami_event
 from vm_image_import.imports.image_event import on_image_event
@@ -172,7 +183,7 @@ class InMemoryAws:
 
     def put_registration(self, id_: str = TASK_ID, **changes: object) -> None:
         """Put a registration into the table."""
-        task = replace(TASK, id=id_.partition(" ")[0])
+        task = TASK._replace(id=id_.partition(" ")[0])
         known = {"arn": ARN, "ami_id": AMI.id, "time": NOW, "task": task}
         self.put(Record(Registration(**{**known, **changes})), id_)  # type: ignore[arg-type]
 
@@ -328,7 +339,7 @@ class InMemoryImageBuilder(ImageBuilder):
                 self._aws.builds if self._aws.current_builds is None else self._aws.current_builds
             ).get(arn.split("/")[1])
             return Image(newest, status="AVAILABLE") if newest else None
-        return self._aws.image and replace(self._aws.image, arn=arn)
+        return self._aws.image and self._aws.image._replace(arn=arn)
 
     def tag(self, arn: str, tags: Mapping[str, str]) -> bool:
         self._aws.called("tag", arn)

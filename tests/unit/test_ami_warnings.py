@@ -1,6 +1,5 @@
 """What an AMI lacks, as its notification says it."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -61,7 +60,7 @@ def test_what_an_ami_lacks(fields: dict[str, Any], parts: list[str]) -> None:
 
 def test_the_notification_of_an_available_image_says_what_its_ami_lacks() -> None:
     """IMAGE_AVAILABLE has the warnings of the AMI."""
-    aws = InMemoryAws(TASK, replace(AMI, has_ena=False), image=AVAILABLE)
+    aws = InMemoryAws(TASK, AMI._replace(has_ena=False), image=AVAILABLE)
     aws.put_registration()
     (warning,) = aws.on_image_event().warnings
     (notification,) = aws.published

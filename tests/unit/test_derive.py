@@ -1,6 +1,5 @@
 """The whole request."""
 
-import dataclasses
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
@@ -31,7 +30,7 @@ TASK = ImportTask(
 )
 IMPORTED = "Imported from s3://b/exports/web-server-1.4.2.ova by import-ami-fg4d51t0"
 BARE = ImportTask(id="import-ami-fg4d51t0")
-BARE_AMI = dataclasses.replace(AMI, description=None, architecture=None)
+BARE_AMI = AMI._replace(description=None, architecture=None)
 
 
 def derivation(
@@ -94,8 +93,7 @@ def test_an_import_that_tells_nothing_is_registered_all_the_same() -> None:
     }
 
 
-FULL = dataclasses.replace(
-    TASK,
+FULL = TASK._replace(
     description="Mail gateway",
     tags={"Name": "mail gw", "Version": "v3", "OsVersion": "Debian 12", "Team": "mail", "aws:x": "y"},
 )
@@ -114,26 +112,26 @@ OVERRIDES = Overrides(
     [
         (FULL, OVERRIDES, "name", "post office"),
         (FULL, Overrides(), "name", "mail gw"),
-        (dataclasses.replace(FULL, tags={"Name": "Büro"}), Overrides(), "name", "Buro"),
-        (dataclasses.replace(FULL, tags={}, disks=()), Overrides(), "name", "Mail gateway"),
-        (dataclasses.replace(FULL, tags={}, disks=(Disk(key="db.ova"),)), Overrides(), "name", "Mail gateway"),
-        (dataclasses.replace(FULL, tags={}, disks=(), description="?"), Overrides(), "name", "import-ami-fg4d51t0"),
+        (FULL._replace(tags={"Name": "Büro"}), Overrides(), "name", "Buro"),
+        (FULL._replace(tags={}, disks=()), Overrides(), "name", "Mail gateway"),
+        (FULL._replace(tags={}, disks=(Disk(key="db.ova"),)), Overrides(), "name", "Mail gateway"),
+        (FULL._replace(tags={}, disks=(), description="?"), Overrides(), "name", "import-ami-fg4d51t0"),
         (FULL, OVERRIDES, "semantic_version", "4.5.0"),
         (FULL, Overrides(), "semantic_version", "3.0.0"),
-        (dataclasses.replace(FULL, tags={"Version": "nonsense"}), OVERRIDES, "semantic_version", "4.5.0"),
-        (dataclasses.replace(FULL, tags={}), Overrides(), "semantic_version", "1.4.2"),
-        (dataclasses.replace(FULL, tags={}, disks=()), Overrides(), "semantic_version", "2026.11.23"),
+        (FULL._replace(tags={"Version": "nonsense"}), OVERRIDES, "semantic_version", "4.5.0"),
+        (FULL._replace(tags={}), Overrides(), "semantic_version", "1.4.2"),
+        (FULL._replace(tags={}, disks=()), Overrides(), "semantic_version", "2026.11.23"),
         (FULL, OVERRIDES, "description", "By hand"),
         (FULL, Overrides(), "description", "Mail gateway"),
-        (dataclasses.replace(FULL, description="d" * 2000), Overrides(), "description", "d" * 1024),
-        (dataclasses.replace(FULL, description=" \n"), Overrides(), "description", IMPORTED),
-        (dataclasses.replace(TASK, disks=(Disk(), *TASK.disks)), Overrides(), "description", f"Imported by {TASK.id}"),
+        (FULL._replace(description="d" * 2000), Overrides(), "description", "d" * 1024),
+        (FULL._replace(description=" \n"), Overrides(), "description", IMPORTED),
+        (TASK._replace(disks=(Disk(), *TASK.disks)), Overrides(), "description", f"Imported by {TASK.id}"),
         (FULL, OVERRIDES, "platform", "macOS"),
-        (dataclasses.replace(FULL, platform="WINDOWS"), Overrides(), "platform", "Windows"),
+        (FULL._replace(platform="WINDOWS"), Overrides(), "platform", "Windows"),
         (FULL, OVERRIDES, "os_version", "macOS 15"),
         (FULL, Overrides(), "os_version", "Debian 12"),
-        (dataclasses.replace(FULL, tags={"OsVersion": " "}), Overrides(), "os_version", "Ubuntu 20.04.3 LTS"),
-        (dataclasses.replace(FULL, tags={"OsVersion": " Debian 12\n"}), Overrides(), "os_version", "Debian 12"),
+        (FULL._replace(tags={"OsVersion": " "}), Overrides(), "os_version", "Ubuntu 20.04.3 LTS"),
+        (FULL._replace(tags={"OsVersion": " Debian 12\n"}), Overrides(), "os_version", "Debian 12"),
     ],
 )
 def test_the_first_source_wins(task: ImportTask, overrides: Overrides, field: str, value: str) -> None:
@@ -147,8 +145,8 @@ def test_the_first_source_wins(task: ImportTask, overrides: Overrides, field: st
 )
 def test_the_platform_is_one_that_the_api_knows(told: str | None, ami_platform: str | None, platform: str) -> None:
     """A task without a platform, or with one that the API does not know, takes it from the AMI."""
-    ami = dataclasses.replace(AMI, platform=ami_platform)
-    assert request(dataclasses.replace(TASK, platform=told), ami).platform == platform
+    ami = AMI._replace(platform=ami_platform)
+    assert request(TASK._replace(platform=told), ami).platform == platform
 
 
 @pytest.mark.parametrize(
@@ -166,7 +164,7 @@ def test_the_platform_is_one_that_the_api_knows(told: str | None, ami_platform: 
 )
 def test_the_release_is_read_from_the_ami(description: str | None, os_version: str | None) -> None:
     """The osVersion is what VM Import found out about the system, without the kernel; nothing else is taken for it."""
-    assert request(TASK, dataclasses.replace(AMI, description=description)).os_version == os_version
+    assert request(TASK, AMI._replace(description=description)).os_version == os_version
 
 
 @pytest.mark.parametrize(
@@ -180,7 +178,7 @@ def test_the_release_is_read_from_the_ami(description: str | None, os_version: s
 )
 def test_no_secret_of_a_url_is_passed_on(url: str) -> None:
     """Whoever may see the image may not yet fetch the disk."""
-    made = request(dataclasses.replace(TASK, disks=(Disk(url=url),)))
+    made = request(TASK._replace(disks=(Disk(url=url),)))
     assert made.tags["vm-image-import:source"] == "https://h.example:8443/w.ova"
     assert "s3cr3t" not in str(made)
 
@@ -188,14 +186,14 @@ def test_no_secret_of_a_url_is_passed_on(url: str) -> None:
 @pytest.mark.parametrize(("of_task", "of_ami", "tag"), [("arm64", "x86_64", "arm64"), (None, "x86_64", "x86_64")])
 def test_what_the_task_does_not_tell_the_ami_does(of_task: str | None, of_ami: str, tag: str) -> None:
     """EC2 leaves fields out of the task that the AMI has."""
-    task = dataclasses.replace(TASK, architecture=of_task)
-    tags = request(task, dataclasses.replace(AMI, architecture=of_ami)).tags
+    task = TASK._replace(architecture=of_task)
+    tags = request(task, AMI._replace(architecture=of_ami)).tags
     assert tags["vm-image-import:architecture"] == tag
 
 
 def test_only_the_import_makes_provenance() -> None:
     """A tag that pretends to tell where the image came from is left out."""
-    task = dataclasses.replace(BARE, tags={"vm-image-import:source": "s3://forged/x"})
+    task = BARE._replace(tags={"vm-image-import:source": "s3://forged/x"})
     settings = Settings(tags={"vm-image-import:boot-mode": "forged"})
     assert set(derivation(task, AMI, None, settings).request.tags) == {
         "vm-image-import:task-id",
@@ -219,7 +217,7 @@ def test_tags_are_merged() -> None:
 def test_tags_that_the_api_refuses_are_left_out_and_told() -> None:
     """A key outside the API's pattern, a value over 256 characters and what is over 50 tags never reach the API."""
     many = {f"t{number:02}": "x" for number in range(60)}
-    task = dataclasses.replace(TASK, tags={"a&b": "x", "k" * 129: "x", "long": "x" * 257, "short": "x" * 256, **many})
+    task = TASK._replace(tags={"a&b": "x", "k" * 129: "x", "long": "x" * 257, "short": "x" * 256, **many})
     derived = derivation(task)
     assert len(derived.request.tags) == 50
     assert derived.request.tags["short"] == "x" * 256
@@ -231,9 +229,7 @@ def test_the_order_of_tags_does_not_matter() -> None:
     """EC2 may list a task's tags in any order: which of too many are taken is always the same."""
     many = {f"t{number:02}": "x" for number in range(60)}
     backwards = dict(reversed(many.items()))
-    assert list(request(dataclasses.replace(TASK, tags=many)).tags) == list(
-        request(dataclasses.replace(TASK, tags=backwards)).tags
-    )
+    assert list(request(TASK._replace(tags=many)).tags) == list(request(TASK._replace(tags=backwards)).tags)
 
 
 def test_what_was_stated_and_cannot_be_used_is_rejected_at_once() -> None:
@@ -250,7 +246,7 @@ def test_what_was_stated_and_cannot_be_used_is_rejected_at_once() -> None:
 def test_a_version_tag_that_is_no_version_is_rejected(version: str) -> None:
     """It must not become a date: the highest version stays the highest for every recipe."""
     with pytest.raises(RejectedError, match="tag Version"):
-        request(dataclasses.replace(TASK, tags={"Version": version}))
+        request(TASK._replace(tags={"Version": version}))
 
 
 def test_the_client_token_is_the_imports_own() -> None:
@@ -296,14 +292,14 @@ def test_the_carriers_can_be_other_tags() -> None:
     """An organisation keeps its own tag keys; the usual ones are then ordinary tags."""
     settings = Settings(name_tag="vm:name", version_tag="vm:version", os_version_tag="vm:os")
     tags = {"vm:name": "mail gw", "vm:version": "v3", "vm:os": "Debian 12", "Name": "x" * 5, "Version": "latest"}
-    derived = derivation(dataclasses.replace(TASK, tags=tags), AMI, None, settings)
+    derived = derivation(TASK._replace(tags=tags), AMI, None, settings)
     made = derived.request
     assert (made.name, made.semantic_version, made.os_version) == ("mail gw", "3.0.0", "Debian 12")
     assert (made.tags["Name"], made.tags["Version"]) == ("xxxxx", "latest")
     assert not set(settings.directive_tags) & set(made.tags)
     assert derived.sources["name"] == "tag vm:name"
     with pytest.raises(RejectedError, match="tag vm:version 'latest'"):
-        derivation(dataclasses.replace(TASK, tags={"vm:version": "latest"}), AMI, None, settings)
+        derivation(TASK._replace(tags={"vm:version": "latest"}), AMI, None, settings)
 
 
 def test_the_configured_log_group_is_passed_on() -> None:
@@ -325,10 +321,10 @@ def test_every_part_tells_its_source() -> None:
         "osVersion": "AMI description",
         "description": "import",
     }
-    folder = dataclasses.replace(TASK, disks=(Disk(bucket="b", key="web/1.4.2/web.ova"),))
+    folder = TASK._replace(disks=(Disk(bucket="b", key="web/1.4.2/web.ova"),))
     assert derivation(folder).sources["name"] == "file name"
     assert derivation(folder).sources["semanticVersion"] == "folder"
-    above = dataclasses.replace(TASK, disks=(Disk(url="https://h.example/web/disk-1.4.2.ova"),))
+    above = TASK._replace(disks=(Disk(url="https://h.example/web/disk-1.4.2.ova"),))
     assert derivation(above).sources["name"] == "folder"
     assert derivation(above).sources["semanticVersion"] == "file name"
     assert derivation(BARE, BARE_AMI).sources == {
@@ -343,15 +339,14 @@ def test_a_key_format_states_name_and_version() -> None:
     """Where a configured format matches, nothing is guessed; payload and tags go before it."""
     settings = Settings(key_formats=["{name}/{version}/*.ova", "builds/{name}-*.ova"])
     of = {
-        key: dataclasses.replace(TASK, disks=(Disk(bucket="b", key=key),))
-        for key in ("x/web/3/a-9.9.9.ova", "builds/db-1.4.2.ova")
+        key: TASK._replace(disks=(Disk(bucket="b", key=key),)) for key in ("x/web/3/a-9.9.9.ova", "builds/db-1.4.2.ova")
     }
     stated, without = (derivation(task, settings=settings) for task in of.values())
     assert (stated.request.name, stated.request.semantic_version) == ("web", "3.0.0")
     assert stated.sources["name"] == stated.sources["semanticVersion"] == "key format {name}/{version}/*.ova"
     # The format has no version, and none is guessed.
     assert without.request.semantic_version == "2026.11.23"
-    tagged = dataclasses.replace(of["x/web/3/a-9.9.9.ova"], tags={"Name": "mail gw", "Version": " 2 "})
+    tagged = of["x/web/3/a-9.9.9.ova"]._replace(tags={"Name": "mail gw", "Version": " 2 "})
     assert derivation(tagged, settings=settings).request.name == "mail gw"
     assert derivation(tagged, settings=settings).request.semantic_version == "2.0.0"
     assert derivation(tagged, AMI, OVERRIDES, settings).request.semantic_version == "4.5.0"
@@ -359,11 +354,11 @@ def test_a_key_format_states_name_and_version() -> None:
 
 def test_a_tag_in_another_case_states_nothing_and_is_said() -> None:
     """It may belong to another tool; where the right one or a payload states the part, there is nothing to say."""
-    task = dataclasses.replace(TASK, tags={"version": "9", "NAME": "x", "osversion": "y", "team": "z"})
+    task = TASK._replace(tags={"version": "9", "NAME": "x", "osversion": "y", "team": "z"})
     derived = derivation(task)
     assert derived.similar_tags == {"NAME": "Name", "osversion": "OsVersion", "version": "Version"}
     assert (derived.request.name, derived.request.tags["version"]) == ("web-server", "9")
     assert derivation(task, AMI, OVERRIDES).similar_tags == {}
-    both = dataclasses.replace(TASK, tags={"version": "9", "Version": "2", "Name": "web"})
+    both = TASK._replace(tags={"version": "9", "Version": "2", "Name": "web"})
     assert derivation(both).similar_tags == {}
     assert derivation(TASK).similar_tags == {}

@@ -1,6 +1,5 @@
 """Each rule of the derivation at its edges: whoever changes a single one learns of it here."""
 
-import dataclasses
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -59,20 +58,20 @@ def test_the_highest_patch_is_reached_and_not_passed(existing: str, version: str
 )
 def test_the_release_is_read_from_the_ami(description: str, os_version: str | None) -> None:
     """Only a kernel at the end is left off."""
-    assert request(TASK, dataclasses.replace(AMI, description=description)).os_version == os_version
+    assert request(TASK, AMI._replace(description=description)).os_version == os_version
 
 
 def test_the_osversion_is_not_read_from_the_tasks_description() -> None:
     """A person may write there what VM Import writes elsewhere."""
-    told = dataclasses.replace(BARE, description="AWS-VMImport service: Linux - Ubuntu 20.04.3 LTS")
+    told = BARE._replace(description="AWS-VMImport service: Linux - Ubuntu 20.04.3 LTS")
     assert request(told, BARE_AMI).os_version is None
 
 
 @pytest.mark.parametrize(
     ("task", "name"),
     [
-        (dataclasses.replace(TASK, tags={"Name": " mail/gw: büro "}), "mail-gw- buro"),
-        (dataclasses.replace(BARE, description="Mail gateway (prod)"), "Mail gateway -prod"),
+        (TASK._replace(tags={"Name": " mail/gw: büro "}), "mail-gw- buro"),
+        (BARE._replace(description="Mail gateway (prod)"), "Mail gateway -prod"),
     ],
 )
 def test_every_source_of_the_name_is_folded(task: ImportTask, name: str) -> None:
@@ -91,21 +90,21 @@ def test_only_increment_asks_for_existing_versions(scheme: VersionScheme) -> Non
 def test_a_stated_name_that_cannot_be_used_is_rejected(name: str) -> None:
     """A tag or a payload with fewer than 3 usable characters never silently becomes the file's name."""
     with pytest.raises(RejectedError, match=r"tag Name .* leaves fewer than 3 characters .*: write a longer one"):
-        request(dataclasses.replace(TASK, tags={"Name": name}))
+        request(TASK._replace(tags={"Name": name}))
     with pytest.raises(RejectedError, match=r"^name .* leaves fewer than 3 characters .*: write a longer one"):
         request(TASK, AMI, Overrides(name=name))
 
 
 def test_a_payload_goes_before_a_tag_that_cannot_be_used() -> None:
     """Who states a name manually needs not fix the task's tag."""
-    assert request(dataclasses.replace(TASK, tags={"Name": "x"}), AMI, Overrides(name="mail gw")).name == "mail gw"
+    assert request(TASK._replace(tags={"Name": "x"}), AMI, Overrides(name="mail gw")).name == "mail gw"
 
 
 @pytest.mark.parametrize("overrides", [Overrides(name=""), Overrides(semantic_version="")])
 def test_what_is_stated_empty_is_rejected(overrides: Overrides) -> None:
     """Empty is stated, not absent."""
     with pytest.raises(RejectedError):
-        request(dataclasses.replace(TASK, tags={"Name": "mail gw", "Version": "v3"}), AMI, overrides)
+        request(TASK._replace(tags={"Name": "mail gw", "Version": "v3"}), AMI, overrides)
 
 
 def test_without_a_log_group_the_request_says_none() -> None:
@@ -134,13 +133,13 @@ def test_without_a_log_group_the_request_says_none() -> None:
 )
 def test_a_key_that_the_api_takes_is_kept(key: str) -> None:
     """Each character of the API's pattern, and its whole length."""
-    assert request(dataclasses.replace(TASK, tags={key: "x"})).tags[key] == "x"
+    assert request(TASK._replace(tags={key: "x"})).tags[key] == "x"
 
 
 @pytest.mark.parametrize("key", ["", "é", "a\u0661", "a\u00a0b", "k" * 129, "a,b", "a\tb"])
 def test_a_key_that_the_api_refuses_is_left_out(key: str) -> None:
     """Whatever the source is."""
-    derived = derivation(dataclasses.replace(TASK, tags={key: "x"}))
+    derived = derivation(TASK._replace(tags={key: "x"}))
     assert key not in derived.request.tags
     assert derived.dropped_tags == (key,)
 
@@ -149,7 +148,7 @@ def test_a_configured_tag_of_aws_is_left_out() -> None:
     """The prefix is AWS's own, wherever it comes from; a task's own is not even told."""
     derived = derivation(settings=Settings(tags={"aws:x": "y"}))
     assert derived.dropped_tags == ("aws:x",)
-    assert derivation(dataclasses.replace(TASK, tags={"aws:x": "y"})).dropped_tags == ()
+    assert derivation(TASK._replace(tags={"aws:x": "y"})).dropped_tags == ()
 
 
 def test_carriers_are_left_out_of_the_tasks_own_tags_only() -> None:
@@ -163,7 +162,7 @@ def test_carriers_are_left_out_of_the_tasks_own_tags_only() -> None:
 )
 def test_the_task_is_asked_before_the_ami(of_task: str | None, of_ami: str | None, tag: str) -> None:
     """What one does not tell, the other does."""
-    tags = request(dataclasses.replace(TASK, architecture=of_task), dataclasses.replace(AMI, architecture=of_ami)).tags
+    tags = request(TASK._replace(architecture=of_task), AMI._replace(architecture=of_ami)).tags
     assert tags["vm-image-import:architecture"] == tag
 
 
@@ -180,7 +179,7 @@ def test_the_task_is_asked_before_the_ami(of_task: str | None, of_ami: str | Non
 )
 def test_the_boot_mode_is_spelled_as_the_ami_has_it(of_task: str | None, of_ami: str | None, tag: str | None) -> None:
     """The task's `legacy_bios` is the AMI's `legacy-bios`, and no boot mode is no tag."""
-    tags = request(dataclasses.replace(TASK, boot_mode=of_task), dataclasses.replace(AMI, boot_mode=of_ami)).tags
+    tags = request(TASK._replace(boot_mode=of_task), AMI._replace(boot_mode=of_ami)).tags
     assert tags.get("vm-image-import:boot-mode") == tag
 
 
@@ -200,7 +199,7 @@ def test_the_boot_mode_is_spelled_as_the_ami_has_it(of_task: str | None, of_ami:
 def test_the_boot_disk_is_told_by_its_device(devices: tuple[str | None, ...], boot: int) -> None:
     """`/dev/sda1` or `/dev/xvda` names the import, wherever it is listed; without them the first disk does."""
     disks_of_task = tuple(Disk(key=f"web-{place}.{place}.ova", device_name=name) for place, name in enumerate(devices))
-    task = dataclasses.replace(TASK, disks=disks_of_task)
+    task = TASK._replace(disks=disks_of_task)
     assert task.boot_disk == disks_of_task[boot]
     assert request(task).semantic_version == f"{boot}.{boot}.0"
 

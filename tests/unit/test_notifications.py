@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,11 +34,11 @@ def forms(outcome: Outcome) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("task", "label"),
     [
-        (replace(TASK, tags={"Name": "Web server"}, description="d"), f"Web server ({TASK_ID})"),
+        (TASK._replace(tags={"Name": "Web server"}, description="d"), f"Web server ({TASK_ID})"),
         (TASK, f"web-server-1.4.2.ova ({TASK_ID})"),
-        (replace(TASK, disks=(Disk(url="https://h.example/a/web.ova?Signature=s"),)), f"web.ova ({TASK_ID})"),
-        (replace(TASK, disks=(), description="The web server"), f"The web server ({TASK_ID})"),
-        (replace(TASK, disks=()), TASK_ID),
+        (TASK._replace(disks=(Disk(url="https://h.example/a/web.ova?Signature=s"),)), f"web.ova ({TASK_ID})"),
+        (TASK._replace(disks=(), description="The web server"), f"The web server ({TASK_ID})"),
+        (TASK._replace(disks=()), TASK_ID),
         (None, TASK_ID),
     ],
     ids=["name tag", "file", "URL", "description", "nothing", "no task"],
@@ -65,15 +64,15 @@ def test_the_subject_names_the_vm(task: ImportTask | None, label: str, kind: Out
 )
 def test_the_subject_is_ascii(name: str, label: str) -> None:
     """The subject has the VM's name in ASCII: other scripts are transliterated, and a line break is escaped."""
-    task = replace(TASK, tags={"Name": name})
+    task = TASK._replace(tags={"Name": name})
     subject = notification(Outcome(OutcomeKind.IMPORT_FAILED, TASK_ID, task=task)).subject
     assert subject == f"Import failed: {label} ({TASK_ID})"[:99]
 
 
 def test_the_text_names_the_vm() -> None:
     """The text has the VM, its source and description, the task, the account and the Region."""
-    task = replace(TASK, tags={"Name": "Web server"}, description="Shop")
-    text = notification(replace(FAILED, task=task)).text
+    task = TASK._replace(tags={"Name": "Web server"}, description="Shop")
+    text = notification(FAILED._replace(task=task)).text
     for line in (
         "VM: Web server",
         "Source: s3://b/web-server-1.4.2.ova",
@@ -97,7 +96,7 @@ def test_a_notification_has_every_fact() -> None:
         tagged=("ami-0abcdef1234567890", "snap-1"),
         parameter="/base/web-server",
         warnings=["It lacks ENA.", "It is old."],
-        task=replace(TASK, tags={"Name": "Web server"}, description="Shop", platform="Linux"),
+        task=TASK._replace(tags={"Name": "Web server"}, description="Shop", platform="Linux"),
         said_by="Systems Manager",
         step="parameter",
     )
@@ -150,7 +149,7 @@ def test_a_notification_has_every_fact() -> None:
 def test_a_failed_import_is_reported_with_its_remedy(platform: str | None) -> None:
     """The text has EC2's status message, and the remedy for the platform with the page of the guide."""
     reason = "FirstBootFailure: This import request failed because the instance failed to boot."
-    outcome = replace(FAILED, reason=reason, task=replace(TASK, platform=platform))
+    outcome = FAILED._replace(reason=reason, task=TASK._replace(platform=platform))
     text, document = notification(outcome).text, json.loads(forms(outcome)["sqs"])
     assert reason in text
     assert document["remedy"] in text
@@ -159,13 +158,13 @@ def test_a_failed_import_is_reported_with_its_remedy(platform: str | None) -> No
         other = "Windows" if platform == "Linux" else "Linux"
         assert (
             document["remedy"]
-            != json.loads(forms(replace(outcome, task=replace(TASK, platform=other)))["sqs"])["remedy"]
+            != json.loads(forms(outcome._replace(task=TASK._replace(platform=other)))["sqs"])["remedy"]
         )
 
 
 def test_an_unknown_failure_has_the_page_of_the_guide() -> None:
     """A status message that the table does not have is reported with the guide's troubleshooting page."""
-    text = notification(replace(FAILED, reason="ClientError: Something new")).text
+    text = notification(FAILED._replace(reason="ClientError: Something new")).text
     assert "https://docs.aws.amazon.com/vm-import/latest/userguide/vmimport-troubleshooting.html" in text
 
 
@@ -195,7 +194,7 @@ def test_an_available_image_is_reported_with_its_parent_image_lines() -> None:
 @pytest.mark.parametrize("kind", NOTIFIED)
 def test_every_protocol_has_its_form(kind: OutcomeKind) -> None:
     """E-mail gets the text, SQS, Lambda and Firehose the document of the schema, and HTTPS the schema of chat."""
-    outcome = replace(FAILED, kind=kind, image_arn=ARN, ami_id="ami-0abcdef1234567890")
+    outcome = FAILED._replace(kind=kind, image_arn=ARN, ami_id="ami-0abcdef1234567890")
     found = forms(outcome)
     text = notification(outcome).text
     assert (found["default"], found["email"]) == (text, text)
@@ -218,7 +217,7 @@ ATTACK = "<!channel> <https://evil.example|Approve> [Approve](https://evil.examp
 @pytest.mark.parametrize("kind", NOTIFIED)
 def test_chat_shows_others_text_as_it_is(kind: OutcomeKind) -> None:
     """Nothing that others wrote mentions anybody, hides a link or is formatted in chat; e-mail has it unescaped."""
-    task = replace(TASK, tags={"Name": ATTACK}, description=ATTACK, disks=(Disk(bucket="b", key=ATTACK),))
+    task = TASK._replace(tags={"Name": ATTACK}, description=ATTACK, disks=(Disk(bucket="b", key=ATTACK),))
     request = {"name": ATTACK, "semanticVersion": ATTACK}
     sources = {"name": ATTACK}
     outcome = Outcome(kind, ATTACK, ARN, request, sources, ATTACK, ATTACK, task=task, tagged=(ATTACK,))
@@ -239,7 +238,7 @@ def test_chat_shows_others_text_as_it_is(kind: OutcomeKind) -> None:
 @pytest.mark.parametrize(("said_by", "line"), [("EC2", "EC2 says: Why."), ("", "Why.")])
 def test_foreign_words_are_labelled(said_by: str, line: str) -> None:
     """The words of a service are introduced with its name, in e-mail and in chat."""
-    found = notification(replace(FAILED, reason="Why.", said_by=said_by))
+    found = notification(FAILED._replace(reason="Why.", said_by=said_by))
     assert found.text.splitlines()[1] == line
     assert found.chat["description"].splitlines()[1] == line.replace("Why.", "`Why.`")
 
@@ -256,9 +255,9 @@ def test_our_own_links_work_in_chat() -> None:
 def test_untrusted_text_is_bounded_and_on_its_line(character: str) -> None:
     """Whatever EC2 and tags say, a message is below 256 KB, its subject is accepted by SNS, and no line is forged."""
     long = character * 100_000
-    task = replace(TASK, tags={"Name": long}, description=long, disks=(Disk(bucket="b", key=long),))
+    task = TASK._replace(tags={"Name": long}, description=long, disks=(Disk(bucket="b", key=long),))
     for outcome in (
-        replace(FAILED, reason=long, task=task),
+        FAILED._replace(reason=long, task=task),
         Outcome(OutcomeKind.IMAGE_FAILED, TASK_ID, ARN, reason=long),
     ):
         found = notification(outcome)
@@ -268,6 +267,6 @@ def test_untrusted_text_is_bounded_and_on_its_line(character: str) -> None:
         assert found.subject.isprintable()
         assert len(found.text.splitlines()) < 20
         assert len(json.loads(json.loads(found.message())["https"])["content"]["description"]) <= 8_000
-    forged = replace(FAILED, reason="x\nImage: arn:forged", task=replace(TASK, tags={"Name": "y\nAMI: ami-forged"}))
+    forged = FAILED._replace(reason="x\nImage: arn:forged", task=TASK._replace(tags={"Name": "y\nAMI: ami-forged"}))
     lines = notification(forged).text.splitlines()
     assert not {"Image: arn:forged", "AMI: ami-forged"} & {*lines}

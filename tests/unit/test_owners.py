@@ -1,6 +1,5 @@
 """Whose name, whose version, whose tags: what a deployment allows, whatever an import states."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -40,14 +39,14 @@ def test_a_pattern_matches_the_whole_name(name: str, patterns: list[str], *, all
 @pytest.mark.parametrize("stated", ["Team_A Web", "team-a-web", "TEAM-A-web", "Shared"])
 def test_an_allowed_name_is_compared_as_its_arn_has_it(stated: str) -> None:
     """A name is compared in lower case and with hyphens, as its ARN has it."""
-    aws = InMemoryAws(replace(TASK, tags={"Name": stated}), AMI, TEAM_A)
+    aws = InMemoryAws(TASK._replace(tags={"Name": stated}), AMI, TEAM_A)
     assert aws.on_event().kind is OutcomeKind.REGISTERED
 
 
 @pytest.mark.parametrize("stated", ["web-server", "Team-A", "team-b-web", "t\u0435am-b-web", "shared-2"])
 def test_another_name_is_rejected_with_the_patterns(stated: str) -> None:
     """A name that no pattern allows is rejected, whether a tag, a payload or the file states it, with the patterns."""
-    by_tag = InMemoryAws(replace(TASK, tags={"Name": stated}), AMI, TEAM_A)
+    by_tag = InMemoryAws(TASK._replace(tags={"Name": stated}), AMI, TEAM_A)
     by_payload, by_file = InMemoryAws(TASK, AMI, TEAM_A), InMemoryAws(TASK, AMI, TEAM_A)
     for outcome in (by_tag.on_event(), by_payload.manually(Overrides(name=stated)), by_file.by_sweep()):
         assert outcome.kind is OutcomeKind.REJECTED
@@ -62,7 +61,7 @@ def test_a_name_that_is_not_allowed_costs_sweeps_nothing() -> None:
     aws.calls.clear()
     assert aws.sweep().outcomes == []
     assert (aws.calls, aws.outcomes_published()) == ([], ["REJECTED"])
-    aws.task = replace(TASK, tags={"Name": "team-a-web"})
+    aws.task = TASK._replace(tags={"Name": "team-a-web"})
     assert aws.by_sweep().kind is OutcomeKind.REGISTERED
 
 
@@ -86,7 +85,7 @@ def test_a_name_that_is_not_allowed_costs_sweeps_nothing() -> None:
 )
 def test_only_tags_state_name_and_version(tags: dict[str, str], overrides: Overrides, problems: str | None) -> None:
     """With `namesFrom` `tags`, exact tags of the task state name and version, and nothing else does."""
-    task = replace(TASK, tags=tags, description="described")
+    task = TASK._replace(tags=tags, description="described")
     if problems is None:
         request = derive(task, AMI, overrides, FROM_TAGS, token="t").request
         assert (request.name, request.semantic_version) == ("web", "1.0.0")
@@ -98,7 +97,7 @@ def test_only_tags_state_name_and_version(tags: dict[str, str], overrides: Overr
 
 def test_by_default_everything_may_state_name_and_version() -> None:
     """By default, tags in another case state nothing and harm nothing, and the file states name and version."""
-    task = replace(TASK, tags={"name": "other", "VERSION": "9.0"})
+    task = TASK._replace(tags={"name": "other", "VERSION": "9.0"})
     request = derive(task, AMI, Overrides(), Settings(), token="t").request
     assert (request.name, request.semantic_version) == ("web-server", "1.4.2")
 
@@ -119,7 +118,7 @@ def test_by_default_everything_may_state_name_and_version() -> None:
 def test_the_tasks_tags_on_an_image(settings: Settings, given: dict[str, str]) -> None:
     """An image gets the listed tags of its task, unless they are configured in any case, and never `CreatedBy`."""
     tags = {"Team": "shop", "team": "x", "Cost": "7", "CreatedBy": "EC2 Image Builder", "createdby": "x"}
-    made = derive(replace(TASK, tags=tags), AMI, Overrides(tags={"CREATEDBY": "x"}), settings, token="t").request.tags
+    made = derive(TASK._replace(tags=tags), AMI, Overrides(tags={"CREATEDBY": "x"}), settings, token="t").request.tags
     assert {key: value for key, value in made.items() if not key.startswith("vm-image-import:")} == given
 
 
@@ -166,10 +165,10 @@ def test_a_version_that_another_import_has(settings: Settings, other: Build, *, 
 
 def test_a_version_that_is_not_listed_yet_is_taken_all_the_same() -> None:
     """Of two imports of one version at once, the second is rejected, although Image Builder lists the first later."""
-    second = replace(TASK, id="import-ami-00000002")
+    second = TASK._replace(id="import-ami-00000002")
     aws = InMemoryAws(TASK, AMI, IMMUTABLE)
     assert aws.on_event().kind is OutcomeKind.REGISTERED
-    aws.task, aws.ami = second, replace(AMI, name=second.id)
+    aws.task, aws.ami = second, AMI._replace(name=second.id)
     outcome = aws.on_event()
     assert (outcome.kind, outcome.import_task_id) == (OutcomeKind.REJECTED, second.id)
     assert f"version 1.4.2 of web-server, {TASK_ID}, and" in (outcome.reason or "")
@@ -229,7 +228,7 @@ def test_an_unusual_version_is_a_warning(existing: list[str], stated: str, warne
     builds = [OTHER._replace(arn=version_arn(each)) for each in existing]
     failed = OTHER._replace(arn=version_arn("9.9.9"), status="FAILED", stated_name="x")
     ended = [failed, *(OTHER._replace(arn=version_arn("9.9.9"), status=each) for each in ("DEPRECATED", "DISABLED"))]
-    aws = InMemoryAws(replace(TASK, tags={"Version": stated}), AMI, builds=[*builds, *ended])
+    aws = InMemoryAws(TASK._replace(tags={"Version": stated}), AMI, builds=[*builds, *ended])
     warnings = aws.on_event().warnings
     assert len(warnings) == bool(warned)
     assert "".join(warnings).startswith(warned)
@@ -253,7 +252,7 @@ def test_a_name_of_another_spelling_is_a_warning(stated: str, existing: list[str
     """A text that only becomes the name of existing images is one warning, and one that they have, too, is none."""
     builds = [OTHER._replace(arn=version_arn("1.0.0"), stated_name=each) for each in existing]
     for overrides, tags in ((Overrides(name=stated), {}), (Overrides(), {"Name": stated})):
-        aws = InMemoryAws(replace(TASK, tags=tags), AMI, builds=builds)
+        aws = InMemoryAws(TASK._replace(tags=tags), AMI, builds=builds)
         outcome = aws.manually(overrides)
         assert len(outcome.warnings) == warned
         assert [each for each in outcome.warnings if "they are one image" not in each] == []

@@ -1,6 +1,5 @@
 """The parameter that has the newest AMI of a name."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -48,7 +47,7 @@ def test_an_available_image_writes_its_parameter() -> None:
     assert not aws.items[TASK_ID].is_open
 
 
-@pytest.mark.parametrize("settings", [Settings(), replace(SETTINGS, observe=True)], ids=["none", "observe"])
+@pytest.mark.parametrize("settings", [Settings(), SETTINGS._replace(observe=True)], ids=["none", "observe"])
 def test_nothing_is_written_unless_configured(settings: Settings) -> None:
     """Without `parameterPrefix`, and with `observe`, no parameter is read or written."""
     aws = registered(settings=settings)
@@ -64,11 +63,11 @@ def test_nothing_is_written_unless_configured(settings: Settings) -> None:
         ([LOWER], AVAILABLE, AMI.id),
         ([], AVAILABLE, AMI.id),
         ([build("9.0.0", "ami-x", "FAILED"), build("8.0.0", "ami-y", "DEPRECATED")], AVAILABLE, AMI.id),
-        ([LOWER], replace(AVAILABLE, status="DEPRECATED"), "ami-lower"),
-        ([LOWER, ITSELF], replace(AVAILABLE, status="DISABLED"), "ami-lower"),
-        ([], replace(AVAILABLE, status="DEPRECATED"), None),
+        ([LOWER], AVAILABLE._replace(status="DEPRECATED"), "ami-lower"),
+        ([LOWER, ITSELF], AVAILABLE._replace(status="DISABLED"), "ami-lower"),
+        ([], AVAILABLE._replace(status="DEPRECATED"), None),
         ([build("1.10.0", None)], AVAILABLE, None),
-        ([], replace(AVAILABLE, ami_id=None), None),
+        ([], AVAILABLE._replace(ami_id=None), None),
         ([Build(version_arn("9.0.0", "web"), "AVAILABLE", is_import=False)], AVAILABLE, AMI.id),
     ],
     ids=[
@@ -80,7 +79,7 @@ def test_the_highest_available_version_wins(builds: list[Build], image: Image, a
     """The parameter gets the AMI of the highest version of its name that is available, and nothing unknown."""
     aws = registered(builds=builds, image=image)
     if ami_id:
-        aws.other_ami = replace(AMI, id=ami_id)
+        aws.other_ami = AMI._replace(id=ami_id)
     for number, each in enumerate(builds, start=1):
         aws.put_registration(f"{TASK_ID} {number}", arn=each.arn, ami_id="".join(each.ami_ids))
     aws.on_image_event()
@@ -114,7 +113,7 @@ def test_only_the_image_that_the_parameter_has_is_reported_with_it() -> None:
 
 def test_an_ami_that_is_not_shown_is_not_recorded_as_written() -> None:
     """An image that shows no AMI is not done, names no parameter, and is written when the AMI is shown."""
-    aws = registered(image=replace(AVAILABLE, ami_id=None))
+    aws = registered(image=AVAILABLE._replace(ami_id=None))
     assert aws.on_image_event().parameter is None
     assert aws.sweep().outcomes == []
     assert "parameter" not in aws.registration().results
@@ -143,7 +142,7 @@ def test_a_value_that_is_dropped_is_reported_once() -> None:
     assert aws.registration().results["parameter"] == NAME
 
 
-@pytest.mark.parametrize("ami", [None, replace(AMI, id="ami-higher", state="disabled")], ids=["gone", "disabled"])
+@pytest.mark.parametrize("ami", [None, AMI._replace(id="ami-higher", state="disabled")], ids=["gone", "disabled"])
 def test_an_ami_that_is_not_available_is_one_notification(ami: object) -> None:
     """Where the newest version's AMI cannot be used, nothing is written, and it is reported once."""
     aws = registered(builds=[HIGHER], other_ami=ami, age=timedelta(hours=1))
@@ -171,7 +170,7 @@ def test_a_name_that_no_parameter_can_have_is_one_notification() -> None:
 @pytest.mark.parametrize("status", ["FAILED", "CANCELLED", "DELETED"])
 def test_an_image_that_is_not_available_has_no_parameter(status: str) -> None:
     """The parameter is written only for images that have become available."""
-    aws = registered(image=replace(AVAILABLE, status=status))
+    aws = registered(image=AVAILABLE._replace(status=status))
     aws.on_image_event()
     assert [call for call in aws.calls if "parameter" in call] == []
     assert not aws.items[TASK_ID].is_open
@@ -227,12 +226,12 @@ def test_a_text_with_the_right_value_is_not_taken_for_the_parameter() -> None:
     ("ami", "arn", "problem", "code"),
     [
         (
-            *(replace(AMI, id="ami-higher", owner_id="210987654321"), HIGHER.arn),
+            *(AMI._replace(id="ami-higher", owner_id="210987654321"), HIGHER.arn),
             *("belongs to the account 210987654321", "AmiOfOthers"),
         ),
-        (replace(AMI, id="ami-higher"), version_arn("1.10.0", "db"), "no record of", "ImageOfOthers"),
-        (replace(AMI, id="ami-higher"), None, "no record of", "ImageOfOthers"),
-        (replace(AMI, id="ami-higher", name="golden"), HIGHER.arn, "no record of", "ImageOfOthers"),
+        (AMI._replace(id="ami-higher"), version_arn("1.10.0", "db"), "no record of", "ImageOfOthers"),
+        (AMI._replace(id="ami-higher"), None, "no record of", "ImageOfOthers"),
+        (AMI._replace(id="ami-higher", name="golden"), HIGHER.arn, "no record of", "ImageOfOthers"),
     ],
     ids=["another account's", "another name's", "of no import of ours", "of no import"],
 )
@@ -250,7 +249,7 @@ def test_an_ami_of_others_is_not_written(ami: Ami, arn: str | None, problem: str
 
 def test_an_image_with_a_name_that_is_not_allowed_has_no_parameter() -> None:
     """An image that another user has registered under a name that is not allowed gets no parameter."""
-    aws = registered(settings=replace(SETTINGS, allowed_names=["team-a-*"]))
+    aws = registered(settings=SETTINGS._replace(allowed_names=["team-a-*"]))
     aws.on_image_event()
     assert aws.parameters == {}
     assert "matches none of team-a-*" in aws.published[0].message

@@ -4,7 +4,6 @@ import json
 import os
 import random
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import botocore.session
@@ -116,10 +115,10 @@ payloads: Final = st.fixed_dictionaries(
     },
 ).map(parse)
 configured: Final = st.builds(
-    Settings,
-    version_scheme=st.sampled_from(("date", "timestamp", "increment")),
-    tags=tags,
-    image_log_group=st.sampled_from(("", "/aws/imagebuilder/imports")),
+    lambda scheme, tags_of_all, log_group: Settings(version_scheme=scheme, tags=tags_of_all, image_log_group=log_group),
+    st.sampled_from(("date", "timestamp", "increment")),
+    tags,
+    st.sampled_from(("", "/aws/imagebuilder/imports")),
 )
 nodes: Final = st.integers(0, 2**30 - 1)
 existing: Final = st.lists(st.tuples(nodes, nodes, nodes).map(lambda version: ".".join(map(str, version))), max_size=3)
@@ -185,16 +184,15 @@ def test_a_request_is_within_every_limit_or_rejected_with_a_reason(case: Case) -
 def test_order_and_repetition_change_nothing(case: Case, chance: random.Random) -> None:
     """The same import gives the same request byte for byte, in whatever order EC2 and people list things."""
     boot = case.task.boot_disk
-    shuffled = replace(
-        case.task,
+    shuffled = case.task._replace(
         tags=_shuffled(case.task.tags, chance),
         disks=(boot, *chance.sample(case.task.disks, k=len(case.task.disks))),
     )
-    overrides = replace(case.asked.overrides, tags=_shuffled(case.asked.overrides.tags, chance))
+    overrides = case.asked.overrides._replace(tags=_shuffled(case.asked.overrides.tags, chance))
     other = case._replace(
-        task=shuffled if case.task.disks else replace(shuffled, disks=()),
-        asked=replace(case.asked, overrides=overrides),
-        settings=replace(case.settings, tags=_shuffled(case.settings.tags, chance)),
+        task=shuffled if case.task.disks else shuffled._replace(disks=()),
+        asked=case.asked._replace(overrides=overrides),
+        settings=case.settings._replace(tags=_shuffled(case.settings.tags, chance)),
         existing=[*case.existing, *reversed(case.existing)],
     )
     assert other.request() == case.request() == case.request()
@@ -208,11 +206,11 @@ def test_a_derived_name_derives_itself(case: Case) -> None:
     if isinstance(derived, RejectedError):
         reject()
     name = derived.request.name
-    unnamed, named = (replace(case.asked.overrides, name=stated) for stated in (None, name))
-    by_tag = replace(case.task, tags=dict(case.task.tags) | {case.settings.name_tag: name})
+    unnamed, named = (case.asked.overrides._replace(name=stated) for stated in (None, name))
+    by_tag = case.task._replace(tags=dict(case.task.tags) | {case.settings.name_tag: name})
     for other in (
-        case._replace(task=by_tag, asked=replace(case.asked, overrides=unnamed)),
-        case._replace(asked=replace(case.asked, overrides=named)),
+        case._replace(task=by_tag, asked=case.asked._replace(overrides=unnamed)),
+        case._replace(asked=case.asked._replace(overrides=named)),
     ):
         again = other.derived()
         assert isinstance(again, Derivation)
@@ -224,15 +222,14 @@ def test_a_derived_name_derives_itself(case: Case) -> None:
 def test_what_the_request_does_not_show_changes_nothing(case: Case) -> None:
     """How far the import is, and every disk but the boot disk, has no part in what it is called."""
     other = case._replace(
-        task=replace(
-            case.task,
+        task=case.task._replace(
             status="active",
             status_message="converting",
             progress="39",
             image_id=None,
             disks=(case.task.boot_disk,),
         ),
-        ami=replace(case.ami, state="pending", source_image_id="ami-0fedcba9876543210"),
+        ami=case.ami._replace(state="pending", source_image_id="ami-0fedcba9876543210"),
     )
     assert other.request() == case.request()
 

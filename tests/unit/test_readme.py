@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -59,7 +58,7 @@ def test_the_notification_is_what_is_sent() -> None:
     task = ImportTask(task_id, disks=(disk,), tags={"Name": "web-server", "Version": "1.4.2"})
     sources = {"name": "tag Name", "semanticVersion": "tag Version"}
     available = Outcome(OutcomeKind.IMAGE_AVAILABLE, task_id, ARN, ami_id="ami-0abcdef1234567890")
-    sent = notification(replace(available, task=task, sources=sources))
+    sent = notification(available._replace(task=task, sources=sources))
     assert f"```text\nSubject: {sent.subject}\n\n{sent.text}\n```" in README
 
 

@@ -24,10 +24,10 @@ from vm_image_import.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-RUNNING = replace(TASK, image_id=None, status="active", progress="39", status_message="converting")
-FAILED = replace(TASK, image_id=None, status="deleted", status_message="ClientError: Unsupported kernel version X")
+RUNNING = TASK._replace(image_id=None, status="active", progress="39", status_message="converting")
+FAILED = TASK._replace(image_id=None, status="deleted", status_message="ClientError: Unsupported kernel version X")
 INCREMENT = Settings(version_scheme="increment")
-CANCELLED = replace(FAILED, status_message="Cancelled by user")
+CANCELLED = FAILED._replace(status_message="Cancelled by user")
 LISTED = Build(version_arn("1.0.0", "web"), "AVAILABLE", is_import=False)
 FILTER = Settings(only_tasks_tagged={"Images": "yes", "Stage": "prod"})
 BUILD = Build(ARN, "AVAILABLE", is_import=True, ami_ids=(AMI.id,))
@@ -83,7 +83,7 @@ def test_a_forced_import_is_registered_for_the_sweep_too() -> None:
 
 def test_a_refused_import_gives_its_version_back() -> None:
     """A version that was claimed for a refused request is free, and the corrected import gets the next one of then."""
-    aws = InMemoryAws(replace(TASK, disks=()), AMI, INCREMENT, builds=[LISTED])
+    aws = InMemoryAws(TASK._replace(disks=()), AMI, INCREMENT, builds=[LISTED])
     aws.import_error = PermanentError("denied", "AccessDeniedException")
     assert aws.manually(Overrides(name="web")).kind is OutcomeKind.REJECTED
     assert not aws.items
@@ -95,7 +95,7 @@ def test_a_refused_import_gives_its_version_back() -> None:
 @pytest.mark.parametrize("error", [PermanentError("denied", certain=False), TransientError("no answer")])
 def test_a_request_that_may_have_arrived_keeps_its_version(error: Exception) -> None:
     """A refusal after an attempt without an answer, and a transient error, keep the version for the next attempt."""
-    task = replace(TASK, tags={"Name": "web"}, disks=())
+    task = TASK._replace(tags={"Name": "web"}, disks=())
     aws = InMemoryAws(task, AMI, INCREMENT, builds=[LISTED], import_error=error)
     aws.sweep()
     assert aws.items["version web/1.0.1"].data == TASK_ID
@@ -106,7 +106,7 @@ def test_a_request_that_may_have_arrived_keeps_its_version(error: Exception) -> 
 
 def test_a_dry_run_shows_the_version_of_the_next_invocation() -> None:
     """A dry run claims no version, and shows the one that the next invocation sends."""
-    aws = InMemoryAws(replace(TASK, disks=()), AMI, INCREMENT, builds=[LISTED])
+    aws = InMemoryAws(TASK._replace(disks=()), AMI, INCREMENT, builds=[LISTED])
     shown = aws.manually(Overrides(name="web"), dry_run=True).request
     assert not aws.items
     assert aws.manually(Overrides(name="web")).request == shown
@@ -117,7 +117,7 @@ def test_an_invalid_tag_does_not_matter_after_the_registration() -> None:
     """A registered import stays ALREADY_REGISTERED whatever its task's tags become."""
     aws = InMemoryAws(TASK, AMI)
     aws.on_event()
-    aws.task = replace(TASK, tags={"Version": "latest"})
+    aws.task = TASK._replace(tags={"Version": "latest"})
     for again in (aws.on_event, aws.manually):
         assert (again().kind, again().image_arn) == (OutcomeKind.ALREADY_REGISTERED, ARN)
     assert not aws.published
@@ -125,7 +125,7 @@ def test_an_invalid_tag_does_not_matter_after_the_registration() -> None:
 
 def test_a_rejection_is_reported_once_and_can_be_fixed() -> None:
     """A rejection is one notification and costs sweeps no call; a corrected tag is registered by the next sweep."""
-    aws = InMemoryAws(replace(TASK, tags={"Version": "latest"}), AMI)
+    aws = InMemoryAws(TASK._replace(tags={"Version": "latest"}), AMI)
     outcomes = [aws.on_event(), aws.on_event()]
     assert [(outcome.kind, outcome.is_new) for outcome in outcomes] == [
         (OutcomeKind.REJECTED, True),
@@ -135,7 +135,7 @@ def test_a_rejection_is_reported_once_and_can_be_fixed() -> None:
     assert aws.sweep().outcomes == []
     assert aws.calls == []
     assert [notification.outcome for notification in aws.published] == ["REJECTED"]
-    aws.task = replace(TASK, tags={"Version": "2.0"})
+    aws.task = TASK._replace(tags={"Version": "2.0"})
     assert aws.by_sweep().kind is OutcomeKind.REGISTERED
     assert aws.requests[0].semantic_version == "2.0.0"
 
@@ -168,7 +168,7 @@ def test_a_dry_run_of_the_sweep_changes_nothing() -> None:
 
 def test_the_ami_is_the_one_that_the_task_names() -> None:
     """A manual invocation finds the AMI by the id in the task, whatever the AMI's name is."""
-    aws = InMemoryAws(TASK, replace(AMI, name="renamed"))
+    aws = InMemoryAws(TASK, AMI._replace(name="renamed"))
     assert aws.manually().kind is OutcomeKind.REGISTERED
     assert aws.calls[:4] == [f"find_task {TASK_ID}", f"find_ami {AMI.id}", LIST, f"import_vm_image {TASK_ID}"]
 
@@ -185,7 +185,7 @@ def test_an_event_costs_seven_calls_up_to_the_record() -> None:
 @pytest.mark.parametrize("name", [None, "web-server", "import-ami-short", "my-import-ami-0123456789abcdef0"])
 def test_an_ami_that_is_no_import_is_ignored_after_one_call(name: str | None) -> None:
     """An AMI that is not named like an import task costs one call."""
-    aws = InMemoryAws(TASK, replace(AMI, name=name))
+    aws = InMemoryAws(TASK, AMI._replace(name=name))
     assert aws.on_event().kind is OutcomeKind.IGNORED
     assert aws.calls == [f"find_ami {AMI.id}"]
 
@@ -202,7 +202,7 @@ def test_a_fresh_ami_that_ec2_does_not_show_is_read_again() -> None:
 
 def test_an_ami_that_ec2_still_shows_as_pending_is_a_transient_error() -> None:
     """An available AMI that EC2 shows as pending is tried again."""
-    aws = InMemoryAws(TASK, replace(AMI, state="pending"))
+    aws = InMemoryAws(TASK, AMI._replace(state="pending"))
     with pytest.raises(TransientError):
         aws.on_event(age=timedelta(hours=1))
     assert not aws.requests
@@ -218,11 +218,11 @@ def test_an_ami_that_is_gone_is_ignored() -> None:
 @pytest.mark.parametrize(
     ("task", "ami"),
     [
-        (TASK, replace(AMI, source_image_id="ami-0fedcba9876543210")),
+        (TASK, AMI._replace(source_image_id="ami-0fedcba9876543210")),
         (None, AMI),
-        (replace(TASK, image_id="ami-0fedcba9876543210"), AMI),
-        (TASK, replace(AMI, state="deregistered")),
-        (TASK, replace(AMI, state="disabled")),
+        (TASK._replace(image_id="ami-0fedcba9876543210"), AMI),
+        (TASK, AMI._replace(state="deregistered")),
+        (TASK, AMI._replace(state="disabled")),
     ],
     ids=["copy", "task unknown here", "another AMI's task", "deregistered", "disabled"],
 )
@@ -253,7 +253,7 @@ def test_the_ami_of_a_running_task_is_the_one_that_it_names(
     status: str | None, image_id: str | None, kind: OutcomeKind
 ) -> None:
     """An available AMI with the name of a task is registered only where the task names it."""
-    aws = InMemoryAws(replace(TASK, status=status, image_id=image_id), AMI)
+    aws = InMemoryAws(TASK._replace(status=status, image_id=image_id), AMI)
     outcome = aws.on_event()
     assert (outcome.kind, outcome.import_task_id) == (kind, TASK_ID)
     assert bool(outcome.reason) is (kind is OutcomeKind.IN_PROGRESS)
@@ -275,10 +275,10 @@ def test_the_event_of_an_import_that_is_about_to_complete_waits() -> None:
 @pytest.mark.parametrize(
     ("ami", "settings", "age"),
     [
-        (replace(AMI, source_image_id="ami-0fedcba9876543210"), Settings(), timedelta(0)),
+        (AMI._replace(source_image_id="ami-0fedcba9876543210"), Settings(), timedelta(0)),
         (AMI, FILTER, timedelta(0)),
         (AMI, Settings(), timedelta(minutes=15)),
-        (replace(AMI, created=None), Settings(), timedelta(0)),
+        (AMI._replace(created=None), Settings(), timedelta(0)),
     ],
     ids=["copy", "excluded", "old", "without a date"],
 )
@@ -291,7 +291,7 @@ def test_only_a_fresh_ami_of_an_import_is_waited_for(ami: Ami, settings: Setting
 
 def test_an_ami_of_another_account_is_ignored() -> None:
     """An AMI that another account shares is ignored, although it has the name of an import task."""
-    aws = InMemoryAws(TASK, replace(AMI, owner_id="210987654321"))
+    aws = InMemoryAws(TASK, AMI._replace(owner_id="210987654321"))
     assert aws.on_event().kind is OutcomeKind.IGNORED
     assert not aws.requests
 
@@ -304,7 +304,7 @@ def test_the_time_of_a_forged_event_changes_nothing(age: timedelta) -> None:
 
 def test_a_filtered_ami_is_ignored_before_it_is_available() -> None:
     """OnlyTasksTagged excludes a task whose AMI EC2 still shows as pending, without an error."""
-    aws = InMemoryAws(TASK, replace(AMI, state="pending"), FILTER)
+    aws = InMemoryAws(TASK, AMI._replace(state="pending"), FILTER)
     assert aws.on_event().kind is OutcomeKind.IGNORED
 
 
@@ -326,7 +326,7 @@ def test_alternating_mistakes_are_reported_once_an_hour() -> None:
     wrong = [{"Version": "latest"}, {"Name": "?"}]
     aws = InMemoryAws(TASK, AMI)
     for number in range(12):
-        aws.task = replace(TASK, tags=wrong[number % 2])
+        aws.task = TASK._replace(tags=wrong[number % 2])
         aws.sweep()
         aws.on_event(age=aws.age)
         aws.age += timedelta(minutes=10)
@@ -413,9 +413,9 @@ def test_an_import_is_registered_at_most_fifty_times() -> None:
 
 def test_an_ami_without_a_creation_date_needs_a_stated_version() -> None:
     """Where EC2 shows no creation date, the version schemes of the date reject the import."""
-    aws = InMemoryAws(replace(TASK, disks=()), replace(AMI, created=None))
+    aws = InMemoryAws(TASK._replace(disks=()), AMI._replace(created=None))
     assert aws.by_sweep().kind is OutcomeKind.REJECTED
-    aws.task = replace(TASK, tags={"Version": "1.0"})
+    aws.task = TASK._replace(tags={"Version": "1.0"})
     assert aws.by_sweep().kind is OutcomeKind.REGISTERED
 
 
@@ -425,14 +425,14 @@ def test_an_ami_without_a_creation_date_needs_a_stated_version() -> None:
         (None, None, OutcomeKind.NOT_FOUND, "7 days"),
         (RUNNING, None, OutcomeKind.IN_PROGRESS, "converting, 39 %"),
         (ImportTask(TASK_ID), None, OutcomeKind.IN_PROGRESS, "still running"),
-        (TASK, replace(AMI, state="pending"), OutcomeKind.IN_PROGRESS, "still running"),
-        (TASK, replace(AMI, state="failed"), OutcomeKind.REJECTED, "is failed"),
-        (TASK, replace(AMI, source_image_id="ami-0fedcba9876543210"), OutcomeKind.IGNORED, "a copy of ami-0fedcba9"),
+        (TASK, AMI._replace(state="pending"), OutcomeKind.IN_PROGRESS, "still running"),
+        (TASK, AMI._replace(state="failed"), OutcomeKind.REJECTED, "is failed"),
+        (TASK, AMI._replace(source_image_id="ami-0fedcba9876543210"), OutcomeKind.IGNORED, "a copy of ami-0fedcba9"),
         (TASK, None, OutcomeKind.IGNORED, "gone, or ask again"),
-        (replace(TASK, image_id=None), None, OutcomeKind.IGNORED, "gone, or ask again"),
+        (TASK._replace(image_id=None), None, OutcomeKind.IGNORED, "gone, or ask again"),
         (FAILED, None, OutcomeKind.IMPORT_FAILED, "ClientError: Unsupported kernel version X"),
-        (replace(FAILED, status_message=None), None, OutcomeKind.IMPORT_FAILED, "no reason"),
-        (replace(CANCELLED, status="deleting", status_message=None), None, OutcomeKind.IN_PROGRESS, "being deleted"),
+        (FAILED._replace(status_message=None), None, OutcomeKind.IMPORT_FAILED, "no reason"),
+        (CANCELLED._replace(status="deleting", status_message=None), None, OutcomeKind.IN_PROGRESS, "being deleted"),
         (CANCELLED, None, OutcomeKind.IMPORT_CANCELLED, "Cancelled by user"),
     ],
     ids=[
@@ -475,7 +475,7 @@ def test_a_dry_run_shows_the_request_and_changes_nothing() -> None:
 
 def test_an_invalid_version_tag_is_rejected() -> None:
     """An import with a version tag that is no version is not registered."""
-    aws = InMemoryAws(replace(TASK, tags={"Version": "latest"}), AMI)
+    aws = InMemoryAws(TASK._replace(tags={"Version": "latest"}), AMI)
     outcome = aws.on_event()
     assert outcome.kind is OutcomeKind.REJECTED
     assert "'latest'" in (outcome.reason or "")
@@ -697,7 +697,7 @@ def test_a_repeated_payload_is_already_registered() -> None:
     stated = Overrides(name="web server", semantic_version="1.4.2", description="d", tags={"a": "b"})
     assert aws.manually(stated).kind is OutcomeKind.REGISTERED
     assert aws.manually(stated).kind is OutcomeKind.ALREADY_REGISTERED
-    assert aws.manually(replace(stated, semantic_version="1.4.3")).kind is OutcomeKind.REJECTED
+    assert aws.manually(stated._replace(semantic_version="1.4.3")).kind is OutcomeKind.REJECTED
 
 
 def test_an_ami_that_is_gone_is_rejected_after_an_hour() -> None:
@@ -743,7 +743,7 @@ def test_force_makes_another_build_once() -> None:
 )
 def test_tasks_without_the_configured_tags_are_ignored(tags: dict[str, str], kind: OutcomeKind) -> None:
     """OnlyTasksTagged excludes tasks from events and sweeps, and not from manual invocations."""
-    aws = InMemoryAws(replace(TASK, tags=tags), AMI, settings=FILTER)
+    aws = InMemoryAws(TASK._replace(tags=tags), AMI, settings=FILTER)
     outcome = aws.on_event()
     assert outcome.kind is kind
     assert outcome.import_task_id == TASK_ID
@@ -755,7 +755,7 @@ def test_tasks_without_the_configured_tags_are_ignored(tags: dict[str, str], kin
 
 def test_increment_uses_the_versions_of_the_name() -> None:
     """The next version follows the highest one of the name; retries use the one that was claimed."""
-    task = replace(TASK, tags={"Name": "Web_Server"}, disks=())
+    task = TASK._replace(tags={"Name": "Web_Server"}, disks=())
     builds = [
         Build(version_arn(version), status, is_import=False)
         for version, status in (("1.4.9", "AVAILABLE"), ("1.10.2", "FAILED"), ("1.4.2", "PENDING"))
@@ -773,11 +773,11 @@ def test_increment_uses_the_versions_of_the_name() -> None:
 
 def test_increment_avoids_stated_versions() -> None:
     """A version that a tag or a file name states is taken, although Image Builder does not list it yet."""
-    aws = InMemoryAws(replace(TASK, tags={"Name": "web", "Version": "1.0.1"}), AMI, INCREMENT, builds=[LISTED])
+    aws = InMemoryAws(TASK._replace(tags={"Name": "web", "Version": "1.0.1"}), AMI, INCREMENT, builds=[LISTED])
     aws.on_event()
     other = "import-ami-second00"
-    aws.task = replace(TASK, id=other, image_id="ami-2", tags={"Name": "web"}, disks=())
-    aws.ami = replace(AMI, id="ami-2", name=other)
+    aws.task = TASK._replace(id=other, image_id="ami-2", tags={"Name": "web"}, disks=())
+    aws.ami = AMI._replace(id="ami-2", name=other)
     aws.on_event(image_id="ami-2")
     assert [request.semantic_version for request in aws.requests] == ["1.0.1", "1.0.2"]
 
@@ -884,7 +884,7 @@ def test_a_registration_has_no_time_left() -> None:
 
 def test_an_image_is_not_requested_where_its_version_took_the_time() -> None:
     """An image is requested only while there is time to record it, however long it took to claim its version."""
-    aws = InMemoryAws(replace(TASK, disks=()), AMI, INCREMENT)
+    aws = InMemoryAws(TASK._replace(disks=()), AMI, INCREMENT)
     deadline = Deadline(lambda: 0 if f"version {TASK_ID}/1.0.0" in aws.items else 300_000)
     invocation = replace(aws.invocation(), deadline=deadline)
     outcome = next(on_ami_event(AmiAvailable(AMI.id, NOW), invocation))
@@ -911,7 +911,7 @@ def test_a_request_is_logged_with_its_id(log: Log) -> None:
 
 def test_a_tag_in_another_case_is_a_warning() -> None:
     """A tag whose key differs in its case from one that states a part is named in answer and notification."""
-    aws = InMemoryAws(replace(TASK, tags={"version": "9.9.9"}), AMI)
+    aws = InMemoryAws(TASK._replace(tags={"version": "9.9.9"}), AMI)
     (warning,) = aws.on_event().warnings
     assert warning == "The tag 'version' is not Version: it states nothing."
     aws.image = AVAILABLE

@@ -1,6 +1,5 @@
 """The steps that follow a registration: what each one does once, what it waits for, and how it ends."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -41,7 +40,7 @@ def registered(**changes: object) -> InMemoryAws:
 )
 def test_the_last_state_is_reported_once(status: str, kind: OutcomeKind, text: str) -> None:
     """The last state of an image is one notification, whoever looks, and its steps have ended."""
-    aws = registered(image=replace(AVAILABLE, status=status))
+    aws = registered(image=AVAILABLE._replace(status=status))
     outcomes = [aws.on_image_event() for _ in range(2)]
     assert [(outcome.kind, outcome.is_new) for outcome in outcomes] == [(kind, True), (kind, False)]
     assert aws.sweep().outcomes == []
@@ -53,7 +52,7 @@ def test_the_last_state_is_reported_once(status: str, kind: OutcomeKind, text: s
 
 def test_the_words_of_image_builder_are_labelled() -> None:
     """The reason that Image Builder gives for a failure is introduced as its own."""
-    aws = registered(image=replace(AVAILABLE, status="FAILED", reason="Fix it at evil.example"))
+    aws = registered(image=AVAILABLE._replace(status="FAILED", reason="Fix it at evil.example"))
     aws.by_sweep()
     assert "Image Builder says: Fix it at evil.example" in aws.published[0].message.splitlines()
 
@@ -61,7 +60,7 @@ def test_the_words_of_image_builder_are_labelled() -> None:
 @pytest.mark.parametrize("status", ["PENDING", "INTEGRATING", "importing", ""])
 def test_any_other_state_is_in_progress(status: str) -> None:
     """A state that is not the last one, known or not, writes nothing and leaves the registration open."""
-    aws = registered(image=replace(PENDING, status=status))
+    aws = registered(image=PENDING._replace(status=status))
     before = dict(aws.items)
     for outcome in (aws.on_image_event(), aws.by_sweep()):
         assert (outcome.kind, outcome.reason) == (OutcomeKind.IN_PROGRESS, f"The image is {status}.")
@@ -71,7 +70,7 @@ def test_any_other_state_is_in_progress(status: str) -> None:
 
 def test_a_deleted_image_is_not_reported() -> None:
     """A deleted image ends the steps without a notification, also where Image Builder does not show it for an hour."""
-    aws = registered(image=replace(AVAILABLE, status="DELETED"))
+    aws = registered(image=AVAILABLE._replace(status="DELETED"))
     outcome = aws.by_sweep()
     assert (outcome.kind, outcome.reason) == (OutcomeKind.IGNORED, "The image was deleted.")
     gone = registered(image=None)
@@ -116,12 +115,12 @@ def test_a_notification_that_sns_refuses_is_sent_later() -> None:
     "image",
     [
         None,
-        replace(AVAILABLE, tagged_task_id=None, is_import=False),
-        replace(AVAILABLE, tagged_task_id="import-ami-00000000"),
-        replace(AVAILABLE, tagged_task_id=f"{TASK_ID}\n", ami_id=None),
-        replace(AVAILABLE, tagged_task_id="*", ami_id=None),
-        replace(AVAILABLE, tagged_task_id=None, ami_id="ami-0fedcba9876543210"),
-        replace(AVAILABLE, tagged_task_id=None, ami_id=None),
+        AVAILABLE._replace(tagged_task_id=None, is_import=False),
+        AVAILABLE._replace(tagged_task_id="import-ami-00000000"),
+        AVAILABLE._replace(tagged_task_id=f"{TASK_ID}\n", ami_id=None),
+        AVAILABLE._replace(tagged_task_id="*", ami_id=None),
+        AVAILABLE._replace(tagged_task_id=None, ami_id="ami-0fedcba9876543210"),
+        AVAILABLE._replace(tagged_task_id=None, ami_id=None),
     ],
     ids=["not visible", "of a pipeline", "another task", "line break", "no id", "another AMI", "no AMI"],
 )
@@ -137,7 +136,7 @@ def test_the_event_of_another_image_changes_nothing(image: Image | None) -> None
 
 def test_what_an_image_event_has_done_is_counted_although_a_step_fails() -> None:
     """The outcome of each step is logged and counted before the error of another one leaves the function."""
-    aws = registered(ami=replace(AMI, snapshot_ids=("snap-1",)), settings=ALL)
+    aws = registered(ami=AMI._replace(snapshot_ids=("snap-1",)), settings=ALL)
     aws.errors = {f"{AMI.id} snap-1": PermanentError("no", "Denied"), PARAMETER: TransientError("later")}
     found = on_image_event(ARN, aws.invocation())
     assert [next(found).kind for _ in aws.errors] == [OutcomeKind.FOLLOW_UP_FAILED, OutcomeKind.IMAGE_AVAILABLE]
@@ -152,7 +151,7 @@ def test_the_event_of_an_image_with_the_tag_of_a_registered_import_is_ignored() 
 
 def test_the_event_of_an_adopted_image_leads_to_its_record_by_the_ami() -> None:
     """An image that another user has registered has no tag; its AMI is named like the task."""
-    aws = registered(image=replace(AVAILABLE, tagged_task_id=None))
+    aws = registered(image=AVAILABLE._replace(tagged_task_id=None))
     aws.put_registration(adopted=True)
     outcome = aws.on_image_event()
     assert outcome.kind is OutcomeKind.IMAGE_AVAILABLE
@@ -160,7 +159,7 @@ def test_the_event_of_an_adopted_image_leads_to_its_record_by_the_ami() -> None:
     assert "parentImage" in aws.published[0].message
 
 
-@pytest.mark.parametrize("ami", [None, replace(AMI, state="deregistered"), replace(AMI, state="disabled")])
+@pytest.mark.parametrize("ami", [None, AMI._replace(state="deregistered"), AMI._replace(state="disabled")])
 def test_an_image_whose_ami_is_gone_is_not_called_available(ami: object) -> None:
     """Where the AMI of an available image is gone or cannot be used, the notification says so, once."""
     aws = registered(ami=ami, age=HOUR)
@@ -187,7 +186,7 @@ def test_an_ami_that_is_not_shown_for_a_moment_is_not_gone() -> None:
 def test_a_step_that_fails_stops_no_other_one() -> None:
     """Where the AMI cannot be tagged and the parameter cannot be written, the image is reported as available."""
     for error in (PermanentError("no", "Denied"), TransientError("slow down"), KeyError("unforeseen")):
-        aws = registered(ami=replace(AMI, snapshot_ids=("snap-1",)), settings=ALL)
+        aws = registered(ami=AMI._replace(snapshot_ids=("snap-1",)), settings=ALL)
         aws.errors = {f"{AMI.id} snap-1": error, PARAMETER: error}
         aws.sweep()
         assert "IMAGE_AVAILABLE" in aws.outcomes_published()
@@ -215,7 +214,7 @@ def test_a_problem_is_reported_once_for_each_kind() -> None:
 
 def test_observing_follows_and_notifies_only() -> None:
     """With `observe`, an image that was registered manually is followed and reported, and nothing is tagged."""
-    aws = registered(settings=replace(ALL, observe=True))
+    aws = registered(settings=ALL._replace(observe=True))
     assert aws.by_sweep().kind is OutcomeKind.IMAGE_AVAILABLE
     assert (aws.tags, aws.parameters) == ({}, {})
     assert not aws.items[TASK_ID].is_open
@@ -228,7 +227,7 @@ def test_observing_follows_and_notifies_only() -> None:
         (AVAILABLE, {PARAMETER: PermanentError("no", "Denied")}, ["FOLLOW_UP_FAILED", "IMAGE_AVAILABLE"]),
         (AVAILABLE, {PARAMETER: TransientError("slow down")}, ["FOLLOW_UP_FAILED", "IMAGE_AVAILABLE"]),
         (AVAILABLE, {PARAMETER: KeyError("unforeseen")}, ["FOLLOW_UP_FAILED", "IMAGE_AVAILABLE"]),
-        (replace(AVAILABLE, ami_id=None), {}, ["FOLLOW_UP_FAILED", "IMAGE_AVAILABLE"]),
+        (AVAILABLE._replace(ami_id=None), {}, ["FOLLOW_UP_FAILED", "IMAGE_AVAILABLE"]),
     ],
     ids=["never available", "refused", "never answered", "unforeseen", "no AMI shown"],
 )
@@ -323,7 +322,7 @@ def test_two_invocations_at_once_do_each_step_once() -> None:
     assert aws.on_image_event().kind is OutcomeKind.IN_PROGRESS
     assert aws.sweep().problems == []
     assert not aws.published
-    deleted = registered(in_progress={TASK_ID}, image=replace(AVAILABLE, status="DELETED"))
+    deleted = registered(in_progress={TASK_ID}, image=AVAILABLE._replace(status="DELETED"))
     assert deleted.sweep().problems == []
 
 
@@ -397,14 +396,14 @@ def test_the_log_names_each_step_that_was_not_done(
 
 def test_a_record_keeps_what_the_steps_need() -> None:
     """The record of a registration has its facts, without the task's status and other disks."""
-    aws = InMemoryAws(replace(TASK, tags={"Team": "web"}, status_message="x"), AMI)
+    aws = InMemoryAws(TASK._replace(tags={"Team": "web"}, status_message="x"), AMI)
     aws.on_event()
     found = aws.registration()
     assert found == Registration(
         arn=ARN,
         ami_id=AMI.id,
         time=found.time,
-        task=replace(TASK, tags={"Team": "web"}, status=None, image_id=AMI.id),
+        task=TASK._replace(tags={"Team": "web"}, status=None, image_id=AMI.id),
         sources={"name": "file name", "semanticVersion": "file name"},
         request_id="event",
     )

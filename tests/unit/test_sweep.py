@@ -1,7 +1,6 @@
 """The sweep: what it does, what it costs, and what stops it."""
 
 import json
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -53,16 +52,16 @@ def test_what_is_done_costs_one_read_a_page() -> None:
     """Reported images, failures and rejections, cancelled and excluded imports cost no call but one read of a page."""
     available, *_ = tasks(1)
     failed = ImportTask("import-ami-failed00", status="deleted", status_message="ClientError")
-    rejected = replace(TASK, id="import-ami-rejected", tags={"Version": "latest", "Images": "yes"})
+    rejected = TASK._replace(id="import-ami-rejected", tags={"Version": "latest", "Images": "yes"})
     aws = InMemoryAws(
         settings=FILTER,
         pages=[
-            [available, replace(failed, tags={"Images": "yes"}), rejected],
+            [available, failed._replace(tags={"Images": "yes"}), rejected],
             [
-                replace(failed, id="import-ami-cancel00", status_message="Cancelled by user", tags={"Images": "yes"}),
+                failed._replace(id="import-ami-cancel00", status_message="Cancelled by user", tags={"Images": "yes"}),
                 ImportTask("import-ami-deleting", status="deleting", tags={"Images": "yes"}),
-                *(replace(task, id=f"{task.id}x") for task in tasks(100)),
-                replace(failed, id="import-ami-excluded"),
+                *(task._replace(id=f"{task.id}x") for task in tasks(100)),
+                failed._replace(id="import-ami-excluded"),
                 ImportTask("import-ami-active00", status="active"),
             ],
         ],
@@ -100,8 +99,8 @@ def test_forced_registrations_are_handled_like_the_first() -> None:
 
 def test_an_image_is_followed_although_its_import_failed_afterwards() -> None:
     """The image of a task that fails after its registration is followed and reported."""
-    failed = replace(TASK, status="deleted", image_id=None, status_message="ClientError: x")
-    aws = InMemoryAws(failed, image=replace(AVAILABLE, status="FAILED"))
+    failed = TASK._replace(status="deleted", image_id=None, status_message="ClientError: x")
+    aws = InMemoryAws(failed, image=AVAILABLE._replace(status="FAILED"))
     aws.put_registration()
     aws.sweep()
     assert aws.outcomes_published() == ["IMAGE_FAILED"]
@@ -120,7 +119,7 @@ def test_an_excluded_import_that_was_registered_manually_keeps_its_steps() -> No
 
 def test_an_import_that_hangs_is_reported_once() -> None:
     """A task that is active for more than 12 hours is one notification; when it completes, it is registered."""
-    active = replace(TASK, status="active", image_id=None, status_message="converting", progress="39")
+    active = TASK._replace(status="active", image_id=None, status_message="converting", progress="39")
     aws = InMemoryAws(active, AMI)
     assert aws.sweep().outcomes == []
     aws.age = timedelta(hours=12)
@@ -137,7 +136,7 @@ def test_an_import_that_hangs_is_reported_once() -> None:
 
 def test_an_active_import_that_another_invocation_processes_is_no_problem() -> None:
     """Where another invocation has the claim of a running import, a later sweep notes that it is active."""
-    aws = InMemoryAws(replace(TASK, status="active", image_id=None), in_progress={TASK_ID})
+    aws = InMemoryAws(TASK._replace(status="active", image_id=None), in_progress={TASK_ID})
     assert aws.sweep().problems == []
     aws.in_progress.clear()
     aws.sweep()
@@ -156,7 +155,7 @@ def test_what_is_noted_of_a_task_does_not_close_its_registration() -> None:
 
 def test_an_excluded_import_does_not_hang() -> None:
     """A task that the configuration excludes is not noted and not reported."""
-    aws = InMemoryAws(replace(TASK, status="active", image_id=None), settings=FILTER)
+    aws = InMemoryAws(TASK._replace(status="active", image_id=None), settings=FILTER)
     for aws.age in (timedelta(0), timedelta(days=1)):
         assert aws.sweep().outcomes == []
     assert SWEEP not in aws.items
@@ -308,7 +307,7 @@ def test_problems_are_in_the_result_although_the_time_is_over() -> None:
 
 def test_builds_are_listed_once_a_sweep() -> None:
     """A sweep over several imports that may exist lists the builds of the account once."""
-    several = [replace(TASK, id=f"import-ami-0000000{number}") for number in range(3)]
+    several = [TASK._replace(id=f"import-ami-0000000{number}") for number in range(3)]
     aws = InMemoryAws(ami=AMI, pages=[several], age=timedelta(days=1))
     assert len(aws.requests) == 0
     aws.sweep()
@@ -328,7 +327,7 @@ def test_a_large_answer_is_cut() -> None:
 
 def test_a_list_of_builds_that_fails_is_one_problem() -> None:
     """What Image Builder refuses for all imports is asked for once a sweep, and is one problem."""
-    several = [replace(TASK, id=f"import-ami-0000000{number}") for number in range(3)]
+    several = [TASK._replace(id=f"import-ami-0000000{number}") for number in range(3)]
     aws = InMemoryAws(ami=AMI, pages=[several], builds_error=TransientError("throttled on page 12"))
     assert len(aws.sweep().problems) == 1
     assert aws.calls.count("list_builds") == 1
@@ -347,7 +346,7 @@ def test_an_error_of_the_list_of_builds_does_not_grow() -> None:
 
 def test_a_dry_run_lists_failed_imports_with_their_remedies() -> None:
     """A dry run lists every failed import that EC2 lists, reported or not, with what to do, and reports none."""
-    failed = replace(TASK, status="deleted", image_id=None, status_message="ClientError: Unsupported kernel version 4")
+    failed = TASK._replace(status="deleted", image_id=None, status_message="ClientError: Unsupported kernel version 4")
     aws = InMemoryAws(failed, items={TASK_ID: Item(reported="IMPORT_FAILED")})
     (outcome,) = aws.sweep(dry_run=True).outcomes
     assert outcome.kind is OutcomeKind.IMPORT_FAILED

@@ -1,7 +1,5 @@
 """Tagging the AMI of an available image, and its snapshots."""
 
-from dataclasses import replace
-
 import pytest
 
 from tests.unit.fakes import AMI, ARN, AVAILABLE, TASK, TASK_ID, InMemoryAws, version_arn
@@ -13,7 +11,7 @@ from vm_image_import.report.log import metrics
 from vm_image_import.settings import Settings
 
 SNAPSHOTS = ("snap-1", "snap-2")
-DISKS = replace(AMI, snapshot_ids=SNAPSHOTS)
+DISKS = AMI._replace(snapshot_ids=SNAPSHOTS)
 ALL = (AMI.id, *SNAPSHOTS)
 SETTINGS = Settings(tag_amis=True)
 
@@ -42,8 +40,8 @@ def registered(arn: str = ARN, **changes: object) -> InMemoryAws:
 )
 def test_the_tags_of_an_ami(settings: dict[str, object], task_tags: dict[str, str], added: dict[str, str]) -> None:
     """An AMI gets name, version, provenance, the image, the configured tags, and the listed ones of the task."""
-    configured = replace(SETTINGS, **settings)  # type: ignore[arg-type]
-    assert tags.of_ami(replace(TASK, tags=task_tags), AMI, BuildArn.parse(ARN), configured) == {
+    configured = SETTINGS._replace(**settings)  # type: ignore[arg-type]
+    assert tags.of_ami(TASK._replace(tags=task_tags), AMI, BuildArn.parse(ARN), configured) == {
         "Name": "web-server 1.4.2",
         "vm-image-import:task-id": TASK_ID,
         "vm-image-import:ami-id": AMI.id,
@@ -76,7 +74,7 @@ def test_an_available_image_has_its_ami_tagged() -> None:
 @pytest.mark.parametrize("status", ["FAILED", "CANCELLED", "DELETED", "PENDING"])
 def test_an_image_that_is_not_available_is_not_tagged(status: str) -> None:
     """The AMI of an image that failed, was deleted, or is in progress, gets no tag."""
-    aws = registered(image=replace(AVAILABLE, status=status))
+    aws = registered(image=AVAILABLE._replace(status=status))
     aws.on_image_event()
     assert aws.tags == {}
 
@@ -176,6 +174,6 @@ def test_only_what_is_tagged_is_counted() -> None:
 def test_an_ami_of_many_disks_is_tagged() -> None:
     """An invocation of five minutes has time to tag the AMI of any number of disks."""
     disks = tuple(f"snap-{number}" for number in range(40))
-    aws = registered(ami=replace(AMI, snapshot_ids=disks))
+    aws = registered(ami=AMI._replace(snapshot_ids=disks))
     aws.sweep()
     assert aws.tags.keys() == {AMI.id, *disks}

@@ -1,6 +1,5 @@
 """What docs/tools.md says to write in each tool."""
 
-import dataclasses
 import json
 import re
 import shlex
@@ -44,7 +43,7 @@ def name_and_version(derivation: Derivation) -> tuple[str, str]:
 def test_the_tags_of_the_command_line_state_both(command: str) -> None:
     """The tags in each command give the name and the version of the document."""
     tags = dict(re.findall(r"Key=(\w+),Value=([\w.-]+)", " ".join(shlex.split(command))))
-    assert name_and_version(derived(dataclasses.replace(TASK, tags=tags))) == STATED
+    assert name_and_version(derived(TASK._replace(tags=tags))) == STATED
 
 
 def test_ansible_states_both() -> None:
@@ -54,7 +53,7 @@ def test_ansible_states_both() -> None:
     configured, _ = blocks("json")
     key = module["disk_containers"][0]["user_bucket"]["s3_key"]
     tags = module["tags"] | {"Name": module["task_name"]}
-    import_task = dataclasses.replace(TASK, disks=(Disk(bucket="my-bucket", key=key),), tags=tags)
+    import_task = TASK._replace(disks=(Disk(bucket="my-bucket", key=key),), tags=tags)
     assert name_and_version(derived(import_task, configured=configured)) == STATED
     # Without the configuration, each release would have a name of its own.
     assert name_and_version(derived(import_task)) == ("web-server-1-4-2", "1.4.2")
@@ -66,7 +65,7 @@ def test_packer_states_both() -> None:
     (template,) = re.findall(r's3_key_name += "(.+)"', block)
     # Packer formats the time of the build after Go's example, the 2nd of January 2006.
     key = re.sub(r'\{\{isotime \\"20060102\\"\}\}', "20261105", template)
-    import_task = dataclasses.replace(TASK, disks=(Disk(bucket="my-bucket", key=key),))
+    import_task = TASK._replace(disks=(Disk(bucket="my-bucket", key=key),))
     assert name_and_version(derived(import_task)) == ("web-server", "2026.11.05")
 
 

@@ -9,8 +9,7 @@ from vm_image_import.aws.session import code, member, translate_errors
 from vm_image_import.deadline import Deadline
 from vm_image_import.derive.tags import PREFIX, STATED_NAME
 from vm_image_import.domain.errors import TransientError
-from vm_image_import.domain.models import NO_MARKS, Build, Image, ImageRequest, Marks
-from vm_image_import.domain.retention import DELETE, KEEP, SUPERSEDED
+from vm_image_import.domain.models import DELETE, KEEP, NO_MARKS, SUPERSEDED, Build, Image, ImageRequest, Marks
 from vm_image_import.domain.text import one_line, without_secrets
 
 if TYPE_CHECKING:

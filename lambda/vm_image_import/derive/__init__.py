@@ -5,8 +5,7 @@ Builder recognises a retry by its client token.
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID, uuid5
@@ -46,8 +45,7 @@ class Identity(NamedTuple):
     version: DerivedValue
 
 
-@dataclass(frozen=True, slots=True)
-class Derivation:
+class Derivation(NamedTuple):
     """The request, where each part of it comes from, and what of the task's tags is not in it."""
 
     request: ImageRequest
@@ -55,7 +53,7 @@ class Derivation:
     """The source of each part of the request, by the parameter's name."""
     dropped_tags: tuple[str, ...]
     """The keys of the tags that the API refuses."""
-    similar_tags: dict[str, str] = field(default_factory=dict)
+    similar_tags: Mapping[str, str] = {}
     """The keys of tags that state no part, as they differ in case from the key that would; with that key."""
 
     @property

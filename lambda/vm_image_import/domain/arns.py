@@ -1,8 +1,7 @@
 """The ARN of an image build version, in its parts."""
 
 import re
-from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 _BUILD: Final = re.compile(
     r"(?P<image>arn:[a-z-]+:imagebuilder:[a-z0-9-]+:(?P<account>\d{12}):image/(?P<name>[a-z0-9-_]+))"
@@ -12,8 +11,7 @@ _BUILD: Final = re.compile(
 """No part is a wildcard (API reference, `ImageBuildVersionArn`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class BuildArn:
+class BuildArn(NamedTuple):
     """The ARN of an image build version, like `arn:aws:imagebuilder:us-east-1:123456789012:image/web/1.4.2/1`."""
 
     text: str

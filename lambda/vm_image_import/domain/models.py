@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -11,8 +10,7 @@ if TYPE_CHECKING:
     from types_boto3_imagebuilder.type_defs import ImportVmImageRequestTypeDef
 
 
-@dataclass(frozen=True, slots=True)
-class AwsEnvironment:
+class AwsEnvironment(NamedTuple):
     """The account and the Region, with their partition (`aws`, `aws-cn` …)."""
 
     partition: str
@@ -36,8 +34,7 @@ _HOST: Final = re.compile(r"[A-Za-z0-9.-]+(?::\d+)?|\[[0-9a-fA-F:.]+\](?::\d+)?"
 _BOOT_DEVICES: Final = ("/dev/sda1", "/dev/xvda")
 
 
-@dataclass(frozen=True, slots=True)
-class Disk:
+class Disk(NamedTuple):
     """Where one disk was imported from: an object in S3, or a URL, or neither (a snapshot)."""
 
     bucket: str | None = None
@@ -62,8 +59,7 @@ class Disk:
         return f"{parts.scheme}://{host}{path}"
 
 
-@dataclass(frozen=True, slots=True)
-class ImportTask:
+class ImportTask(NamedTuple):
     """An import task. Any field but the id may be missing (observed output)."""
 
     id: str
@@ -77,7 +73,7 @@ class ImportTask:
     boot_mode: str | None = None
     license_type: str | None = None
     disks: tuple[Disk, ...] = ()
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = {}
 
     @property
     def boot_disk(self) -> Disk:
@@ -111,8 +107,7 @@ class ImportTask:
         return self.status not in {None, "completed", "deleted", "deleting"}
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(NamedTuple):
     """One build of an image in Image Builder."""
 
     arn: str
@@ -131,15 +126,23 @@ class Image:
         return task_id if task_id and IMPORT_TASK_ID.fullmatch(task_id) else None
 
 
+SUPERSEDED: Final = "vm-image-import:superseded"
+"""The key of the tag whose value is the day since which an image is superseded."""
+DELETE: Final = "vm-image-import:delete"
+"""The key of the tag whose value is the day from which an image may be deleted, and from that day on `yes`."""
+KEEP: Final = "vm-image-import:keep"
+"""The key of the tag that keeps an image, whatever its value is."""
+
+
 class Marks(NamedTuple):
     """What the tags of an image build version say about its retention. Anybody may set them."""
 
     superseded: str | None = None
-    """The value of `vm-image-import:superseded`."""
+    """The value of SUPERSEDED."""
     delete: str | None = None
-    """The value of `vm-image-import:delete`."""
+    """The value of DELETE."""
     is_kept: bool = False
-    """Whether it has the tag `vm-image-import:keep`, with any value."""
+    """Whether it has the tag KEEP."""
 
 
 NO_MARKS: Final = Marks()
@@ -167,8 +170,7 @@ class Build(NamedTuple):
         return self.status not in {"FAILED", "CANCELLED", "DELETED"}
 
 
-@dataclass(frozen=True, slots=True)
-class Ami:
+class Ami(NamedTuple):
     """An AMI, of this account or of another one that shares it."""
 
     id: str
@@ -205,8 +207,7 @@ Platform = Literal["Windows", "Linux", "macOS"]
 """The values of the parameter `platform` (API reference, `ImportVmImage`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Overrides:
+class Overrides(NamedTuple):
     """What a payload states instead of what would be derived. None where it states nothing."""
 
     name: str | None = None
@@ -214,15 +215,14 @@ class Overrides:
     description: str | None = None
     platform: Platform | None = None
     os_version: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = {}
 
 
 NO_OVERRIDES: Final = Overrides()
 """What an event and a sweep state."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageRequest:
+class ImageRequest(NamedTuple):
     """One complete request, within every limit of the API."""
 
     name: str

@@ -1,9 +1,8 @@
 """What becomes of an import, an image or a sweep, and what each outcome means for its user."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from vm_image_import.domain.arns import BuildArn
 from vm_image_import.domain.models import ImportTask
@@ -30,8 +29,7 @@ class OutcomeKind(StrEnum):
     RETENTION_FAILED = "RETENTION_FAILED"
 
 
-@dataclass(frozen=True, slots=True)
-class Meaning:
+class Meaning(NamedTuple):
     """What an outcome of one kind means."""
 
     title: str = ""
@@ -115,8 +113,7 @@ MEANINGS: Final[Mapping[OutcomeKind, Meaning]] = {
 """Every kind, what it means, and what the user does about it. Add an outcome here."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one trigger, or of one step. A field that does not apply is empty."""
 
     kind: OutcomeKind
@@ -125,7 +122,7 @@ class Outcome:
     """The ARN of the image build version."""
     request: Mapping[str, object] | None = None
     """The `ImportVmImage` request, in the API's own shape."""
-    sources: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = {}
     """Where the parts of the request come from."""
     reason: str | None = None
     """What happened, as text for a person."""
@@ -174,8 +171,7 @@ class Outcome:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class SweepResult:
+class SweepResult(NamedTuple):
     """What a sweep did. Imports with nothing left to do are not in it."""
 
     outcomes: Sequence[Outcome]

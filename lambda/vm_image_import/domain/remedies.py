@@ -11,9 +11,8 @@ import functools
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 _TABLE: Final = Path(__file__).with_name("remedies.json")
 _PLATFORMS: Final = ("linux", "windows")
@@ -33,8 +32,7 @@ _CANCELLED_BY_USER: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Remedy:
+class Remedy(NamedTuple):
     """What to do about a failed import.
 
     Every field is of the table, none has anything of the status message in it. `text` is one line of ASCII, `url` the
@@ -46,8 +44,7 @@ class Remedy:
     url: str
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One row of the table: the pattern of its status messages, and the remedy by platform ("" for any other).
 
     `for_compressed` precedes the remedy where a disk's file is compressed.
@@ -59,8 +56,7 @@ class Row:
     for_compressed: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """The rows, of which at most one matches a message, and the remedy of a message that none matches."""
 
     rows: tuple[Row, ...]
@@ -99,7 +95,7 @@ def find_remedy(status_message: str | None, platform: str | None = None, files: 
     key = platform.lower() if platform else _named_platform(message)
     remedy, for_compressed = rows[0].remedies.get(key, rows[0].remedies[""]), rows[0].for_compressed
     if for_compressed and any(file.lower().endswith(table.compressed_suffixes) for file in files):
-        return replace(remedy, text=f"{for_compressed} {remedy.text}")
+        return remedy._replace(text=f"{for_compressed} {remedy.text}")
     return remedy
 
 

@@ -5,20 +5,14 @@ DELETE with the value YES. docs/retention.md is the contract.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from vm_image_import.domain.arns import BuildArn
-from vm_image_import.domain.models import IMPORT_TASK_ID, Build, Marks
+from vm_image_import.domain.models import DELETE, IMPORT_TASK_ID, SUPERSEDED, Build, Marks
 
-SUPERSEDED: Final = "vm-image-import:superseded"
-"""The key of the tag whose value is the day since which an image is superseded."""
-DELETE: Final = "vm-image-import:delete"
-"""The key of the tag whose value is the day from which an image may be deleted, and from that day on YES."""
 YES: Final = "yes"
-KEEP: Final = "vm-image-import:keep"
-"""The key of the tag that keeps an image."""
+"""The value of the tag DELETE from the day on from which an image may be deleted."""
 NOTICE: Final = timedelta(days=7)
 """How long before its deletion an image is announced."""
 
@@ -28,8 +22,7 @@ _FINAL: Final = frozenset({_AVAILABLE, "CANCELLED", "DEPRECATED", "DISABLED", "F
 """The states in which nothing is done to an image any more (API reference, `ImageState`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """What the deployment configures."""
 
     keep_versions: int
@@ -40,8 +33,7 @@ class Rule:
     """Says whether a name, as the ARN has it, is one of this deployment."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What the marks of one build should be."""
 
     build: Build

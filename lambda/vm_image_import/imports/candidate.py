@@ -1,9 +1,8 @@
 """One import that may be registered: its identity, its versions, and its request."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from vm_image_import.derive import (
     Derivation,
@@ -29,8 +28,7 @@ LISTED_AFTER: Final = timedelta(minutes=5)
 (API reference)."""
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):
     """One import to register, and what its request is derived from."""
 
     task: ImportTask
@@ -100,7 +98,7 @@ class Candidate:
 
     def registration(self, arn: str, sources: Mapping[str, str], *, adopted: bool = False) -> Registration:
         """Return what is recorded of an image of this import."""
-        task = replace(self.task, status=None, status_message=None, progress=None, disks=(self.task.boot_disk,))
+        task = self.task._replace(status=None, status_message=None, progress=None, disks=(self.task.boot_disk,))
         return Registration(
             arn,
             self.ami.id,

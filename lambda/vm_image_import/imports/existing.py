@@ -1,6 +1,5 @@
 """The image that an import has already: of another user, an earlier deployment, or an unrecorded request."""
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -60,7 +59,7 @@ def adopt(candidate: Candidate, build: Build, *, dry_run: bool) -> Registered:
     with invocation.store.claim(id_, invocation.deadline) as claim:
         if recorded := claim.record.readable().registration:
             return already_registered(id_, claim.record, recorded, candidate.overrides)
-        record = replace(claim.record, registration=registration)
+        record = claim.record._replace(registration=registration)
         claim.save(record, is_open=True)
     return answer._replace(record=record)
 
@@ -78,11 +77,11 @@ def find_requested_image(candidate: Candidate, claim: Claim, derivation: Derivat
         requested, made = derivation.request.semantic_version, BuildArn.parse(build.arn)
         if made.version != requested:
             candidate.claims(derivation.request.name).give_back(requested)
-        record = replace(claim.record, registration=candidate.registration(build.arn, {}))
+        record = claim.record._replace(registration=candidate.registration(build.arn, {}))
         claim.save(record, is_open=True)
         return registered(candidate, record, None)
     if invocation.time == since:
-        claim.save(replace(claim.record, first_seen={**claim.record.first_seen, _SEARCHED: since}))
+        claim.save(claim.record._replace(first_seen={**claim.record.first_seen, _SEARCHED: since}))
     if not is_listed:
         return Registered(Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=_NOT_LISTED, ami_id=ami.id))
     reason = _IMAGE_NOT_FOUND.format(candidate.client_token)

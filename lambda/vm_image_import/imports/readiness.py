@@ -4,7 +4,6 @@ from typing import Final
 
 from vm_image_import.domain.models import Ami, ImportTask
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
-from vm_image_import.domain.remedies import cancelled_by_user
 from vm_image_import.settings import Settings
 
 _FAILED_STATES: Final = frozenset({"error", "failed", "invalid"})
@@ -24,6 +23,9 @@ def exclude(task: ImportTask, settings: Settings) -> Outcome | None:
 def _end_of(task: ImportTask) -> Outcome | None:
     """Return the outcome for a task that has ended without an AMI; None for any other task."""
     if task.ended_without_ami:
+        # Most imports succeed: a cold start does not wait for this import.
+        from vm_image_import.domain.remedies import cancelled_by_user  # noqa: PLC0415 - as said above
+
         kind = OutcomeKind.IMPORT_CANCELLED if cancelled_by_user(task.status_message) else OutcomeKind.IMPORT_FAILED
         if not task.status_message:
             return Outcome(kind, task.id, reason="EC2 gives no reason.", task=task)

@@ -1,6 +1,5 @@
 """Registers one import with Image Builder, once, and records it: the use case in which every trigger ends."""
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -122,8 +121,8 @@ def _request(candidate: Candidate, claim: Claim, name: DerivedValue, version: De
         if error.certain:
             claims.give_back(version.value)
         return Registered(rejected(candidate.task, error, candidate.ami, derivation))
-    registration = replace(candidate.registration(answer.arn, derivation.sources), warnings=warnings)
-    record = replace(claim.record, registration=registration)
+    registration = candidate.registration(answer.arn, derivation.sources)._replace(warnings=warnings)
+    record = claim.record._replace(registration=registration)
     claim.save(record, is_open=True)
     logger.info("Requested the image", imageArn=answer.arn, requestId=answer.request_id)
     return registered(candidate, record, derivation)

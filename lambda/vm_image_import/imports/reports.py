@@ -1,7 +1,6 @@
 """What is recorded of an import that has no image: its outcome, published once for each problem, and since when."""
 
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -28,7 +27,7 @@ def report_once(outcome: Outcome, id_: RegistrationId, record: Record, invocatio
     `record` is the record of the import as it was read. Raises TransientError or PermanentError where the notification
     cannot be sent or recorded.
     """
-    known = replace(outcome, is_new=False)
+    known = outcome._replace(is_new=False)
     if record.reported == outcome.report:
         return known
     try:
@@ -41,7 +40,7 @@ def report_once(outcome: Outcome, id_: RegistrationId, record: Record, invocatio
                     return known
                 seen = {**seen, _REJECTED: invocation.time}
             publish(outcome, invocation)
-            claim.save(replace(claim.record, reported=outcome.report, first_seen=seen))
+            claim.save(claim.record._replace(reported=outcome.report, first_seen=seen))
     except InProgressError:
         # The other invocation reports it.
         return known
@@ -57,7 +56,7 @@ def note_first_seen(what: str, id_: RegistrationId, record: Record, invocation: 
         # Where another invocation has the claim, the next sweep notes it.
         with suppress(InProgressError), invocation.store.claim(id_, invocation.deadline) as claim:
             if claim.record.registration is None:
-                claim.save(replace(claim.record, first_seen={what: invocation.time, **claim.record.first_seen}))
+                claim.save(claim.record._replace(first_seen={what: invocation.time, **claim.record.first_seen}))
     return record.first_seen.get(what, invocation.time)
 
 

@@ -1,24 +1,15 @@
 """Marks the superseded images of each name, once a day, and removes marks that do not apply. It deletes nothing."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
 from vm_image_import.derive import names
 from vm_image_import.domain.arns import BuildArn
 from vm_image_import.domain.errors import InProgressError, PermanentError, TransientError
-from vm_image_import.domain.models import Build
+from vm_image_import.domain.models import DELETE, SUPERSEDED, Build
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
-from vm_image_import.domain.retention import (
-    DELETE,
-    SUPERSEDED,
-    Decision,
-    Rule,
-    decide,
-    find_superseded,
-    newest_builds,
-)
+from vm_image_import.domain.retention import Decision, Rule, decide, find_superseded, newest_builds
 from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import Record
 from vm_image_import.records.store import Claim
@@ -133,7 +124,7 @@ class _Pass:
         elif self._is_complete and failed is None:
             noted = {name: time for name, time in self._record.first_seen.items() if name == _NOTIFIED}
             noted[_name_of_pass(self._rule)] = self._invocation.time
-            self._record = replace(self._record, reported="", first_seen=noted)
+            self._record = self._record._replace(reported="", first_seen=noted)
         self._claim.save(self._record)
         if failed:
             raise failed
@@ -214,7 +205,7 @@ class _Pass:
         reason = f"Image Builder will delete {len(announced)} superseded images, with their AMIs and snapshots."
         publish(Outcome(OutcomeKind.RETENTION, reason=reason, warnings=[*lines[:_MAX_LISTED], *more]), self._invocation)
         first_seen = {**self._record.first_seen, _NOTIFIED: self._invocation.time}
-        self._record = replace(self._record, first_seen=first_seen)
+        self._record = self._record._replace(first_seen=first_seen)
 
     def _report(self, error: PermanentError) -> Outcome:
         """Return what AWS has refused, published unless it was the last problem that was reported."""
@@ -222,9 +213,9 @@ class _Pass:
             OutcomeKind.RETENTION_FAILED, image_arn=self._refused_arn, reason=str(error), problem=error.problem
         )
         if self._record.reported == outcome.report:
-            return replace(outcome, is_new=False)
+            return outcome._replace(is_new=False)
         publish(outcome, self._invocation)
-        self._record = replace(self._record, reported=outcome.report)
+        self._record = self._record._replace(reported=outcome.report)
         return outcome
 
 

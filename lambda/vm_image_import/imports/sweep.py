@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -271,4 +271,4 @@ def _with_remedy(outcome: Outcome, task: ImportTask) -> Outcome:
     if outcome.kind is not OutcomeKind.IMPORT_FAILED:
         return outcome
     remedy = find_remedy(task.status_message, task.platform, task.disk_files)
-    return replace(outcome, reason=f"{outcome.reason} {remedy.text} See {remedy.url}")
+    return outcome._replace(reason=f"{outcome.reason} {remedy.text} See {remedy.url}")

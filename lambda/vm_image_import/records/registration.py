@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple, Self
 
@@ -37,8 +36,7 @@ class Unverified(NamedTuple):
     time: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
+class Registration(NamedTuple):
     """An image that Image Builder has of an import, and the facts that the steps need when EC2 lists the task no more.
 
     A mapping of steps has the name of each step as key.
@@ -51,19 +49,19 @@ class Registration:
     """When it was recorded, with a time zone."""
     task: ImportTask
     """Without its status, and with its boot disk as the only disk."""
-    sources: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = {}
     """Where the parts of the request come from."""
-    warnings: Sequence[str] = field(default_factory=list)
+    warnings: Sequence[str] = ()
     """What was unusual when it was registered."""
     adopted: bool = False
     """Whether the image existed already: an earlier deployment or another user registered it."""
     request_id: str = ""
     """Lambda's request id of the invocation that made it."""
-    results: Mapping[str, str] = field(default_factory=dict)
+    results: Mapping[str, str] = {}
     """The result of each step that has ended."""
-    unverified: Mapping[str, Unverified] = field(default_factory=dict)
+    unverified: Mapping[str, Unverified] = {}
     """What each step has written last, and not read back."""
-    problems: Mapping[str, str] = field(default_factory=dict)
+    problems: Mapping[str, str] = {}
     """The problem that was reported last of each step."""
 
     @property
@@ -72,14 +70,13 @@ class Registration:
         return BuildArn.parse(self.arn)
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """What the table has of one import task, or of one of its forced registrations."""
 
     registration: Registration | None = None
     reported: str = ""
     """The outcome that was reported last, without a registration (`Outcome.report`)."""
-    first_seen: Mapping[str, datetime] = field(default_factory=dict)
+    first_seen: Mapping[str, datetime] = {}
     """When what must last for a while was first seen, or when something was done, by what it is."""
     unreadable: InvalidRecordError | None = None
     """Why the registration cannot be read."""
@@ -92,7 +89,7 @@ class Record:
 
     def to_json(self) -> str:
         """Return the registration and the times as text."""
-        registration = self.registration and asdict(self.registration)
+        registration = self.registration and _to_dict(self.registration)
         return json.dumps({"registration": registration, "firstSeen": self.first_seen}, default=_to_text)
 
 
@@ -113,6 +110,7 @@ def _parse_registration(found: Mapping[str, Any]) -> Registration:
     parsed = {
         "time": datetime.fromisoformat(found["time"]),
         "task": ImportTask(**{**task, "disks": tuple(Disk(**_known(Disk, disk)) for disk in task["disks"])}),
+        "warnings": tuple(found.get("warnings", ())),
         "unverified": {
             step: Unverified(value, datetime.fromisoformat(time)) for step, (value, time) in found["unverified"].items()
         },
@@ -123,7 +121,13 @@ def _parse_registration(found: Mapping[str, Any]) -> Registration:
 
 
 def _known(kind: type[Registration | ImportTask | Disk], found: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in found.items() if key in kind.__dataclass_fields__}
+    return {key: value for key, value in found.items() if key in kind._fields}
+
+
+def _to_dict(registration: Registration) -> dict[str, Any]:
+    task = registration.task
+    disks = [disk._asdict() for disk in task.disks]
+    return {**registration._asdict(), "task": {**task._asdict(), "disks": disks}}
 
 
 def _to_text(value: object) -> object:

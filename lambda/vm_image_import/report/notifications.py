@@ -2,19 +2,19 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vm_image_import.derive import disks
 from vm_image_import.derive.names import transliterate
 from vm_image_import.domain.arns import BuildArn
 from vm_image_import.domain.models import ImportTask
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
-from vm_image_import.domain.remedies import Remedy, find_remedy
 from vm_image_import.domain.text import chat_code, one_line
 from vm_image_import.invocation import Invocation
 from vm_image_import.settings import Settings
+
+if TYPE_CHECKING:
+    from vm_image_import.domain.remedies import Remedy
 
 _MAX_SUBJECT: Final = 99
 """Characters of a subject: less than 100 (API reference, SNS `Publish`). Earlier versions of it require ASCII."""
@@ -27,8 +27,7 @@ _MAX_CHAT_VALUE: Final = 800
 """Characters of a value in chat: a remedy and what is known of an import fit into one description."""
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
+class Notification(NamedTuple):
     """One message to the topic. A subscription filters by the message attribute `outcome`."""
 
     subject: str
@@ -105,9 +104,12 @@ def _vm_name(task: ImportTask, settings: Settings) -> str | None:
     return task.tags.get(settings.name_tag) or disks.file_name(task.boot_disk) or task.description
 
 
-def _remedy(outcome: Outcome) -> Remedy | None:
+def _remedy(outcome: Outcome) -> "Remedy | None":
     if outcome.kind is not OutcomeKind.IMPORT_FAILED:
         return None
+    # Only a failed import waits for this import.
+    from vm_image_import.domain.remedies import find_remedy  # noqa: PLC0415 - as said above
+
     task = outcome.task
     return find_remedy(outcome.reason, task.platform, task.disk_files) if task else find_remedy(outcome.reason)
 
@@ -139,12 +141,14 @@ def _facts(outcome: Outcome, settings: Settings, invocation: Invocation) -> Iter
     yield "Region", invocation.environment.region
 
 
-def _document(outcome: Outcome, settings: Settings, invocation: Invocation, remedy: Remedy | None) -> dict[str, object]:
+def _document(
+    outcome: Outcome, settings: Settings, invocation: Invocation, remedy: "Remedy | None"
+) -> dict[str, object]:
     """Return the document of an outcome; a field that does not apply is null."""
     task = outcome.task
     fields: dict[str, object | None] = {
         "version": "1",
-        "time": invocation.time.astimezone(UTC).isoformat(timespec="seconds"),
+        "time": invocation.time.isoformat(timespec="seconds"),
         "account": invocation.environment.account,
         "region": invocation.environment.region,
         "outcome": outcome.kind.value,

@@ -1,6 +1,5 @@
 """Publish what has become of the image."""
 
-from dataclasses import replace
 from typing import Final
 
 from vm_image_import.domain.ami_warnings import find_ami_warnings
@@ -49,7 +48,7 @@ def _describe(run: Run) -> Outcome:
     status = run.status
     if status in FAILED:
         if run.image and run.image.reason:
-            return replace(run.outcome(OutcomeKind.IMAGE_FAILED, run.image.reason), said_by=_IMAGE_BUILDER)
+            return run.outcome(OutcomeKind.IMAGE_FAILED, run.image.reason)._replace(said_by=_IMAGE_BUILDER)
         return run.outcome(OutcomeKind.IMAGE_FAILED, _REASONS.get(status))
     if run.ami is None:
         return run.outcome(OutcomeKind.IMAGE_FAILED, _AMI_GONE.format(status, run.registration.ami_id))
@@ -58,9 +57,9 @@ def _describe(run: Run) -> Outcome:
         return run.outcome(OutcomeKind.IMAGE_FAILED, reason)
     reported = run.image.reason if run.image and status != "AVAILABLE" else None
     outcome = run.outcome(OutcomeKind.IMAGE_AVAILABLE, reported or _REASONS.get(status))
-    outcome = replace(outcome, said_by=_IMAGE_BUILDER if reported else "")
+    outcome = outcome._replace(said_by=_IMAGE_BUILDER if reported else "")
     adopted = [_ADOPTED] if run.registration.adopted else []
-    return replace(outcome, warnings=[*run.registration.warnings, *adopted, *find_ami_warnings(run.ami)])
+    return outcome._replace(warnings=[*run.registration.warnings, *adopted, *find_ami_warnings(run.ami)])
 
 
 NOTIFY: Final = Step("notify", lambda _settings: True, _look, _act)

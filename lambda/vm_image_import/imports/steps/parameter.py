@@ -1,7 +1,6 @@
 """Keep the newest AMI of the image's name in a parameter of Parameter Store, for launch templates and other tools."""
 
 import re
-from dataclasses import replace
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -76,7 +75,7 @@ def _act(run: Run) -> Done | Waiting:
         )
         raise PermanentError(message, "ValueDropped")
     reason = f"{name} was written: {newest.ami_id}. The next sweep reads it back."
-    outcome = replace(run.outcome(OutcomeKind.IN_PROGRESS, reason), parameter=name) if run.is_notified else None
+    outcome = run.outcome(OutcomeKind.IN_PROGRESS, reason)._replace(parameter=name) if run.is_notified else None
     return Waiting(reason, unverified=newest.ami_id, continues=True, outcome=outcome)
 
 

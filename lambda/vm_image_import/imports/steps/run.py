@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -135,7 +134,7 @@ def _report(step: Step, problem: str, reason: str, this: Run, *, is_over: bool) 
     if is_over:
         reason = _NOT_REPEATED.format(reason, _GIVEN_UP_AFTER.days, step.name)
     outcome = this.outcome(OutcomeKind.FOLLOW_UP_FAILED, reason)
-    outcome = replace(outcome, step=step.name, problem=problem, is_new=False, is_last_attempt=is_over)
+    outcome = outcome._replace(step=step.name, problem=problem, is_new=False, is_last_attempt=is_over)
     if this.registration.problems.get(step.name) == problem:
         return outcome
     with _claim(this) as claim:
@@ -144,7 +143,7 @@ def _report(step: Step, problem: str, reason: str, this: Run, *, is_over: bool) 
         publish(outcome, this.invocation)
         this.note_problem(step.name, problem)
         _save(claim, this)
-    return replace(outcome, is_new=True)
+    return outcome._replace(is_new=True)
 
 
 @contextmanager
@@ -155,11 +154,11 @@ def _claim(this: Run) -> Iterator[Claim]:
         if recorded is None or recorded.arn != this.registration.arn:
             message = f"The record of {this.id} was deleted or replaced."
             raise TransientError(message)
-        this.registration = replace(recorded, results={**this.registration.results, **recorded.results})
+        this.registration = recorded._replace(results={**this.registration.results, **recorded.results})
         yield claim
 
 
 def _save(claim: Claim, this: Run) -> None:
     is_open = not have_ended(this.registration, this.settings)
-    claim.save(replace(claim.record, registration=this.registration), is_open=is_open)
+    claim.save(claim.record._replace(registration=this.registration), is_open=is_open)
     this.recorded = this.registration

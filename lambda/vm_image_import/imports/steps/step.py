@@ -1,9 +1,8 @@
 """What a step is, and what it works with."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from vm_image_import.domain.models import Ami, Image
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
@@ -18,8 +17,7 @@ GIVEN_UP: Final = "given up"
 """The result of a step that did not end in time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """The step has ended."""
 
     result: str
@@ -27,8 +25,7 @@ class Done:
     """What to log and count."""
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(NamedTuple):
     """The step waits for what changes by itself."""
 
     reason: str
@@ -40,30 +37,26 @@ class Waiting:
     """What to log."""
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """The step has something to do."""
 
     calls: int
     """How many calls of AWS it needs at most, without those of its record."""
 
 
-@dataclass
 class Run:
     """One registration, and what its steps have read so far."""
 
-    invocation: Invocation
-    id: RegistrationId
-    registration: Registration
-    """With what this invocation has done."""
-    recorded: Registration = field(init=False)
-    """As it was read or saved last."""
-    _images: list[Image | None] = field(default_factory=list)
-    _amis: list[Ami | None] = field(default_factory=list)
-    """What was read, once."""
-
-    def __post_init__(self) -> None:
-        self.recorded = self.registration
+    def __init__(self, invocation: Invocation, id_: RegistrationId, registration: Registration) -> None:
+        self.invocation = invocation
+        self.id = id_
+        self.registration = registration
+        """With what this invocation has done."""
+        self.recorded = registration
+        """As it was read or saved last."""
+        self._images: list[Image | None] = []
+        self._amis: list[Ami | None] = []
+        """What was read, once."""
 
     @property
     def settings(self) -> Settings:
@@ -127,20 +120,19 @@ class Run:
 
     def note_result(self, step: str, result: str) -> None:
         """Note that a step has ended."""
-        self.registration = replace(self.registration, results={**self.registration.results, step: result})
+        self.registration = self.registration._replace(results={**self.registration.results, step: result})
 
     def note_unverified(self, step: str, value: str) -> None:
         """Note what a step has written."""
         written = Unverified(value, self.invocation.time)
-        self.registration = replace(self.registration, unverified={**self.registration.unverified, step: written})
+        self.registration = self.registration._replace(unverified={**self.registration.unverified, step: written})
 
     def note_problem(self, step: str, problem: str) -> None:
         """Note the problem that was reported of a step."""
-        self.registration = replace(self.registration, problems={**self.registration.problems, step: problem})
+        self.registration = self.registration._replace(problems={**self.registration.problems, step: problem})
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One thing that follows a registration."""
 
     name: str

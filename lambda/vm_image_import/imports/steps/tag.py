@@ -1,7 +1,6 @@
 """Tag the AMI of an image that has become available, and the AMI's snapshots."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 from vm_image_import.derive import tags
@@ -46,7 +45,7 @@ def _act(run: Run) -> Done | Waiting:
     if not run.is_notified:
         return Done(tagged)
     outcome = run.outcome(OutcomeKind.ALREADY_REGISTERED, "The AMI and its snapshots are tagged now.")
-    return Done(tagged, replace(outcome, tagged=tagged.split()))
+    return Done(tagged, outcome._replace(tagged=tagged.split()))
 
 
 def _read_tags(run: Run, ami: Ami) -> tuple[Mapping[str, str], Mapping[str, Mapping[str, str]]]:

@@ -127,9 +127,11 @@ audit: tools
 release: tools
 	.venv/bin/python -m local.release --tag "$$TAG"
 
+# The last command prints what the others cannot change, such as a long comment.
 format: tools
-	.venv/bin/python -m ruff check --fix .
+	.venv/bin/python -m ruff check --fix-only .
 	.venv/bin/python -m ruff format .
+	.venv/bin/python -m ruff check .
 
 # Resolves both locks again; name packages to upgrade with UPGRADE='--upgrade-package boto3'.
 lock: tools

@@ -13,11 +13,11 @@ unexport PYTHONDONTWRITEBYTECODE
 CACHES := $(shell test -w "$$HOME" || echo UV_CACHE_DIR=.build/uv npm_config_cache=.build/npm)
 
 # Python's part, and for `setup` the CDK command line beside it. What is there is checked by its lock, so that an
-# installation can be interrupted.
+# installation can be interrupted, and by its rights, as another user can have installed it.
 setup: PARTS := .venv node_modules
 tools: PARTS := .venv
 setup tools:
-	@if ! $(MAKE) --silent --question $(addsuffix /ready,$(PARTS)) 2> /dev/null; then \
+	@if ! { test -w . && test -x .venv/bin/python && $(MAKE) --silent --question $(addsuffix /ready,$(PARTS)) 2> /dev/null; }; then \
 	  command -v "$(PYTHON)" > /dev/null || { echo "Python 3.11 or newer is missing: install python3." >&2; exit 1; }; \
 	  "$(PYTHON)" infra/prerequisites.py $(PARTS) && \
 	  { .venv/bin/python -m pip --version > /dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv; } && \

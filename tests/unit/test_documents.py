@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,6 @@ def test_every_aws_command_is_valid(
     for file in re.findall(r"file://(\S+)", " ".join(command)):
         Path(file).parent.mkdir(exist_ok=True)
         Path(file).write_text("{}", encoding="utf-8")
-    if "--cli-binary-format" in command:
-        # Version 2 only, as the documents say.
-        at = command.index("--cli-binary-format")
-        del command[at : at + 2]
     called: list[str] = []
 
     def call(_: object, service: str, operation: str, parameters: dict[str, object], __: object) -> int:
@@ -97,10 +94,20 @@ def test_the_costs_are_calculated_correctly() -> None:
 
 def test_the_payloads_of_operations_are_accepted() -> None:
     """The function accepts every payload of docs/operations.md."""
-    payloads = re.findall(r"--payload '(.+?)'", OPERATIONS)
+    payloads = re.findall(r"^echo '(.+?)' > payload.json$", OPERATIONS, re.MULTILINE)
     assert payloads
     for payload in payloads:
         assert isinstance(events.parse(json.loads(payload)), events.ManualImport | events.Sweep)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_payloads_are_files_of_bytes(document: Path) -> None:
+    """Every documented payload is read from a file as bytes. Version 2 of the command line reads text as base64."""
+    lines = document.read_text(encoding="utf-8").splitlines()
+    for before, command in pairwise(lines):
+        if command.startswith("aws lambda invoke "):
+            assert "--payload fileb://payload.json " in command
+            assert before.endswith("' > payload.json"), command
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -1,8 +1,9 @@
 """How findings of the checks are acknowledged, with the reason."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from aws_cdk import Acknowledgment, CfnResource, Stack, Token, Validations
+from aws_cdk import aws_iam as iam
 from constructs import IConstruct
 
 
@@ -19,7 +20,13 @@ def acknowledge(construct: IConstruct, reasons: Mapping[str, str]) -> None:
             Validations.of(resource).acknowledge(Acknowledgment(id=finding, reason=reason))
 
 
-def nag_resource(stack: Stack, arn: str) -> str:
+def acknowledge_wildcards(role: iam.Role, arns: Iterable[str], reason: str) -> None:
+    """Acknowledge cdk-nag's findings of the ARNs with wildcards that statements of a role have as resources."""
+    stack = Stack.of(role)
+    acknowledge(role, {f"AwsSolutions-IAM5[Resource::{_nag_resource(stack, arn)}]": reason for arn in arns})
+
+
+def _nag_resource(stack: Stack, arn: str) -> str:
     """Return an ARN of `stack` as cdk-nag names it in a finding: with `<AWS::Region>` and the like for tokens."""
     for value, parameter in (
         (stack.partition, "AWS::Partition"),

@@ -65,7 +65,7 @@ _COST: Final = (
 _FIXED_COST: Final = (
     "At the list prices of us-east-1, without the time that cold starts are billed. In addition, each month and without"
     " free tier: 1 USD for the topic's key if the stack made it, 0.60 for the alarms, 3 for this dashboard, 0.30 for"
-    " each of the function's metrics that has a value."
+    " each of the function's metrics, for the hours in which it has a value."
 )
 
 

@@ -8,7 +8,8 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_imagebuilder as imagebuilder
 from constructs import Construct
 
-from .acknowledgements import acknowledge, nag_resource
+from .acknowledgements import acknowledge_wildcards
+from .arns import image_arns
 from .configuration import Configuration
 
 _DELETE: Final = {"vm-image-import:delete": "yes"}
@@ -63,9 +64,7 @@ def _policy_role(scope: Construct, names: Sequence[str]) -> iam.Role:
     The managed policy deletes only what has the tag `CreatedBy`, which imported AMIs do not have.
     """
     stack = Stack.of(scope)
-    images = [
-        stack.format_arn(service="imagebuilder", resource="image", resource_name=f"{name}/*") for name in names or ["*"]
-    ]
+    images = image_arns(stack, names)
     amis = stack.format_arn(service="ec2", account="", resource="image", resource_name="*")
     snapshots = stack.format_arn(service="ec2", account="", resource="snapshot", resource_name="*")
     made = {"aws:ResourceTag/vm-image-import:task-id": "import-ami-*"}
@@ -105,14 +104,7 @@ def _policy_role(scope: Construct, names: Sequence[str]) -> iam.Role:
         assumed_by=iam.ServicePrincipal("imagebuilder.amazonaws.com"),
         inline_policies={"Permissions": iam.PolicyDocument(statements=statements)},
     )
+    acknowledge_wildcards(role, ["*"], "The actions that find images have no resource types.")
     reason = "The images are the imports'. The conditions name the tags that only this system's have."
-    acknowledge(
-        role,
-        {
-            "AwsSolutions-IAM5[Resource::*]": "The actions that find images have no resource types.",
-            **{
-                f"AwsSolutions-IAM5[Resource::{nag_resource(stack, arn)}]": reason for arn in (*images, amis, snapshots)
-            },
-        },
-    )
+    acknowledge_wildcards(role, [*images, amis, snapshots], reason)
     return role

@@ -10,7 +10,8 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from .acknowledgements import acknowledge, nag_resource
+from .acknowledgements import acknowledge, acknowledge_wildcards
+from .arns import image_arns
 from .configuration import Configuration
 from .idempotency_table import OPEN_INDEX
 from .notifications import Notifications
@@ -42,8 +43,8 @@ def function_role(
     A customer managed key of the table is the queue's, too.
     """
     stack = Stack.of(scope)
-    images = _images(stack, "*")
-    allowed = [_images(stack, name) for name in _allowed_names(configuration)]
+    images = image_arns(stack)
+    allowed = image_arns(stack, configuration.allowed_names)
     linked_role = stack.format_arn(
         service="iam",
         region="",
@@ -63,7 +64,7 @@ def function_role(
         _calls("RegisterImages", *allowed),
         # On the version or on the build: it is not documented where the tags of a new image are authorized.
         _calls("TagImages", *allowed),
-        _calls("TrackImages", images),
+        _calls("TrackImages", *images),
         # Without an ARN, as the function calls it, no resource is known.
         _calls("FindImages", "*", conditions=in_region),
         _calls("UseIdempotencyTable", table.table_arn),
@@ -122,25 +123,18 @@ def function_role(
         inline_policies={"Permissions": iam.PolicyDocument(statements=statements)},
     )
     not_known = "Names and versions come from the imports, so no narrower resource is known beforehand."
+    unnarrowed = "Describe actions and X-Ray's have no resource types. The list of builds is requested without an ARN."
+    acknowledge_wildcards(role, ["*"], unnarrowed)
+    acknowledge_wildcards(role, {*images, *allowed}, not_known)
+    acknowledge(role, {"Serverless-LambdaStarPermissions": f"See AwsSolutions-IAM5. {not_known}"})
     if configuration.tag_amis:
         owned = "The AMIs and snapshots are the imports'. The conditions name their owner and the keys of the tags."
-        acknowledge(role, {f"AwsSolutions-IAM5[Resource::{nag_resource(stack, arn)}]": owned for arn in tagged})
+        acknowledge_wildcards(role, tagged, owned)
     if configuration.parameter_prefix:
-        patterns = [arn for arn in _parameters(stack, configuration) if "*" in arn]
-        acknowledge(role, {f"AwsSolutions-IAM5[Resource::{nag_resource(stack, arn)}]": not_known for arn in patterns})
+        acknowledge_wildcards(role, (arn for arn in _parameters(stack, configuration) if "*" in arn), not_known)
     if "*" in notifications.key_arn:
-        finding = f"AwsSolutions-IAM5[Resource::{nag_resource(stack, notifications.key_arn)}]"
-        acknowledge(role, {finding: "The key of a given topic is not known. The condition names the topic."})
-    acknowledge(
-        role,
-        {
-            "AwsSolutions-IAM5[Resource::*]": (
-                "Describe actions and X-Ray's have no resource types. The list of builds is requested without an ARN."
-            ),
-            **{f"AwsSolutions-IAM5[Resource::{nag_resource(stack, arn)}]": not_known for arn in (images, *allowed)},
-            "Serverless-LambdaStarPermissions": f"See AwsSolutions-IAM5. {not_known}",
-        },
-    )
+        unknown = "The key of a given topic is not known. The condition names the topic."
+        acknowledge_wildcards(role, [notifications.key_arn], unknown)
     return role
 
 
@@ -156,22 +150,12 @@ def _tag_amis(stack: Stack, configuration: Configuration, resources: Sequence[st
     return _calls("TagAmis", *resources, conditions=conditions)
 
 
-def _allowed_names(configuration: Configuration) -> Sequence[str]:
-    """Return the patterns of the names that may be registered."""
-    return configuration.allowed_names or ["*"]
-
-
-def _images(stack: Stack, name: str) -> str:
-    """Return the ARN of all versions and builds of a name: `*` does not stop at a slash."""
-    return stack.format_arn(service="imagebuilder", resource="image", resource_name=f"{name}/*")
-
-
 def _parameters(stack: Stack, configuration: Configuration) -> Sequence[str]:
     """Return the ARNs of all parameters with the configured prefix and an allowed name."""
     path = configuration.parameter_prefix.removeprefix("/")
     return [
         stack.format_arn(service="ssm", resource="parameter", resource_name=f"{path}/{name}")
-        for name in _allowed_names(configuration)
+        for name in configuration.allowed_names or ["*"]
     ]
 
 

@@ -14,7 +14,7 @@ from moto.events.utils import EventMessageType, EventTemplateParser
 from moto.sqs.exceptions import QueueDoesNotExist
 from moto.sqs.models import Queue, sqs_backends
 
-from local.aws import common, functions, iam, keys
+from local.aws import common, functions, keys, policies
 
 _EVENTS: Final = "events.amazonaws.com"
 
@@ -125,5 +125,5 @@ def _error_code(statements: Iterable[Mapping[str, Any]] | None, rule: Rule, acti
     if statements is None:
         return "NO_RESOURCE"
     context = {"aws:SourceArn": rule.arn, "aws:SourceAccount": rule.account_id, "aws:SecureTransport": "true"}
-    request = iam.AuthorizationRequest(action, arn, context)
-    return "" if iam.allows(statements, request, _EVENTS) else "NO_PERMISSIONS"
+    request = policies.AuthorizationRequest(action, arn, context)
+    return "" if policies.allows(statements, request, _EVENTS) else "NO_PERMISSIONS"

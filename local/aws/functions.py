@@ -28,7 +28,7 @@ from moto.awslambda.utils import get_backend
 from moto.core.common_models import CloudFormationModel
 from moto.sqs.models import sqs_backends
 
-from local.aws import iam, keys
+from local.aws import iam, keys, policies
 from local.aws.lambda_runtime import Configuration, ExecutionEnvironment, Result
 
 _LOG_TAIL = 4096
@@ -275,7 +275,9 @@ class Function(models.LambdaFunction, CloudFormationModel):
     def _is_authorized(self, resource: str, *actions: str, context: Mapping[str, str] | None = None) -> bool:
         """Return whether Lambda may do something with the function's role; what it may not do is dropped."""
         known = {"aws:RequestedRegion": self.region, **(context or {})}
-        return not iam.authorize(self.role, [iam.AuthorizationRequest(action, resource, known) for action in actions])
+        return not iam.authorize(
+            self.role, [policies.AuthorizationRequest(action, resource, known) for action in actions]
+        )
 
     def _trace(self) -> bool:
         """Return whether the run is traced. X-Ray is not emulated."""

@@ -1,12 +1,11 @@
 """Customer managed keys of AWS KMS: whether a service or a role may use one. moto encrypts nothing with them."""
 
-import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from moto.kms.models import Key, kms_backends
 
-from local.aws import iam
+from local.aws import policies
 from local.aws.common import ServiceError
 
 TO_ENCRYPT: Final = ("kms:GenerateDataKey", "kms:Decrypt")
@@ -35,6 +34,6 @@ def check(key: Key | None, context: Mapping[str, str], service: str | None = Non
 
 def allows(key: Key, principal: str, context: Mapping[str, str], *actions: str) -> bool:
     """Return whether the policy of a key allows a service or an account these actions."""
-    statements: list[Any] = json.loads(key.policy)["Statement"]
-    requests = [iam.AuthorizationRequest(action, key.arn, context) for action in actions]
-    return all(iam.allows(statements, request, principal) for request in requests)
+    statements = policies.statements_of(key.policy)
+    requests = [policies.AuthorizationRequest(action, key.arn, context) for action in actions]
+    return all(policies.allows(statements, request, principal) for request in requests)

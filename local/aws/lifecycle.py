@@ -12,8 +12,8 @@ from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.models.amis import Ami
 
 from local.aws import common, iam, image_builder
-from local.aws.iam import AuthorizationRequest
 from local.aws.image_builder import Image, ImageBuilderBackend
+from local.aws.policies import AuthorizationRequest
 
 _IN_PROGRESS: Final = frozenset({"PENDING", "importing", "CREATING", "BUILDING", "TESTING", "DISTRIBUTING"})
 _ENDED_WITHOUT_IMAGE: Final = frozenset({"FAILED", "CANCELLED"})

@@ -20,7 +20,7 @@ from moto.sns.models import SNSBackend, sns_backends
 from moto.sns.utils import FilterPolicyMatcher
 from moto.ssm.models import Parameter, SimpleSystemManagerBackend, ssm_backends
 
-from local.aws import iam, keys
+from local.aws import keys, policies
 from local.aws.common import ServiceError
 
 _EQUAL: Final = re.compile(r'\{ *\$\.([\w.]+) *= *"([^"]*)" *\}')
@@ -142,10 +142,10 @@ def _notify(backend: CloudWatchBackend, name: str, reason: str, state: str) -> N
     sns = sns_backends[backend.account_id][backend.region_name]
     for arn in {"ALARM": alarm.alarm_actions, "OK": alarm.ok_actions}.get(state, []):
         with contextlib.suppress(ServiceError):
-            request = iam.AuthorizationRequest("sns:Publish", arn, context)
+            request = policies.AuthorizationRequest("sns:Publish", arn, context)
             topic = sns.get_topic(arn)
             statements = json.loads(topic.policy)["Statement"]
-            if iam.allows(statements, request, _CLOUDWATCH):
+            if policies.allows(statements, request, _CLOUDWATCH):
                 keys.check(
                     keys.find(backend.account_id, backend.region_name, topic.kms_master_key_id), context, _CLOUDWATCH
                 )

@@ -9,7 +9,9 @@ import signal
 import tempfile
 import time
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -26,10 +28,7 @@ _ARN: Final = "arn:aws:lambda:us-east-1:123456789012:function:bench"
 _EVENT: Final = {
     "version": "0",
     "id": "00000000-0000-0000-0000-000000000000",
-    "detail-type": "EC2 AMI State Change",
-    "source": "aws.ec2",
     "account": "123456789012",
-    "time": "2026-11-23T10:15:00Z",
     "region": "us-east-1",
 }
 
@@ -45,7 +44,19 @@ class Run:
 def event(ami: str) -> bytes:
     """Return the event that an AMI became available."""
     detail = {"RequestId": "r", "ImageId": ami, "State": "available", "ErrorMessage": ""}
-    return json.dumps({**_EVENT, "resources": [f"arn:aws:ec2:us-east-1::image/{ami}"], "detail": detail}).encode()
+    return _event("aws.ec2", "EC2 AMI State Change", f"arn:aws:ec2:us-east-1::image/{ami}", detail)
+
+
+def image_event(arn: str) -> bytes:
+    """Return the event that an image became available."""
+    detail = {"previous-state": {"status": "PENDING"}, "state": {"status": "AVAILABLE"}}
+    return _event("aws.imagebuilder", "EC2 Image Builder Image State Change", arn, detail)
+
+
+def _event(source: str, kind: str, resource: str, detail: Mapping[str, object]) -> bytes:
+    parts = {"source": source, "detail-type": kind, "resources": [resource], "detail": detail}
+    # The age of an old event is not counted.
+    return json.dumps({**_EVENT, **parts, "time": datetime.now(UTC).isoformat()}).encode()
 
 
 def run(variant: Variant, stub: Stub, python: str, ami: str = AMI) -> Run:
@@ -110,8 +121,11 @@ def zip_bytes(folder: Path) -> int:
         return file.tell()
 
 
-def configuration(variant: Variant, stub: Stub) -> Configuration:
-    """Return what a deployment of a variant would say about its environments, with `stub` for AWS."""
+def configuration(variant: Variant, stub: Stub, **variables: str) -> Configuration:
+    """Return what a deployment of a variant would say about its environments, with `stub` for AWS.
+
+    `variables` are added to those of the environment.
+    """
     return Configuration(
         task_root=variant.folder,
         handler=variant.handler,
@@ -129,5 +143,6 @@ def configuration(variant: Variant, stub: Stub) -> Configuration:
             "TABLE_NAME": "ledger",
             "TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:notices",
             **({"AWS_CA_BUNDLE": str(stub.ca_bundle)} if stub.ca_bundle else {}),
+            **variables,
         },
     )

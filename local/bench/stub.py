@@ -46,7 +46,7 @@ class Stub(ThreadingTCPServer):
     """A server that emulates EC2, Image Builder, DynamoDB and SNS, and notes which operations were requested.
 
     It has one completed import or those that it is given: ids of import tasks, whose AMIs have the same digits. Every
-    call takes it some seconds. Each image is available at once. DynamoDB keeps what it is given, under no condition.
+    call takes it some seconds. Each image has `image_status`. DynamoDB keeps what it is given, under no condition.
     With a context it speaks TLS, and `ca_bundle` is the file of the CAs that verify it.
     """
 
@@ -62,11 +62,13 @@ class Stub(ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Conversation)
         self.calls: list[str] = []
         self.ca_bundle = ca_bundle
+        self.image_status = "AVAILABLE"
         self._amis = {AMI if task == TASK else task.removeprefix("import-"): task for task in tasks}
         self._seconds = seconds
         self._context = context
         self._builds = count(1)
-        self._records: dict[str, dict[str, Any]] = {}
+        self.records: dict[str, dict[str, Any]] = {}
+        """The items of the table, by id."""
 
     @property
     def url(self) -> str:
@@ -76,7 +78,7 @@ class Stub(ThreadingTCPServer):
     def forget(self) -> None:
         """Forget the calls and the records, so that the import is new."""
         self.calls.clear()
-        self._records.clear()
+        self.records.clear()
 
     def get_request(self) -> tuple[socket.socket, object]:
         """Return the next connection. Its own thread shakes hands, when it first reads."""
@@ -108,7 +110,7 @@ class Stub(ThreadingTCPServer):
                 return json.dumps({"imageArn": f"{_ARN}/{next(self._builds)}"})
             case "GetImage":
                 tags = {"vm-image-import:task-id": TASK}
-                return json.dumps({"image": {"state": {"status": "AVAILABLE"}, "tags": tags}})
+                return json.dumps({"image": {"state": {"status": self.image_status}, "tags": tags}})
             case "Publish":
                 return _PUBLISHED
             case "ListImageBuildVersions":
@@ -129,19 +131,19 @@ class Stub(ThreadingTCPServer):
     def _recorded(self, operation: str, request: Mapping[str, Any]) -> Mapping[str, object]:
         match operation:
             case "PutItem":
-                self._records[request["Item"]["id"]["S"]] = request["Item"]
+                self.records[request["Item"]["id"]["S"]] = request["Item"]
             case "UpdateItem":
-                record = self._records.setdefault(request["Key"]["id"]["S"], {**request["Key"]})
+                record = self.records.setdefault(request["Key"]["id"]["S"], {**request["Key"]})
                 _update(record, request)
                 return {"Attributes": record}
             case "DeleteItem":
-                self._records.pop(request["Key"]["id"]["S"], None)
+                self.records.pop(request["Key"]["id"]["S"], None)
             case "Query":
-                return {"Items": [{"id": record["id"]} for record in self._records.values() if "open" in record]}
+                return {"Items": [{"id": record["id"]} for record in self.records.values() if "open" in record]}
             case _:
                 ((table, wanted),) = request["RequestItems"].items()
                 keys = [key["id"]["S"] for key in wanted["Keys"]]
-                found = [self._records[key] for key in keys if key in self._records]
+                found = [self.records[key] for key in keys if key in self.records]
                 return {"Responses": {table: found}, "UnprocessedKeys": {}}
         return {}
 

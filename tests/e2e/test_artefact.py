@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import threading
@@ -12,10 +13,12 @@ from typing import Any
 import pytest
 
 from infra.interpreter import find_function_python
+from local.bench.costs import SCENARIOS, measure, quantities
 from local.bench.measure import instructions, run, zip_bytes
 from local.bench.stub import AMI, OTHER_AMI, Stub, tls_stub
 from local.bench.sweeps import sweeps
 from local.bench.variants import Variant, build
+from tests.conftest import ROOT
 
 HANDLER = "vm_image_import.handler.handler"
 
@@ -109,6 +112,24 @@ def test_calls_of_a_sweep(artefact: Path, python: str) -> None:
     ]
 
 
+def test_excluded_tasks_cost_their_pages(artefact: Path, python: str) -> None:
+    """A sweep over 5,000 excluded tasks makes two calls for each page and three besides, and logs its result."""
+    variant = Variant("shipped", artefact, HANDLER)
+    sweep = next(sweeps(variant, python, 5000, 0, ONLY_TASKS_TAGGED='{"Images": "yes"}'))
+    # The result, and its metrics.
+    assert (sweep.calls, sweep.log_lines) == (50 * 2 + 3, 2)
+
+
+@pytest.mark.acceptance
+def test_twenty_thousand_imports_fit_into_a_sweep(artefact: Path, python: str) -> None:
+    """A sweep over 20,000 new imports registers some, needs less than 128 MB, and answers less than 6 MB."""
+    # Of the 115 seconds a sweep keeps 99 free.
+    sweep = next(sweeps(Variant("shipped", artefact, HANDLER), python, 20_000, 0, 115))
+    assert sweep.counts["REGISTERED"] > 0
+    assert sweep.peak_kilobytes < 128 * 1024
+    assert sweep.answer_bytes < 6_000_000
+
+
 @pytest.mark.parametrize("tls", [False, True], ids=["HTTP", "TLS"])
 def test_calls_of_an_event(artefact: Path, python: str, tmp_path: Path, tls: bool) -> None:  # noqa: FBT001 - a case
     """The event of an AMI that is not an import costs one AWS call, a registration seven, over TLS as well.
@@ -129,6 +150,17 @@ def test_calls_of_an_event(artefact: Path, python: str, tmp_path: Path, tls: boo
         *("UpdateItem", "ImportVmImage", "UpdateItem"),
         *("GetImage", "DescribeImages", "UpdateItem", "Publish", "UpdateItem"),
     )
+
+
+def test_the_documented_costs_are_those_of_the_artefact(artefact: Path, python: str) -> None:
+    """Each quantity of the cost table is within 20 % of what the artefact uses in the month that it is about."""
+    operations = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    measured = measure(Variant("shipped", artefact, HANDLER), python)
+    expected = [quantities(measured, scenario) for scenario in SCENARIOS]
+    numbers = r"\| [\d.]+ \| (\d+) \| [\d.]+ \| (\d+) \| [\d.]+ \|"
+    for name in expected[0]:
+        (row,) = re.findall(rf"^\| {name}\b[^|]*{numbers}$", operations, re.MULTILINE)
+        assert [*map(int, row)] == pytest.approx([month[name] for month in expected], rel=0.2), name
 
 
 @pytest.mark.acceptance

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from infra import operations
-from local.aws import events, functions, iam, image_builder, vm_import
-from local.aws.iam import AuthorizationRequest
+from local.aws import events, functions, iam, image_builder, policies, vm_import
 from local.aws.local_aws import ACCOUNT, LocalAws
+from local.aws.policies import AuthorizationRequest
 from tests.conftest import PARAMETERS, REGION
 from tests.e2e.conftest import (
     LONG_AGO,
@@ -157,7 +157,7 @@ def denied_scenarios(
     return [
         name
         for name, calls in recorded.items()
-        if not all(iam.allows(policy, request) for call in calls for request in call.requests)
+        if not all(policies.allows(policy, request) for call in calls for request in call.requests)
     ]
 
 
@@ -189,7 +189,7 @@ def test_tags_are_allowed_wherever_aws_authorizes_them(
         if request.action == "imagebuilder:TagResource" and re.fullmatch(authorized, request.resource.split(":")[-1])
     ]
     assert requests
-    assert [request for request in requests if not iam.allows(policy, request)] == []
+    assert [request for request in requests if not policies.allows(policy, request)] == []
 
 
 @pytest.mark.parametrize(("sid", "action"), ACTIONS)
@@ -248,9 +248,9 @@ def test_everything_else_is_denied(
     """The same requests are denied for another account, Region, partition, resource or context."""
     requests = [request for calls in recorded.values() for call in calls for request in call.requests]
     for request in {(request.action, request.resource): request for request in requests}.values():
-        assert iam.allows(policy, request)
+        assert policies.allows(policy, request)
         for other in [*with_other_resources(request), *with_other_contexts(policy, request)]:
-            assert not iam.allows(policy, other), other
+            assert not policies.allows(policy, other), other
 
 
 def with_other_resources(request: AuthorizationRequest) -> Iterator[AuthorizationRequest]:
@@ -290,19 +290,19 @@ def test_only_its_own_services_reach_a_resource(aws: LocalAws, kind: str) -> Non
     for request in requests:
         for source in sources:
             context = {"aws:SourceArn": source, "aws:SourceAccount": ACCOUNT, "aws:SecureTransport": "true"}
-            assert iam.allows(statements, replace(request, context=context), service)
-            assert not iam.allows(statements, replace(request, context=context), "s3.amazonaws.com")
+            assert policies.allows(statements, replace(request, context=context), service)
+            assert not policies.allows(statements, replace(request, context=context), "s3.amazonaws.com")
             # The ARN of a rule has its account in it.
             other = {**context, "aws:SourceAccount": ELSEWHERE, "aws:SourceArn": source.replace(ACCOUNT, ELSEWHERE)}
-            assert not iam.allows(statements, replace(request, context=other), service)
+            assert not policies.allows(statements, replace(request, context=other), service)
             without_source = {"aws:SecureTransport": "true"}
-            assert not iam.allows(statements, replace(request, context=without_source), service)
+            assert not policies.allows(statements, replace(request, context=without_source), service)
             if kind in {"eventdlq", "topic"}:
                 plain = {**context, "aws:SecureTransport": "false"}
-                assert not iam.allows(statements, replace(request, context=plain), service)
+                assert not policies.allows(statements, replace(request, context=plain), service)
         for source in (source for case in other_sources for source in case):
             context = {"aws:SourceArn": source, "aws:SourceAccount": ACCOUNT, "aws:SecureTransport": "true"}
-            assert not iam.allows(statements, replace(request, context=context), service), source
+            assert not policies.allows(statements, replace(request, context=context), service), source
 
 
 def resource_policies(aws: LocalAws) -> dict[str, tuple[list[Any], list[AuthorizationRequest], str, list[str]]]:

@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from local.assembly import synthesize
-from local.aws import iam, image_builder, vm_import
+from local.aws import iam, image_builder, policies, vm_import
 from local.aws.local_aws import ACCOUNT, LocalAws
 from local.verify import doctor
 from local.verify.account import Account
@@ -331,12 +331,15 @@ def test_the_policy_deletes_nothing_else(policy_role: str) -> None:
         "ec2:DeleteSnapshot": (f"arn:aws:ec2:{REGION}::snapshot/snap-1", {**owner, **made}),
     }
     for action, (resource, context) in allowed.items():
-        assert iam.allows(statements, iam.AuthorizationRequest(action, resource, context))
+        assert policies.allows(statements, policies.AuthorizationRequest(action, resource, context))
         kept = {**context, "aws:ResourceTag/vm-image-import:keep": "yes"}
         fewer = [{key: value for key, value in context.items() if key != left} for left in context]
         other = [{**context, key: "other"} for key in context]
         for wrong in (kept, *fewer, *other):
-            assert not iam.allows(statements, iam.AuthorizationRequest(action, resource, wrong)), (action, wrong)
+            assert not policies.allows(statements, policies.AuthorizationRequest(action, resource, wrong)), (
+                action,
+                wrong,
+            )
     assert {action for each in statements for action in _list(each["Action"])} == {
         *allowed,
         *("ec2:DescribeImages", "ec2:DescribeImageAttribute", "tag:GetResources"),
@@ -362,8 +365,8 @@ def test_the_function_deletes_nothing(role: str) -> None:
         ([DELETE], {}, False),
         ([DELETE], {"aws:ResourceTag/vm-image-import:task-id": "another"}, False),
     ):
-        request = iam.AuthorizationRequest("imagebuilder:UntagResource", arn, {"aws:TagKeys": keys, **tags})
-        assert iam.allows(statements, request) == is_allowed, request
+        request = policies.AuthorizationRequest("imagebuilder:UntagResource", arn, {"aws:TagKeys": keys, **tags})
+        assert policies.allows(statements, request) == is_allowed, request
 
 
 def test_a_denied_mark_is_reported_once_and_tried_again(aws: LocalAws, role: str, notifications: Notifications) -> None:

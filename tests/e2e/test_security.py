@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from local.aws import iam, image_builder
-from local.aws.iam import AuthorizationRequest
+from local.aws import image_builder, policies
 from local.aws.local_aws import ACCOUNT, LocalAws
+from local.aws.policies import AuthorizationRequest
 from tests.conftest import PARAMETERS, REGION
 from tests.e2e.conftest import (
     UBUNTU,
@@ -95,7 +95,7 @@ def test_name_of_another_owner(aws: LocalAws, policy: list[dict[str, Any]], *, o
     for name, allowed in (("team-a-web", True), ("web-server", not on), ("team-b-web", not on)):
         for action in ("ImportVmImage", "TagResource"):
             resource = AuthorizationRequest(f"imagebuilder:{action}", f"{IMAGES}/{name}/1.0.0")
-            assert iam.allows(policy, resource) is allowed
+            assert policies.allows(policy, resource) is allowed
 
 
 def test_name_of_a_file(aws: LocalAws, *, on: bool) -> None:

@@ -15,8 +15,8 @@ from moto.kms.models import kms_backends
 from moto.sns.models import sns_backends
 
 from local import release
-from local.aws.iam import AuthorizationRequest, allows
 from local.aws.local_aws import LocalAws
+from local.aws.policies import AuthorizationRequest, allows
 from local.live import shell_exports
 from tests.conftest import REGION, ROOT
 

@@ -1,7 +1,6 @@
 """What the documents claim."""
 
 import json
-import math
 import re
 import shlex
 from collections.abc import Iterator
@@ -80,16 +79,16 @@ def test_every_link_within_the_project_resolves(document: Path) -> None:
 
 
 def test_the_costs_are_calculated_correctly() -> None:
-    """Each row of the cost table is the product of its factors, and the sum is right."""
-    rows = re.findall(r"^\| [^|]+ \| ([\d.]+(?: [*/] [\d.]+)+) \| ([\d.]+) \|$", OPERATIONS, re.MULTILINE)
-    assert len(rows) == 8
-    total = 0.0
-    for expression, dollars in rows:
-        factors, _, divisor = expression.partition(" / ")
-        cost = math.prod(map(float, factors.split(" * "))) / float(divisor or 1)
-        assert f"{cost:.4f}" == dollars, expression
-        total += float(dollars)
-    assert f"| sum | | {total:.4f} |" in OPERATIONS
+    """Each sum of the cost table is its quantity at its price, and the sums of both accounts are right."""
+    numbers = r" \| ([\d.]+)" * 5
+    rows = re.findall(rf"^\| [^|]+{numbers} \|$", OPERATIONS, re.MULTILINE)
+    assert len(rows) == 10
+    totals = [0.0, 0.0]
+    for price, *months in rows:
+        for account, (quantity, dollars) in enumerate((months[:2], months[2:])):
+            assert f"{float(price) * int(quantity) / 1_000_000:.3f}" == dollars, (price, quantity)
+            totals[account] += float(dollars)
+    assert f"| sum | | | {totals[0]:.3f} | | {totals[1]:.3f} |" in OPERATIONS
 
 
 def test_the_payloads_of_operations_are_accepted() -> None:

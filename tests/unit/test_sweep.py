@@ -76,6 +76,41 @@ def test_what_is_done_costs_one_read_a_page() -> None:
     assert aws.consistent_reads == 0
 
 
+@pytest.mark.parametrize(
+    ("task", "settings", "reported"),
+    [
+        (TASK, FILTER, ""),
+        (TASK, Settings(), "REJECTED AMI gone"),
+        (TASK._replace(tags={"Version": "latest"}), Settings(), "REJECTED tag Version"),
+    ],
+    ids=["excluded", "AMI gone", "rejected"],
+)
+def test_thousands_with_nothing_to_do_cost_their_pages(
+    task: ImportTask, settings: Settings, reported: str, log: Log
+) -> None:
+    """5,000 imports that are excluded, or whose rejection was reported, cost no call and no line of their own."""
+    many = [task._replace(id=f"import-ami-{number:08}") for number in range(5000)]
+    aws = InMemoryAws(settings=settings, pages=[many[first : first + 100] for first in range(0, 5000, 100)])
+    if reported:
+        for each in many:
+            aws.put(Record(reported=reported), each.id, is_open=False)
+    assert aws.sweep().outcomes == []
+    # The pages, and what is open: its ids, and their records. The claim of the sweep.
+    assert (aws.calls, aws.reads, aws.writes) == ([], 50 + 2, 1)
+    assert [line["message"] for line in log()] == ["Swept"]
+
+
+def test_a_refused_import_costs_each_sweep_one_try() -> None:
+    """An import that Image Builder refuses is requested once by each sweep, and reported once."""
+    aws = InMemoryAws(TASK, AMI, import_error=PermanentError("denied", "AccessDeniedException"))
+    # Within an hour, no second rejection is reported.
+    for aws.age in map(timedelta, (1, 2, 3)):
+        aws.calls.clear()
+        aws.sweep()
+        assert aws.calls == [f"find_ami {AMI.id}", "list_builds", f"import_vm_image {TASK_ID}"]
+    assert aws.outcomes_published() == ["REJECTED"]
+
+
 def test_a_registered_image_is_followed_to_its_last_state() -> None:
     """An image whose state is the last one is not looked at again."""
     aws = InMemoryAws(TASK, AMI, image=PENDING)

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from local.aws import iam
-from local.aws.iam import AuthorizationRequest
+from local.aws import policies
 from local.aws.local_aws import LocalAws
+from local.aws.policies import AuthorizationRequest
 
 READ = {"Effect": "Allow", "Action": "s3:Get*", "Resource": "arn:aws:s3:::bucket/*"}
 REQUEST = AuthorizationRequest(
@@ -43,13 +43,13 @@ REQUEST = AuthorizationRequest(
 )
 def test_a_statement_allows_a_request(changes: dict[str, object], allowed: bool) -> None:  # noqa: FBT001 - a column
     """Actions and keys are not case-sensitive, `*` includes slashes, and every condition has to hold."""
-    assert iam.allows([{**READ, **changes}], REQUEST) == allowed
+    assert policies.allows([{**READ, **changes}], REQUEST) == allowed
 
 
 def test_a_deny_wins() -> None:
     """An explicit Deny overrides an Allow, and a request without a statement is denied."""
-    assert not iam.allows([READ, {**READ, "Effect": "Deny", "Resource": "*"}], REQUEST)
-    assert not iam.allows([], REQUEST)
+    assert not policies.allows([READ, {**READ, "Effect": "Deny", "Resource": "*"}], REQUEST)
+    assert not policies.allows([], REQUEST)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_deny_wins() -> None:
 )
 def test_the_principal_of_a_resource_policy(principal: object, *, allowed: bool) -> None:
     """A resource's policy allows only the services of its principal."""
-    assert iam.allows([{**READ, "Principal": principal}], REQUEST, "a.amazonaws.com") == allowed
+    assert policies.allows([{**READ, "Principal": principal}], REQUEST, "a.amazonaws.com") == allowed
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_the_principal_of_a_resource_policy(principal: object, *, allowed: bool)
 def test_what_is_not_implemented_is_an_error(changes: dict[str, object]) -> None:
     """A policy element or operator that is not implemented raises NotImplementedError."""
     with pytest.raises(NotImplementedError):
-        iam.allows([{**READ, **changes}], REQUEST)
+        policies.allows([{**READ, **changes}], REQUEST)
 
 
 def test_a_policy_is_answered_as_json(empty_aws: LocalAws) -> None:

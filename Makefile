@@ -7,7 +7,7 @@ PYTHON ?= $(shell python3 infra/interpreter.py 2>/dev/null || echo python3)
 # Where it is set, each of the many Pythons that the tests start would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup tools demo local derive verify test acceptance quick lint types tests coverage soak bench mutants audit release format lock clean
+.PHONY: setup tools demo local derive verify test acceptance quick named lint types tests coverage soak bench mutants audit release format lock clean
 
 # uv and npm keep what they download in the home folder, where they can write to it.
 CACHES := $(shell test -w "$$HOME" || echo UV_CACHE_DIR=.build/uv npm_config_cache=.build/npm)
@@ -17,11 +17,11 @@ CACHES := $(shell test -w "$$HOME" || echo UV_CACHE_DIR=.build/uv npm_config_cac
 CACHED_VENV := uv venv --quiet --offline --seed --clear --python "$(PYTHON)" .venv
 
 # Python's part, and for `setup` the CDK command line beside it. What is there is checked by its lock, so that an
-# installation can be interrupted.
+# installation can be interrupted, and by its rights, as another user can have installed it.
 setup: PARTS := .venv node_modules
 tools: PARTS := .venv
 setup tools:
-	@if ! $(MAKE) --silent --question $(addsuffix /ready,$(PARTS)) 2> /dev/null; then \
+	@if ! { test -w . && test -x .venv/bin/python && $(MAKE) --silent --question $(addsuffix /ready,$(PARTS)) 2> /dev/null; }; then \
 	  command -v "$(PYTHON)" > /dev/null || { echo "Python 3.11 or newer is missing: install python3." >&2; exit 1; }; \
 	  "$(PYTHON)" infra/prerequisites.py $(PARTS) && \
 	  { .venv/bin/python -m pip --version > /dev/null 2>&1 || $(CACHED_VENV) 2> /dev/null || "$(PYTHON)" -m venv --clear .venv; } && \
@@ -81,12 +81,16 @@ test: tools
 acceptance: setup
 	.venv/bin/python -m pytest -m acceptance
 
-# The tests of the pure part. What is generated at random must not be what reaches a line, and documents reach none.
-PURE := $(filter-out %/test_properties.py %/test_documents.py,$(wildcard tests/unit/test_*.py))
+# The tests of the pure part. What is generated at random must not be what reaches a line, and documents reach none;
+# neither does a process of its own.
+PURE := $(filter-out $(addprefix %/test_,properties.py retention_histories.py documents.py patterns.py),$(wildcard tests/unit/test_*.py))
 
 # While you edit, in seconds: lint, types, the tests of the pure part, and those that are named like what is not committed.
+# Side by side, so that one run names the problems of all.
 quick: tools
-	@$(MAKE) --no-print-directory --jobs=2 lint types
+	@$(MAKE) --no-print-directory --jobs=3 types lint named
+
+named: tools
 	.venv/bin/python -m pytest --quiet --failed-first --numprocesses=0 $(sort $(PURE) $(NAMED))
 
 EDITED = $(notdir $(basename $(shell git diff --name-only HEAD; git ls-files --others --exclude-standard)))
@@ -127,9 +131,11 @@ audit: tools
 release: tools
 	.venv/bin/python -m local.release --tag "$$TAG"
 
+# The last command prints what the others cannot change, such as a long comment.
 format: tools
-	.venv/bin/python -m ruff check --fix .
+	.venv/bin/python -m ruff check --fix-only .
 	.venv/bin/python -m ruff format .
+	.venv/bin/python -m ruff check .
 
 # Resolves both locks again; name packages to upgrade with UPGRADE='--upgrade-package boto3'.
 lock: tools

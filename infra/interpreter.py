@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -33,7 +34,9 @@ def _candidates(version: str) -> Iterator[str]:
         yield on_path
     # pyenv's shims are on the PATH but answer only for the versions that are enabled.
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    yield from sorted(map(str, pyenv.glob(f"versions/{version}.*/bin/python")), reverse=True)
+    # On Python 3.11, a folder that only another user can read is an error.
+    with suppress(PermissionError):
+        yield from sorted(map(str, pyenv.glob(f"versions/{version}.*/bin/python")), reverse=True)
     if uv := shutil.which("uv"):
         found = subprocess.run(
             [uv, "python", "find", "--no-python-downloads", version],

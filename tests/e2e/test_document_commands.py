@@ -141,8 +141,6 @@ def placeholders(aws: LocalAws) -> dict[str, str]:
         "TASK": task,
         "import-ami-0123456789abcdef0": task,
         "BUCKET": "my-bucket",
-        # Of version 2 of the AWS command line, as the documents say.
-        "--cli-binary-format raw-in-base64-out ": "",
     }
 
 

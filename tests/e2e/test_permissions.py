@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from infra import operations
 from local.aws import events, functions, iam, image_builder, policies, vm_import
 from local.aws.local_aws import ACCOUNT, LocalAws
 from local.aws.policies import AuthorizationRequest
@@ -98,26 +99,10 @@ SCENARIOS: Mapping[str, Callable[[LocalAws], None]] = {
 }
 
 ACTIONS = [
+    *((sid, action) for sid, found in operations.ACTIONS.items() for action in sorted(found)),
     ("WriteLogs", "logs:CreateLogStream"),
     ("WriteLogs", "logs:PutLogEvents"),
     ("SendToDlq", "sqs:SendMessage"),
-    ("ReadImports", "ec2:DescribeImages"),
-    ("ReadTags", "ec2:DescribeTags"),
-    ("TagAmis", "ec2:CreateTags"),
-    ("RemoveMarks", "imagebuilder:UntagResource"),
-    ("WriteParameters", "ssm:GetParameter"),
-    ("WriteParameters", "ssm:GetParameterHistory"),
-    ("WriteParameters", "ssm:PutParameter"),
-    ("ReadImports", "ec2:DescribeImportImageTasks"),
-    ("RegisterImages", "imagebuilder:ImportVmImage"),
-    ("TagImages", "imagebuilder:TagResource"),
-    ("TrackImages", "imagebuilder:GetImage"),
-    ("FindImages", "imagebuilder:ListImageBuildVersions"),
-    ("UseIdempotencyTable", "dynamodb:BatchGetItem"),
-    ("UseIdempotencyTable", "dynamodb:DeleteItem"),
-    ("UseIdempotencyTable", "dynamodb:UpdateItem"),
-    ("FindOpenRegistrations", "dynamodb:Query"),
-    ("PublishNotifications", "sns:Publish"),
     ("EncryptNotifications", "kms:Decrypt"),
     ("EncryptNotifications", "kms:GenerateDataKey"),
     ("CreateServiceLinkedRole", "iam:CreateServiceLinkedRole"),

@@ -2,13 +2,15 @@
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from infra import prerequisites
+from infra import interpreter, prerequisites
 from tests.conftest import ROOT
 
 PROGRAM = ROOT / "infra/prerequisites.py"
@@ -76,6 +78,34 @@ def test_an_old_python_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     found = prerequisites.problems({*BOTH})
     assert "is 3.9" in found[0]
     assert "ensurepip" in found[1]
+
+
+def test_an_installation_that_cannot_run_is_checked_again(tmp_path: Path) -> None:
+    """Where the Python of the tools is gone or another user's, make checks what it needs, and says what is missing."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "requirements.txt").touch()
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/ready").touch()
+    (tmp_path / ".venv/bin/python").symlink_to(tmp_path / "gone")
+    (tmp_path / "python").write_text('#!/bin/sh\necho "$*" >&2\nexit 1\n', encoding="utf-8")
+    (tmp_path / "python").chmod(0o755)
+    make = shutil.which("make")
+    assert make
+    done = subprocess.run(
+        [make, "tools", f"PYTHON={tmp_path}/python"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.stderr.splitlines()[0] == "infra/prerequisites.py .venv"
+
+
+def test_a_pyenv_of_another_user_has_no_interpreters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of pyenv that cannot be read has no interpreters, and the others are found."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "glob", refuse)
+    assert interpreter.find_python(sys.version_info[:2]) == sys.executable
+    assert interpreter.find_python((2, 0)) is None
 
 
 def test_old_pythons_can_read_it() -> None:

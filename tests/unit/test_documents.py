@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,7 @@ from botocore.validate import ParamValidator
 
 from tests.conftest import ROOT
 from tests.e2e import test_security
-from tests.unit.test_notifications import NOTIFIED
 from vm_image_import import events
-from vm_image_import.domain.outcomes import OutcomeKind
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")])
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -60,10 +59,6 @@ def test_every_aws_command_is_valid(
     for file in re.findall(r"file://(\S+)", " ".join(command)):
         Path(file).parent.mkdir(exist_ok=True)
         Path(file).write_text("{}", encoding="utf-8")
-    if "--cli-binary-format" in command:
-        # Version 2 only, as the documents say.
-        at = command.index("--cli-binary-format")
-        del command[at : at + 2]
     called: list[str] = []
 
     def call(_: object, service: str, operation: str, parameters: dict[str, object], __: object) -> int:
@@ -83,16 +78,6 @@ def test_every_link_within_the_project_resolves(document: Path) -> None:
         assert (document.parent / target).exists(), target
 
 
-def test_every_outcome_is_in_operations() -> None:
-    """Each outcome is in the operations once: in the first table where it has a notification, else in the second."""
-    notified, others = (
-        re.findall(r"^\| `([A-Z_]+)` \|", OPERATIONS.partition(title)[2].partition("\n## ")[0], re.MULTILINE)
-        for title in ("## Notifications", "## Other outcomes")
-    )
-    assert sorted([*notified, *others]) == sorted(kind.value for kind in OutcomeKind)
-    assert set(notified) == {kind.value for kind in NOTIFIED}
-
-
 def test_the_costs_are_calculated_correctly() -> None:
     """Each sum of the cost table is its quantity at its price, and the sums of both accounts are right."""
     numbers = r" \| ([\d.]+)" * 5
@@ -108,10 +93,20 @@ def test_the_costs_are_calculated_correctly() -> None:
 
 def test_the_payloads_of_operations_are_accepted() -> None:
     """The function accepts every payload of docs/operations.md."""
-    payloads = re.findall(r"--payload '(.+?)'", OPERATIONS)
+    payloads = re.findall(r"^echo '(.+?)' > payload.json$", OPERATIONS, re.MULTILINE)
     assert payloads
     for payload in payloads:
         assert isinstance(events.parse(json.loads(payload)), events.ManualImport | events.Sweep)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_payloads_are_files_of_bytes(document: Path) -> None:
+    """Every documented payload is read from a file as bytes. Version 2 of the command line reads text as base64."""
+    lines = document.read_text(encoding="utf-8").splitlines()
+    for before, command in pairwise(lines):
+        if command.startswith("aws lambda invoke "):
+            assert "--payload fileb://payload.json " in command
+            assert before.endswith("' > payload.json"), command
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -5,29 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from local.aws.switches import NAMES
 from local.verify.account import Answer, redacted
 from local.verify.assumptions import ASSUMPTIONS, Finding, Observations
 from local.verify.report import Report, Row, assumption_rows
-from tests.conftest import ROOT
 
-DOCUMENT = (ROOT / "docs" / "verify-on-aws.md").read_text(encoding="utf-8")
 TIME = datetime(2026, 11, 30, tzinfo=UTC)
 
 
-def test_every_assumption_is_documented() -> None:
-    """The table of docs/verify-on-aws.md has each assumption, what follows otherwise, and its switch if it has one."""
-    table = [line for line in DOCUMENT.splitlines() if line.startswith("|")][2:]
-    switches = [f"`{each.switch}`" if each.switch else f"none: {each.no_switch}" for each in ASSUMPTIONS]
-    assert table == [
-        f"| {each.claim} | {each.otherwise} | {switch} |" for each, switch in zip(ASSUMPTIONS, switches, strict=True)
-    ]
+def test_every_assumption_has_a_switch_or_a_reason() -> None:
+    """Each assumption has a switch of its own, or says why it has none."""
+    switches = [each.switch for each in ASSUMPTIONS if each.switch]
+    assert len(switches) == len({*switches})
     assert all(bool(each.switch) != bool(each.no_switch) for each in ASSUMPTIONS)
-
-
-def test_every_switch_is_an_assumption() -> None:
-    """Each switch of the local AWS makes one assumption wrong."""
-    assert sorted(each.switch for each in ASSUMPTIONS if each.switch) == sorted(NAMES)
 
 
 def test_nothing_is_concluded_from_nothing() -> None:

@@ -99,6 +99,7 @@ print(*sys.modules)
         *("pydantic", "s3transfer"),
         *("aws_lambda_powertools.utilities.idempotency", "aws_lambda_powertools.utilities.validation"),
         *(f"vm_image_import.imports.{other}" for other in ("image_event", "manual", "sweep")),
+        "vm_image_import.domain.remedies",
     }
 
 

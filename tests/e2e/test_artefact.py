@@ -174,6 +174,17 @@ def test_each_variant_of_the_benchmark_registers(python: str, tmp_path: Path) ->
         stub.shutdown()
 
 
+@pytest.mark.acceptance
+def test_the_bytecode_of_each_variant_of_the_benchmark(python: str, tmp_path: Path) -> None:
+    """All bytecode of the variant stale is checked by date, and none of the others is."""
+    # PEP 552: bit 0 is set for bytecode checked by hash.
+    flags = {
+        variant.name: {path.read_bytes()[4] & 1 for path in variant.folder.rglob("*.pyc")}
+        for variant in build(tmp_path, python)
+    }
+    assert flags == {"shipped": {1}, "naive": {1}, "stale": {0}}
+
+
 @pytest.mark.skipif(not shutil.which("valgrind"), reason="This test needs valgrind.")
 @pytest.mark.acceptance
 def test_instructions_are_counted(tmp_path: Path, python: str) -> None:

@@ -125,7 +125,7 @@ def function_role(
     not_known = "Names and versions come from the imports, so no narrower resource is known beforehand."
     unnarrowed = "Describe actions and X-Ray's have no resource types. The list of builds is requested without an ARN."
     acknowledge_wildcards(role, ["*"], unnarrowed)
-    acknowledge_wildcards(role, {*images, *allowed}, not_known)
+    acknowledge_wildcards(role, [*images, *allowed], not_known)
     acknowledge(role, {"Serverless-LambdaStarPermissions": f"See AwsSolutions-IAM5. {not_known}"})
     if configuration.tag_amis:
         owned = "The AMIs and snapshots are the imports'. The conditions name their owner and the keys of the tags."

@@ -29,6 +29,8 @@ _MONTHS_KEPT: Final = 2
 """How long the table keeps a record."""
 _LISTED: Final = 100
 """The tasks of the sweep that is measured: one page."""
+_QUERY: Final = 0.5
+"""DynamoDB's read request units for what is open: a query of an index is not consistent."""
 _OTHER_TASKS: Final = tuple(f"import-ami-{number:017}" for number in range(1, _LISTED))
 _TIMEOUT: Final = 300.0
 _KILOBYTE: Final = 1024
@@ -64,14 +66,14 @@ class _MeteredStub(Stub):
 
     def __init__(self) -> None:
         super().__init__([TASK, *_OTHER_TASKS])
-        self.half_reads = 0
-        """DynamoDB's read request units, twice: a read that is not consistent is half a unit."""
+        self.reads = 0.0
+        """DynamoDB's read request units: a read that is not consistent is half a unit."""
         self.writes = 0
         """DynamoDB's write request units, those of the index included."""
 
     def _recorded(self, operation: str, request: Mapping[str, Any]) -> Mapping[str, object]:
         if operation == "Query":
-            self.half_reads += 1
+            self.reads += _QUERY
         elif operation == "BatchGetItem":
             ((_, wanted),) = request["RequestItems"].items()
             # An item that does not exist is read, too.
@@ -79,7 +81,7 @@ class _MeteredStub(Stub):
                 max(1, math.ceil(_size(self.records.get(key["id"]["S"], {})) / (4 * _KILOBYTE)))
                 for key in wanted["Keys"]
             )
-            self.half_reads += blocks * (2 if wanted.get("ConsistentRead") else 1)
+            self.reads += blocks * (1 if wanted.get("ConsistentRead") else 0.5)
         else:
             id_ = (request.get("Item") or request["Key"])["id"]["S"]
             before = {**self.records.get(id_, {})}
@@ -133,7 +135,7 @@ def measure(variant: Variant, python: str) -> Measured:
 
 def _run(variant: Variant, stub: _MeteredStub, python: str, payload: bytes) -> Usage:
     stub.calls.clear()
-    stub.half_reads = stub.writes = 0
+    stub.reads, stub.writes = 0.0, 0
     with ExecutionEnvironment(configuration(variant, stub), interpreter=python) as environment:
         result = environment.invoke(payload, timeout=_TIMEOUT)
     if result.error:
@@ -143,7 +145,7 @@ def _run(variant: Variant, stub: _MeteredStub, python: str, payload: bytes) -> U
     return Usage(
         calls=len(stub.calls),
         log_bytes=_PLATFORM_BYTES + sum(len(line.encode()) for line in lines),
-        reads=stub.half_reads / 2,
+        reads=stub.reads,
         writes=stub.writes,
         publications=stub.calls.count("Publish"),
         metrics=frozenset(
@@ -160,14 +162,14 @@ def quantities(measured: Measured, scenario: Scenario) -> dict[str, float]:
         (measured.report, scenario.imports),
         (measured.sweep, _SWEEPS),
     )
-    # A sweep reads the record of each listed task.
-    listed = scenario.imports / _WEEKS / _LISTED
-    reads = (*times[:-1], (measured.sweep, _SWEEPS * listed))
+    # A sweep looks once for what is open, and reads the record of each listed task.
+    pages = scenario.imports / _WEEKS / _LISTED
+    sweep_reads = _QUERY + (measured.sweep.reads - _QUERY) * pages
     publications = sum(usage.publications * count for usage, count in times)
     return {
         "Lambda requests": sum(count for _, count in times),
         "DynamoDB write units": sum(usage.writes * count for usage, count in times),
-        "DynamoDB read units": sum(usage.reads * count for usage, count in reads),
+        "DynamoDB read units": sum(usage.reads * count for usage, count in times[:-1]) + _SWEEPS * sweep_reads,
         "DynamoDB bytes": measured.record_bytes * scenario.imports * _MONTHS_KEPT,
         "SNS publications": publications,
         "SNS e-mails to one address": publications,

@@ -29,7 +29,8 @@ def build(folder: Path, python: str) -> list[Variant]:
     bundle.install(naive)
     for package in ("boto3", "s3transfer"):
         (folder_of_package,) = import_module(package).__path__
-        shutil.copytree(folder_of_package, naive / package)
+        # Its bytecode is that of the tools: perhaps of another Python, and checked by date.
+        shutil.copytree(folder_of_package, naive / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(Path(__file__).with_name("naive.py"), naive)
     shutil.copytree(naive, stale)
     bundle.compile_all(naive, naive, python)

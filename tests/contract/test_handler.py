@@ -1,5 +1,6 @@
 """The function's entry, in this process and with a closed network."""
 
+import gc
 import io
 import json
 from types import SimpleNamespace
@@ -37,6 +38,12 @@ def clients() -> Clients:
     clients = Clients(Settings())
     clients.ec2 = ec2("http://127.0.0.1:9")
     return clients
+
+
+def test_garbage_is_collected_after_the_imports() -> None:
+    """With the handler imported, garbage is collected, and what was imported is not searched for it."""
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 0
 
 
 @pytest.mark.parametrize("event", [{}, {"importTaskId": "x", "dryRun": 1}, {"detail-type": "x"}, None, "text"])

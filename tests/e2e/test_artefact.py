@@ -99,6 +99,7 @@ print(*sys.modules)
         *("pydantic", "s3transfer"),
         *("aws_lambda_powertools.utilities.idempotency", "aws_lambda_powertools.utilities.validation"),
         *(f"vm_image_import.imports.{other}" for other in ("image_event", "manual", "sweep")),
+        "vm_image_import.domain.remedies",
     }
 
 
@@ -173,6 +174,17 @@ def test_each_variant_of_the_benchmark_registers(python: str, tmp_path: Path) ->
         for variant in build(tmp_path, python):
             assert [run(variant, stub, python).calls.count("ImportVmImage") for _ in range(2)] == [1, 1]
         stub.shutdown()
+
+
+@pytest.mark.acceptance
+def test_the_bytecode_of_each_variant_of_the_benchmark(python: str, tmp_path: Path) -> None:
+    """All bytecode of the variant stale is checked by date, and none of the others is."""
+    # PEP 552: bit 0 is set for bytecode checked by hash.
+    flags = {
+        variant.name: {path.read_bytes()[4] & 1 for path in variant.folder.rglob("*.pyc")}
+        for variant in build(tmp_path, python)
+    }
+    assert flags == {"shipped": {1}, "naive": {1}, "stale": {0}}
 
 
 @pytest.mark.skipif(not shutil.which("valgrind"), reason="This test needs valgrind.")

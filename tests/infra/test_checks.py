@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -87,6 +88,15 @@ def test_the_cdk_finds_nothing(tmp_path: Path) -> None:
         [sys.executable, "app.py"], cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
+
+
+def test_acknowledgements_are_in_the_order_of_the_configuration() -> None:
+    """The images of the role are acknowledged in the order of `allowedNames`, so that every synthesis is the same."""
+    names = [f"team-{letter}-*" for letter in "hgfedcba"]
+    configuration = Configuration.from_context({"allowedNames": names})
+    stack = VmImageImportStack(App(), "Ordered", configuration=configuration, code=INLINE)
+    acknowledged = [str(entry.data) for construct in stack.node.find_all() for entry in construct.node.metadata]
+    assert re.findall(r"image/(team-\w-\*)", "".join(acknowledged)) == names
 
 
 def test_only_a_resource_can_be_acknowledged() -> None:

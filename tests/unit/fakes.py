@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import NamedTuple
 
 from vm_image_import.aws.ec2 import Ec2, TaskPage
@@ -111,6 +112,8 @@ class InMemoryAws:
     """How often a record was claimed."""
     requests: list[ImageRequest] = field(default_factory=list)
     """Those that Image Builder accepted."""
+    images_by_token: dict[str, str] = field(default_factory=dict)
+    """The ARN of the image that was made for each client token."""
     published: list[Published] = field(default_factory=list)
     items: dict[str, Item] = field(default_factory=dict)
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -324,7 +327,9 @@ class InMemoryImageBuilder(ImageBuilder):
         if self._aws.import_error:
             raise self._aws.import_error
         self._aws.requests.append(request)
-        return ImportAnswer(f"{ARN[:-1]}{len(self._aws.requests)}", "request-id")
+        taken = {*self._aws.images_by_token.values(), *(build.arn for build in self._aws.builds)}
+        free = (arn for number in count(1) if (arn := f"{ARN[:-1]}{number}") not in taken)
+        return ImportAnswer(self._aws.images_by_token.setdefault(request.client_token, next(free)), "request-id")
 
     def list_builds(self, deadline: Deadline) -> Iterator[Build]:  # noqa: ARG002 - the signature of Image Builder
         self._aws.calls.append("list_builds")

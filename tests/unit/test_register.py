@@ -363,11 +363,11 @@ def test_what_was_recorded_meanwhile_counts(builds: list[Build]) -> None:
     aws = InMemoryAws(TASK, AMI, builds=builds)
     aws.put_registration(results={"follow": "AVAILABLE"})
     items = dict(aws.items)
-    outcome, record = register(TASK, AMI, RegistrationId(TASK_ID), Record(), aws.invocation())
+    outcome, record, _ = register(TASK, AMI, RegistrationId(TASK_ID), Record(), aws.invocation())
     assert (outcome.kind, record) == (OutcomeKind.ALREADY_REGISTERED, aws.record())
     assert (aws.items, aws.requests) == (items, [])
     aws.items[TASK_ID] = Item("?")
-    outcome, _ = register(TASK, AMI, RegistrationId(TASK_ID), Record(), aws.invocation())
+    outcome, *_ = register(TASK, AMI, RegistrationId(TASK_ID), Record(), aws.invocation())
     assert (outcome.kind, aws.items[TASK_ID].data) == (OutcomeKind.REJECTED, "?")
     assert not aws.requests
 
@@ -714,6 +714,19 @@ def test_an_ami_that_is_gone_is_rejected_after_an_hour() -> None:
     aws.calls.clear()
     assert aws.sweep().outcomes == []
     assert aws.calls == []
+
+
+def test_force_makes_another_build_where_a_record_was_lost() -> None:
+    """A forced invocation whose client token has an image that is recorded already makes one more image."""
+    aws = InMemoryAws(TASK, AMI)
+    aws.on_event()
+    aws.manually(request_id="run-1", force=True)
+    second = ARN[:-1] + "2"
+    aws.items.clear()
+    aws.builds = [Build(second, "AVAILABLE", is_import=True, ami_ids=(AMI.id,), tagged_task_id=TASK_ID)]
+    outcome = aws.manually(request_id="run-2", force=True)
+    assert (outcome.kind, outcome.image_arn) == (OutcomeKind.REGISTERED, ARN[:-1] + "3")
+    assert [each.subject for each in aws.published].count(f"Image available: {second}") <= 1
 
 
 def test_force_makes_another_build_once() -> None:

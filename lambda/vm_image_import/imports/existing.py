@@ -39,7 +39,7 @@ def find_existing(candidate: Candidate) -> Build | None:
         return None
     builds, task, ami = candidate.invocation.builds.builds(), candidate.task, candidate.ami
     if found := builds.find(task, ami, recorded=()):
-        recorded = _recorded_arns(task.id, candidate.invocation)
+        recorded = recorded_arns(task.id, candidate.invocation)
         found = builds.find(task, ami, recorded)
     if found:
         return found
@@ -72,7 +72,7 @@ def find_requested_image(candidate: Candidate, claim: Claim, derivation: Derivat
     task, ami, invocation = candidate.task, candidate.ami, candidate.invocation
     since = claim.record.first_seen.get(_SEARCHED, invocation.time)
     is_listed = invocation.time - since >= LISTED_AFTER
-    build = invocation.builds.list_again().find_requested(task, ami, _recorded_arns(task.id, invocation))
+    build = invocation.builds.list_again().find_requested(task, ami, recorded_arns(task.id, invocation))
     if build and (is_listed or build.is_usable):
         requested, made = derivation.request.semantic_version, BuildArn.parse(build.arn)
         if made.version != requested:
@@ -95,6 +95,7 @@ def read_registrations(import_task_id: str, invocation: Invocation, *, forced: b
     return invocation.store.read(RegistrationId(import_task_id, number) for number in numbers)
 
 
-def _recorded_arns(import_task_id: str, invocation: Invocation) -> set[str]:
+def recorded_arns(import_task_id: str, invocation: Invocation) -> set[str]:
+    """Return the ARNs of the recorded images of a task. Raises TransientError or PermanentError."""
     records = read_registrations(import_task_id, invocation, forced=True)
     return {record.registration.arn for record in records.values() if record.registration}

@@ -1,6 +1,6 @@
 """Registers the import task that a payload names."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from vm_image_import.domain.errors import InProgressError, InvalidRecordError, RejectedError
@@ -13,7 +13,7 @@ from vm_image_import.imports.existing import adopt, find_existing, read_registra
 from vm_image_import.imports.readiness import check_ami
 from vm_image_import.imports.register import register
 from vm_image_import.imports.reports import report
-from vm_image_import.imports.results import rejected
+from vm_image_import.imports.results import Registered, rejected
 from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import MAX_REGISTRATIONS, Record, RegistrationId
 from vm_image_import.report.log import log_context
@@ -33,35 +33,58 @@ def on_manual_invocation(trigger: ManualImport, invocation: Invocation) -> Itera
             yield Outcome(OutcomeKind.NOT_FOUND, trigger.import_task_id, reason=reason)
             return
         ami = invocation.clients.ec2.find_ami_of(task)
-        id_ = RegistrationId(task.id)
+        first = id_ = RegistrationId(task.id)
         records = read_registrations(task.id, invocation, forced=trigger.force)
-        first = records.get(str(id_), Record())
+        record = records.get(str(first), Record())
         if trigger.force:
             try:
-                id_ = _next_registration(task, ami, records, invocation, dry_run=trigger.dry_run)
+                id_, registered = _register_again(task, ami, records, trigger, invocation)
             except InProgressError as error:
                 yield Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=str(error))
                 return
             except (RejectedError, InvalidRecordError) as error:
                 yield rejected(task, error)
                 return
-        record = records.get(str(id_), Record())
-        registered = register(task, ami, id_, record, invocation, overrides=trigger.overrides, dry_run=trigger.dry_run)
+        else:
+            registered = register(
+                task, ami, first, record, invocation, overrides=trigger.overrides, dry_run=trigger.dry_run
+            )
         if trigger.dry_run:
             yield registered.outcome
             return
-        yield report(registered.outcome, RegistrationId(task.id), first, invocation, is_manual=True)
+        yield report(registered.outcome, first, record, invocation, is_manual=True)
         yield from steps.follow_up(id_, registered.record, invocation)
 
 
+def _register_again(
+    task: ImportTask, ami: Ami | None, records: Mapping[str, Record], trigger: ManualImport, invocation: Invocation
+) -> tuple[RegistrationId, Registered]:
+    """Register a task once more, and return which of its registrations this is.
+
+    Raises what `_next_registration` raises.
+    """
+    id_ = _next_registration(task, ami, records, invocation, dry_run=trigger.dry_run)
+    for number in range(id_.number, MAX_REGISTRATIONS):
+        id_ = RegistrationId(task.id, number)
+        record = records.get(str(id_), Record())
+        registered = register(task, ami, id_, record, invocation, overrides=trigger.overrides, dry_run=trigger.dry_run)
+        if not registered.is_recorded_elsewhere:
+            return id_, registered
+    raise RejectedError({"force": _TOO_MANY.format(MAX_REGISTRATIONS)})
+
+
 def _next_registration(
-    task: ImportTask, ami: Ami | None, records: dict[str, Record], invocation: Invocation, *, dry_run: bool
+    task: ImportTask, ami: Ami | None, records: Mapping[str, Record], invocation: Invocation, *, dry_run: bool
 ) -> RegistrationId:
     """Return the registration that a forced invocation makes: its own where Lambda retries it, else the next one.
 
     An image of another user is recorded before, so that it is followed, too. Raises RejectedError where there are too
     many, InvalidRecordError, and what `find_existing` raises.
     """
+    for text, record in records.items():
+        made = record.registration
+        if made and made.request_id == invocation.request_id and not made.adopted:
+            return RegistrationId.parse(text)
     for number in range(MAX_REGISTRATIONS):
         id_ = RegistrationId(task.id, number)
         registration = records.get(str(id_), Record()).readable().registration
@@ -70,7 +93,6 @@ def _next_registration(
             if existing := find_existing(candidate):
                 adopt(candidate, existing, dry_run=dry_run)
                 continue
-        is_own = registration and registration.request_id == invocation.request_id and not registration.adopted
-        if registration is None or is_own:
+        if registration is None:
             return id_
     raise RejectedError({"force": _TOO_MANY.format(MAX_REGISTRATIONS)})

@@ -14,7 +14,7 @@ from vm_image_import.domain.errors import (
 from vm_image_import.domain.models import NO_OVERRIDES, Ami, ImportTask, Overrides
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.imports.candidate import Candidate
-from vm_image_import.imports.existing import adopt, find_existing, find_requested_image
+from vm_image_import.imports.existing import adopt, find_existing, find_requested_image, recorded_arns
 from vm_image_import.imports.readiness import check_ami, check_task
 from vm_image_import.imports.reports import note_first_seen
 from vm_image_import.imports.results import Registered, already_registered, registered, rejected
@@ -111,6 +111,7 @@ def _request(candidate: Candidate, claim: Claim, name: DerivedValue, version: De
     identity = Identity(name, version)
     derivation = candidate.derive(identity)
     warnings = candidate.warnings(identity, derivation)
+    others = recorded_arns(candidate.task.id, candidate.invocation) if candidate.id.number else set()
     if not candidate.invocation.deadline.allows(_CALLS):
         raise InProgressError(_OUT_OF_TIME)
     try:
@@ -121,6 +122,10 @@ def _request(candidate: Candidate, claim: Claim, name: DerivedValue, version: De
         if error.certain:
             claims.give_back(version.value)
         return Registered(rejected(candidate.task, error, candidate.ami, derivation))
+    if answer.arn in others:
+        # An earlier request had this client token. Its record was lost, and its image was found again.
+        outcome = Outcome(OutcomeKind.ALREADY_REGISTERED, candidate.task.id, image_arn=answer.arn)
+        return Registered(outcome, is_recorded_elsewhere=True)
     registration = candidate.registration(answer.arn, derivation.sources)._replace(warnings=warnings)
     record = claim.record._replace(registration=registration)
     claim.save(record, is_open=True)

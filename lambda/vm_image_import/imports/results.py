@@ -24,6 +24,8 @@ class Registered(NamedTuple):
 
     outcome: Outcome
     record: Record = Record()
+    is_recorded_elsewhere: bool = False
+    """Whether the image is that of another registration of the task."""
 
 
 def registered(candidate: Candidate, record: Record, derivation: Derivation | None) -> Registered:

@@ -107,7 +107,7 @@ def _send_to_queue(rule: Rule, arn: str, body: str, attributes: Mapping[str, str
         queue: Queue = sqs_backends[account_id][region].get_queue(name)
     except QueueDoesNotExist:
         return "NO_RESOURCE"
-    statements = json.loads(queue.policy or "{}").get("Statement", [])
+    statements = policies.statements_of(queue.policy) if queue.policy else []
     error = _error_code(statements, rule, "sqs:SendMessage", arn)
     # moto sets the attributes of a queue by their names.
     key = keys.find(account_id, region, getattr(queue, "kms_master_key_id", None))

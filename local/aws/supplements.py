@@ -144,8 +144,7 @@ def _notify(backend: CloudWatchBackend, name: str, reason: str, state: str) -> N
         with contextlib.suppress(ServiceError):
             request = policies.AuthorizationRequest("sns:Publish", arn, context)
             topic = sns.get_topic(arn)
-            statements = json.loads(topic.policy)["Statement"]
-            if policies.allows(statements, request, _CLOUDWATCH):
+            if policies.allows(policies.statements_of(topic.policy), request, _CLOUDWATCH):
                 keys.check(
                     keys.find(backend.account_id, backend.region_name, topic.kms_master_key_id), context, _CLOUDWATCH
                 )

@@ -225,10 +225,12 @@ def _is_excused(state: State, each: Import, image: Image) -> bool:
     gone = each.task in state.deregistered and (state.deployment, image.arn) not in state.recorded
     # One of several images of an import is recorded, where it was not forced. After the table was lost, the available
     # one of another user comes before a deprecated one.
-    others = any(arn in state.others_images and task == each.task for (_, arn), task in state.recorded.items())
-    recorded = (state.deployment, image.arn) in state.recorded
-    unlisted = not recorded and image.state["status"] == "DEPRECATED"
-    second = others and (unlisted or all(arn != image.arn for _, arn in state.recorded))
+    of_task = {place for place, task in state.recorded.items() if task == each.task}
+    of_others = {deployment for deployment, arn in of_task if arn in state.others_images}
+    of_image = {deployment for deployment, arn in of_task if arn == image.arn}
+    is_deprecated = image.state["status"] == "DEPRECATED"
+    passed_over = is_deprecated and state.deployment in of_others and state.deployment not in of_image
+    second = passed_over or bool(of_others and not of_image)
     excused = image.arn in state.unrecorded_images | state.deleted or _is_replaced(state, image)
     return unfound or forgotten or gone or second or excused
 

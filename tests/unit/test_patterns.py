@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import ROOT
 
 HOSTILE = r"""
@@ -34,6 +36,7 @@ for part in parts:
 """
 
 
+@pytest.mark.acceptance
 def test_every_pattern_is_linear() -> None:
     """A pattern takes less than 0.25 s of CPU time for 10,000 characters: 1 ms if linear, seconds if quadratic."""
     run = subprocess.run(

@@ -26,7 +26,7 @@ from moto import mock_aws
 from moto.core.base_backend import BackendDict
 
 from local.assembly import synthesize
-from local.aws import image_builder, local_aws
+from local.aws import image_builder, local_aws, supplements
 from local.aws.local_aws import LocalAws
 from local.aws.switches import Switches, use
 
@@ -123,6 +123,7 @@ def switch() -> Iterator[Switch]:
 @pytest.fixture(params=["mock_aws", "server"])
 def local_aws_mode(request: pytest.FixtureRequest) -> Iterator[str]:
     """Run the test with an empty local AWS in this process (`mock_aws`), and with one behind a URL (`server`)."""
+    supplements.install()
     image_builder.install()
     if request.param == "server":
         request.getfixturevalue("endpoint_url")

@@ -11,6 +11,7 @@ import pytest
 from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped] # it has no types
 from moto import mock_aws
 from moto.events.models import EventPattern
+from moto.stepfunctions.parser.utils import TMP_THREADS
 
 from local.aws import image_builder
 from tests.conftest import ACCOUNT, REGION, ROOT, client
@@ -80,8 +81,10 @@ def test_an_upload_is_imported() -> None:
         for name in ("first", "second"):
             event = json.dumps(created("web-server/1.4.2/web.server.ova"))
             execution = states.start_execution(stateMachineArn=machine, name=name, input=event)["executionArn"]
-            while (status := states.describe_execution(executionArn=execution))["status"] == "RUNNING":
-                pass
+            # To ask again and again would keep the thread of the execution from running.
+            for thread in TMP_THREADS:
+                thread.join()
+            status = states.describe_execution(executionArn=execution)
             assert status["status"] == "SUCCEEDED", status
         (task,) = client("ec2").describe_import_image_tasks()["ImportImageTasks"]
     assert {tag["Key"]: tag["Value"] for tag in task["Tags"]} == {"Name": "web-server", "Version": "1.4.2"}

@@ -33,38 +33,35 @@ def on_manual_invocation(trigger: ManualImport, invocation: Invocation) -> Itera
             yield Outcome(OutcomeKind.NOT_FOUND, trigger.import_task_id, reason=reason)
             return
         ami = invocation.clients.ec2.find_ami_of(task)
-        first = id_ = RegistrationId(task.id)
+        first = RegistrationId(task.id)
         records = read_registrations(task.id, invocation, forced=trigger.force)
-        record = records.get(str(first), Record())
-        if trigger.force:
-            try:
-                id_, registered = _register_again(task, ami, records, trigger, invocation)
-            except InProgressError as error:
-                yield Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=str(error))
-                return
-            except (RejectedError, InvalidRecordError) as error:
-                yield rejected(task, error)
-                return
-        else:
-            registered = register(
-                task, ami, first, record, invocation, overrides=trigger.overrides, dry_run=trigger.dry_run
-            )
+        try:
+            id_, registered = _register(task, ami, records, trigger, invocation)
+        except InProgressError as error:
+            yield Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=str(error))
+            return
+        except (RejectedError, InvalidRecordError) as error:
+            yield rejected(task, error)
+            return
         if trigger.dry_run:
             yield registered.outcome
             return
-        yield report(registered.outcome, first, record, invocation, is_manual=True)
+        yield report(registered.outcome, first, records.get(str(first), Record()), invocation, is_manual=True)
         yield from steps.follow_up(id_, registered.record, invocation)
 
 
-def _register_again(
+def _register(
     task: ImportTask, ami: Ami | None, records: Mapping[str, Record], trigger: ManualImport, invocation: Invocation
 ) -> tuple[RegistrationId, Registered]:
-    """Register a task once more, and return which of its registrations this is.
+    """Register a task, with `force` once more, and return which of its registrations this is.
 
-    Raises what `_next_registration` raises.
+    Raises what `register` raises, and with `force` what `_next_registration` raises.
     """
-    id_ = _next_registration(task, ami, records, invocation, dry_run=trigger.dry_run)
-    for number in range(id_.number, MAX_REGISTRATIONS):
+    first, end = 0, 1
+    if trigger.force:
+        first = _next_registration(task, ami, records, invocation, dry_run=trigger.dry_run).number
+        end = MAX_REGISTRATIONS
+    for number in range(first, end):
         id_ = RegistrationId(task.id, number)
         record = records.get(str(id_), Record())
         registered = register(task, ami, id_, record, invocation, overrides=trigger.overrides, dry_run=trigger.dry_run)

@@ -10,9 +10,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -52,9 +50,9 @@ def main() -> int:
         return 1
     with tempfile.TemporaryDirectory() as folder:
         built = variants.build(Path(folder), python)
-        with _serving(Stub()) as stub:
+        with Stub() as stub:
             plain = _table(_COLUMNS, [*_rows(built, stub, python, arguments.rounds, console)])
-        with _serving(tls_stub(Path(folder, "ca.pem"))) as stub:
+        with tls_stub(Path(folder, "ca.pem")) as stub:
             tls = _table(_COLUMNS, [*_rows(built, stub, python, arguments.rounds, console)])
             sizes = _table(_SIZE_COLUMNS, [*_sizes(built, stub, python)])
     console.print(f"Sweeping {IMPORTS} imports, {SECONDS_A_CALL * 1000:.0f} ms a call …")
@@ -130,16 +128,6 @@ def _sizes(built: Sequence[Variant], stub: Stub, python: str) -> Iterator[tuple[
     for variant in built:
         size = f"{measure.zip_bytes(variant.folder) / 1e6:.1f}"
         yield (variant.name, size, *measure.calls(variant, stub, python))
-
-
-@contextmanager
-def _serving(stub: Stub) -> Iterator[Stub]:
-    with stub:
-        threading.Thread(target=stub.serve_forever, daemon=True).start()
-        try:
-            yield stub
-        finally:
-            stub.shutdown()
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -6,7 +6,6 @@
 import json
 import math
 import sys
-import threading
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -117,19 +116,15 @@ class Measured(NamedTuple):
 def measure(variant: Variant, python: str) -> Measured:
     """Run each kind of invocation in a new process. Raises RuntimeError where one fails."""
     with _MeteredStub() as stub:
-        threading.Thread(target=stub.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        try:
-            other_ami = _run(variant, stub, python, event(OTHER_AMI))
-            stub.image_status = "PENDING"
-            registration = _run(variant, stub, python, event(AMI))
-            arn = json.loads(stub.records[TASK]["data"]["S"])["registration"]["arn"]
-            stub.image_status = "AVAILABLE"
-            report = _run(variant, stub, python, image_event(arn))
-            record = json.dumps(stub.records[TASK])
-            stub.records |= {task: json.loads(record.replace(TASK, task)) for task in _OTHER_TASKS}
-            sweep = _run(variant, stub, python, _SWEEP)
-        finally:
-            stub.shutdown()
+        other_ami = _run(variant, stub, python, event(OTHER_AMI))
+        stub.image_status = "PENDING"
+        registration = _run(variant, stub, python, event(AMI))
+        arn = json.loads(stub.records[TASK]["data"]["S"])["registration"]["arn"]
+        stub.image_status = "AVAILABLE"
+        report = _run(variant, stub, python, image_event(arn))
+        record = json.dumps(stub.records[TASK])
+        stub.records |= {task: json.loads(record.replace(TASK, task)) for task in _OTHER_TASKS}
+        sweep = _run(variant, stub, python, _SWEEP)
     return Measured(other_ami, registration, report, sweep, _size(json.loads(record)))
 
 

@@ -4,6 +4,7 @@ import json
 import socket
 import ssl
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from http.server import BaseHTTPRequestHandler
 from itertools import count
 from pathlib import Path
 from socketserver import ThreadingTCPServer
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import parse_qs
 
 import botocore
@@ -38,6 +39,8 @@ _TASKS: Final = """<DescribeImportImageTasksResponse><importImageTaskSet>{items}
 </DescribeImportImageTasksResponse>"""
 _PUBLISHED: Final = "<PublishResponse><PublishResult><MessageId>m</MessageId></PublishResult></PublishResponse>"
 _ARN: Final = "arn:aws:imagebuilder:us-east-1:123456789012:image/web-server/1.4.2"
+_POLL_SECONDS: Final = 0.05
+"""How often it looks whether it is to end."""
 _PAGE: Final = 100
 """Import tasks."""
 
@@ -69,6 +72,14 @@ class Stub(ThreadingTCPServer):
         self._builds = count(1)
         self.records: dict[str, dict[str, Any]] = {}
         """The items of the table, by id."""
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self.serve_forever, args=(_POLL_SECONDS,), daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.shutdown()
+        self.server_close()
 
     @property
     def url(self) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,28 +51,24 @@ def sweeps(
         Stub(tasks, seconds) as stub,
         ExecutionEnvironment(configuration(variant, stub, **variables), interpreter=python) as lambda_,
     ):
-        threading.Thread(target=stub.serve_forever, daemon=True).start()
-        try:
-            counts = {"": 0}
-            while counts:
-                stub.calls.clear()
-                start = time.perf_counter()
-                result = lambda_.invoke(b'{"action": "sweep"}', timeout=timeout)
-                took = time.perf_counter() - start
-                answer = json.loads(result.payload)
-                if result.error:
-                    raise RuntimeError(answer)
-                counts = answer["counts"]
-                yield Sweep(
-                    counts,
-                    took,
-                    len(stub.calls),
-                    log_lines=len(result.logs.splitlines()),
-                    answer_bytes=len(result.payload),
-                    peak_kilobytes=_peak_kilobytes(lambda_.process_id),
-                )
-        finally:
-            stub.shutdown()
+        counts = {"": 0}
+        while counts:
+            stub.calls.clear()
+            start = time.perf_counter()
+            result = lambda_.invoke(b'{"action": "sweep"}', timeout=timeout)
+            took = time.perf_counter() - start
+            answer = json.loads(result.payload)
+            if result.error:
+                raise RuntimeError(answer)
+            counts = answer["counts"]
+            yield Sweep(
+                counts,
+                took,
+                len(stub.calls),
+                log_lines=len(result.logs.splitlines()),
+                answer_bytes=len(result.payload),
+                peak_kilobytes=_peak_kilobytes(lambda_.process_id),
+            )
 
 
 def _peak_kilobytes(process_id: int) -> int:

@@ -4,7 +4,6 @@
 
 import inspect
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,14 +60,8 @@ def trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
 def serving(context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
     """Serve AWS over TLS, where all clients of the block look for it."""
     with Stub(context=context) as stub, monkeypatch.context() as patch:
-        thread = threading.Thread(target=stub.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
         patch.setenv("AWS_ENDPOINT_URL", stub.url)
-        try:
-            yield stub
-        finally:
-            stub.shutdown()
-            thread.join()
+        yield stub
 
 
 def context_of(client: Any) -> ssl.SSLContext:  # noqa: ANN401 - of any service

@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -139,12 +138,8 @@ def test_calls_of_an_event(artefact: Path, python: str, tmp_path: Path, tls: boo
     The steps cost five more where the image is available at once.
     """
     with tls_stub(tmp_path / "ca.pem") if tls else Stub() as stub:
-        thread = threading.Thread(target=stub.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
         shipped = Variant("shipped", artefact, HANDLER)
         other, registration, again = (run(shipped, stub, python, ami).calls for ami in (OTHER_AMI, AMI, AMI))
-        stub.shutdown()
-        thread.join()
     assert other == ("DescribeImages",)
     assert again == registration
     assert registration == (
@@ -170,10 +165,8 @@ def test_the_documented_costs_are_those_of_the_artefact(artefact: Path, python: 
 def test_each_variant_of_the_benchmark_registers(python: str, tmp_path: Path) -> None:
     """Each variant that is measured registers the import in each of its cold starts."""
     with Stub() as stub:
-        threading.Thread(target=stub.serve_forever, daemon=True).start()
         for variant in build(tmp_path, python):
             assert [run(variant, stub, python).calls.count("ImportVmImage") for _ in range(2)] == [1, 1]
-        stub.shutdown()
 
 
 @pytest.mark.acceptance

@@ -99,14 +99,11 @@ def invocations() -> Sequence[Invocation]:
 
 
 def shutdown() -> None:
-    """End all processes; clear the queue, the invocations and the unpacked code. Functions stay deployed."""
+    """End all processes; clear the queue and the invocations. Functions stay deployed, and code stays unpacked."""
     _environments.close()
     _queue.clear()
     _invocations.clear()
     iam.clear()
-    with _unpacking:
-        shutil.rmtree(_workspace(), ignore_errors=True)
-        _workspace.cache_clear()
 
 
 def send_message(queue_arn: str, body: str, attributes: Mapping[str, str | int] | None = None) -> None:
@@ -340,7 +337,10 @@ class _Environments:
 
 @functools.cache
 def _workspace() -> Path:
-    return Path(tempfile.mkdtemp(prefix="functions-"))
+    """Return the folder of the unpacked code, which is removed when this process exits."""
+    folder = Path(tempfile.mkdtemp(prefix="functions-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 _environments = _Environments()

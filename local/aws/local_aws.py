@@ -16,9 +16,12 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, cast
 
 import boto3
+from moto import backends
 from moto.core.base_backend import BackendDict
 from moto.ec2.models import ec2_backends
 from moto.events.models import events_backends
+from moto.kms import models as kms
+from moto.kms.utils import generate_private_key
 from moto.moto_server import werkzeug_app
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.sns.models import sns_backends
@@ -86,6 +89,7 @@ class LocalAws:
             options = {"threaded": True, "request_handler": MotoRequestHandler, "fd": listener.fileno()}
             self._server = make_server("127.0.0.1", self._port, app, **options)  # type: ignore[arg-type]
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        _save_time()
         common.install()
         supplements.install()
         image_builder.install()
@@ -121,7 +125,7 @@ class LocalAws:
         assets = json.loads((assembly / f"{stack}.assets.json").read_text(encoding="utf-8"))
         s3 = self.client("s3")
         for asset in assets["files"].values():
-            content = _read_asset(assembly, asset["source"])
+            content = _read_asset(assembly / asset["source"]["path"], asset["source"]["packaging"])
             for destination in asset["destinations"].values():
                 bucket = destination["bucketName"]
                 bucket = bucket.replace("${AWS::AccountId}", ACCOUNT).replace("${AWS::Region}", self.region)
@@ -209,6 +213,14 @@ class LocalAws:
 
 
 @functools.cache
+def _save_time() -> None:
+    """Let moto list its services once, not for each request, and make no pair of keys for each symmetric key."""
+    services = frozenset(backends.list_of_moto_modules())
+    vars(backends).update(list_of_moto_modules=lambda: services)
+    vars(kms).update(generate_private_key=functools.cache(generate_private_key))
+
+
+@functools.cache
 def cached_client(service: str, region: str, endpoint_url: str | None, access_key: str) -> Any:  # noqa: ANN401 - as above
     """Return a boto3 client. To create one takes longer than most requests."""
     return boto3.client(
@@ -221,10 +233,10 @@ def cached_client(service: str, region: str, endpoint_url: str | None, access_ke
     )
 
 
-def _read_asset(assembly: Path, source: dict[str, str]) -> bytes:
-    """Return the content to upload for an asset: its file, or the zip of its folder."""
-    path = assembly / source["path"]
-    if source["packaging"] != "zip":
+@functools.cache
+def _read_asset(path: Path, packaging: str) -> bytes:
+    """Return the content to upload for an asset: its file, or the zip of its folder. Its path has its hash."""
+    if packaging != "zip":
         return path.read_bytes()
     with tempfile.TemporaryDirectory() as folder:
         return Path(shutil.make_archive(f"{folder}/asset", "zip", path)).read_bytes()

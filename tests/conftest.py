@@ -54,9 +54,9 @@ PARAMETERS = "/imagebuilder/base"
 EMAIL = "ops@example.com"
 """The notificationEmail of the configured assembly."""
 SLOW = (
+    *("properties", "invariance"),
     *("verify", "switches", "command_line", "document_commands", "demo", "simulation", "races", "permissions"),
     *("local_image_builder", "local_vm_import", "local_updates", "local_functions", "configuration", "sweep", "pruned"),
-    "properties",
 )
 """The test files that take longest."""
 PARTITIONS = {REGION: "aws", "cn-north-1": "aws-cn", "us-gov-west-1": "aws-us-gov"}

@@ -50,45 +50,59 @@ def match(formats: Sequence[str], segments: Sequence[str]) -> Matched | None:
 def _match_segment(tokens: Sequence[str], segment: str) -> dict[str, str] | None:
     """Return what the placeholders of one part stand for, or None where the part does not match.
 
-    From the last token to the first, find the places where the rest of the tokens matches the rest of the segment. This
-    takes time in proportion to both, where a regular expression could take much more.
+    The places where tokens can begin and end are found once. This takes time in proportion to tokens and part, where a
+    regular expression could take much more.
     """
     if len(segment) > _MAX_SEGMENT:
         return None
-    matching = [{len(segment)}]
-    for token in reversed(tokens):
-        matching.append(_starts(token, segment, matching[-1]))
-    if 0 not in matching[-1]:
+    if _VERSION not in tokens:
+        return _match_name(tokens, segment)
+    before, behind = _around(_VERSION, tokens)
+    ends = _starts(behind, segment)
+    spans = [
+        (start, end)
+        for start in _ends(before, segment)
+        for end in range(start + 1, start + _LONGEST_VERSION + 1)
+        if end in ends and _is_version(segment[start:end])
+    ]
+    if not spans:
         return None
-    captured, start = {}, 0
-    for place, (token, ends) in enumerate(zip(tokens, matching[-2::-1], strict=True)):
-        possible = _ends(token, segment, start, ends)
-        # The version begins as early as it can.
-        shortest = token == _ANYTHING or (token == _NAME and _VERSION in tokens[place:])
-        end = min(possible) if shortest else max(possible)
-        if token in {_NAME, _VERSION}:
-            captured[token] = segment[start:end]
-        start = end
-    return captured
+    to_the_right = 1 if _NAME in before else -1
+    start, end = max(spans, key=lambda span: (span[1] - span[0], span[0] * to_the_right))
+    named = (_match_name(before, segment[:start]) or {}) | (_match_name(behind, segment[end:]) or {})
+    return {**named, _VERSION: segment[start:end]}
 
 
-def _starts(token: str, segment: str, ends: set[int]) -> set[int]:
-    """Return the places where a token can begin that ends at one of these places."""
-    if token in {_ANYTHING, _NAME}:
-        return set(range(max(ends, default=-1) + (token == _ANYTHING)))
-    return {start for start in range(len(segment) + 1) if _ends(token, segment, start, ends)}
+def _match_name(tokens: Sequence[str], text: str) -> dict[str, str] | None:
+    """Return what the name stands for in a text without a version, or None where the tokens do not match it."""
+    if _NAME not in tokens:
+        return {} if len(text) in _ends(tokens, text) else None
+    before, behind = _around(_NAME, tokens)
+    start, end = min(_ends(before, text), default=len(text)), max(_starts(behind, text), default=0)
+    return {_NAME: text[start:end]} if start < end else None
 
 
-def _ends(token: str, segment: str, start: int, ends: set[int]) -> list[int]:
-    """Return those of these places where a token that begins at `start` can end."""
-    if token == _ANYTHING:
-        return [end for end in ends if end >= start]
-    if token == _NAME:
-        return [end for end in ends if end > start]
-    if token == _VERSION:
-        longest = range(start + 1, start + _LONGEST_VERSION + 1)
-        return [end for end in longest if end in ends and _is_version(segment[start:end])]
-    return [start + len(token)] if segment.startswith(token, start) and start + len(token) in ends else []
+def _around(placeholder: str, tokens: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    place = tokens.index(placeholder)
+    return tokens[:place], tokens[place + 1 :]
+
+
+def _ends(tokens: Sequence[str], text: str) -> set[int]:
+    """Return the places where tokens can end that the text begins with."""
+    places = {0}
+    for token in tokens:
+        if token in {_ANYTHING, _NAME}:
+            first = min(places, default=len(text) + 1)
+            places = set(range(first + (token == _NAME), len(text) + 1))
+        else:
+            places = {place + len(token) for place in places if text.startswith(token, place)}
+    return places
+
+
+def _starts(tokens: Sequence[str], text: str) -> set[int]:
+    """Return the places where tokens can begin that the text ends with."""
+    mirrored = [token if token in {_ANYTHING, _NAME} else token[::-1] for token in reversed(tokens)]
+    return {len(text) - end for end in _ends(mirrored, text[::-1])}
 
 
 def _is_version(text: str) -> bool:

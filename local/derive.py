@@ -47,8 +47,12 @@ _TASK_ID: Final = "import-ami-0123456789abcdef0"
 _NEXT_PATCH: Final = DerivedValue("1.0.0", NEXT_PATCH)
 """Of the scheme `increment`: nothing is known of existing images here."""
 _DAY: Final = re.compile(r"\d{4}\.\d\d\.\d\d", re.ASCII)
-_LISTED: Final = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +\d+ (?P<key>.+)", re.ASCII)
-"""An object as `aws s3 ls` prints it, with or without `--recursive`."""
+_LISTED: Final = re.compile(
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +\d+(?:(?:\.\d)? (?:Bytes|[KMGTPE]iB))? (?P<key>.+)", re.ASCII
+)
+"""An object as `aws s3 ls` prints it, with or without `--recursive` and `--human-readable`."""
+_MOST_SHOWN: Final = 4
+"""The most keys of one name and version that are shown."""
 _NO_OBJECT: Final = re.compile(r"\s*|\s+PRE .+/|Total Objects: +\d+|\s*Total Size: .+", re.ASCII)
 """What else it prints."""
 
@@ -78,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.keys:
             keys = [*_keys(Path(given.keys))]
             derived = [_derive([_disk(key)], tags, given.description, settings) for key in keys]
-            for line in (*_lines(keys, derived), *_counts(keys, settings), *_mixed(derived), *_unused(derived)):
+            lines = (*_lines(keys, derived), *_counts(keys, settings), *_mixed(derived), *_twice(keys, derived))
+            for line in (*lines, *_unused(derived)):
                 console.print(visible(line), markup=False)
         else:
             devices = _pairs("DEVICES", given.devices, "/dev/sda1=web.vmdk,/dev/sdb=data.vmdk")
@@ -137,12 +142,29 @@ def _mixed(derived: Sequence[Derivation]) -> Iterator[str]:
     """Yield the names that get both versions and dates."""
     kinds: dict[str, set[bool]] = {}
     for derivation in derived:
-        of_ami = derivation.sources["semanticVersion"].endswith(" of the AMI")
-        dated = of_ami or _DAY.fullmatch(derivation.request.semantic_version) is not None
+        dated = _is_of_ami(derivation) or _DAY.fullmatch(derivation.request.semantic_version) is not None
         kinds.setdefault(names.arn_name(derivation.request.name), set()).add(dated)
     if mixed := sorted(name for name, found in kinds.items() if len(found) > 1):
         yield ""
         yield f"These names get both versions and dates, and a date is higher for ever: {', '.join(mixed)}"
+
+
+def _twice(keys: Sequence[str], derived: Sequence[Derivation]) -> Iterator[str]:
+    """Yield the stated versions of a name that several keys get, but for the disks and files of one VM."""
+    found: dict[tuple[str, str], dict[tuple[str, ...], str]] = {}
+    for key, derivation in zip(keys, derived, strict=True):
+        source, request = derivation.sources["semanticVersion"], derivation.request
+        if source != _NEXT_PATCH.source and not _is_of_ami(derivation):
+            of_one = found.setdefault((names.arn_name(request.name), request.semantic_version), {})
+            of_one.setdefault((*map(disks.stem_of, disks.segments(_disk(key))),), key)
+    for (name, version), of_one in sorted(found.items()):
+        if len(of_one) > 1:
+            shown, left = [*of_one.values()][:_MOST_SHOWN], len(of_one) - _MOST_SHOWN
+            yield ""
+            yield f"These keys get one name and version, {name} {version}:"
+            yield from (f"  {key}" for key in shown)
+            if left > 0:
+                yield f"  and {left} more"
 
 
 def _unused(derived: Sequence[Derivation]) -> Iterator[str]:
@@ -168,6 +190,11 @@ def _derive(of_import: Sequence[Disk], tags: Mapping[str, str], description: str
     ami = Ami("ami-0123456789abcdef0", created=datetime.now(UTC))
     name, version = identify(task, ami, Overrides(), settings)
     return derive(task, ami, Overrides(), settings, Identity(name, version or _NEXT_PATCH), "TOKEN")
+
+
+def _is_of_ami(derivation: Derivation) -> bool:
+    """Return whether the version is the day or the time of the AMI."""
+    return derivation.sources["semanticVersion"].endswith(" of the AMI")
 
 
 def _version(derivation: Derivation) -> str:

@@ -69,12 +69,17 @@ def test_it_accepts_what_aws_s3_ls_prints(capsys: pytest.CaptureFixture[str], tm
         "                           PRE exports/\n"
         "2026-01-05 10:00:00          0 releases/\n"
         "2026-01-05 10:00:00 1234567890 releases/mail gw/1.4.2/disk 1.vmdk\n"
-        "\nTotal Objects: 2\n   Total Size: 1234567890\n",
+        "\nTotal Objects: 2\n   Total Size: 1234567890\n"
+        "2026-01-05 10:00:00    0 Bytes human/\n"
+        "2026-01-05 10:00:00  512 Bytes Bytes.raw\n"
+        "2026-01-05 10:00:00    1.2 GiB 1.2 GiB.ova\n"
+        "\n   Total Size: 1.2 GiB\n",
         encoding="utf-8",
     )
     _, text = printed(capsys, "--keys", str(keys))
-    _, line = text.splitlines()
+    _, line, *human = text.splitlines()
     assert re.split(" {2,}", line) == ["mail gw", "1.4.2", "folder", "releases/mail gw/1.4.2/disk 1.vmdk"]
+    assert [re.split(" {2,}", line)[-1] for line in human] == ["Bytes.raw", "1.2 GiB.ova"]
 
 
 def test_it_tries_key_formats(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -105,6 +110,21 @@ def test_it_marks_names_with_versions_and_dates(capsys: pytest.CaptureFixture[st
     assert text.splitlines()[-1] == "These names get both versions and dates, and a date is higher for ever: db1, web"
     keys.write_text("web-1.4.2.ova\nerp.ova\n", encoding="utf-8")
     assert "These names" not in printed(capsys, "--keys", str(keys))[1]
+
+
+def test_it_marks_keys_with_one_name_and_version(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Keys that state one version of a name are listed; the files of one VM, and imports of one day, are not."""
+    keys = tmp_path / "list.txt"
+    alike = [f"{folder}/web-1.4.2.ova" for folder in "abcde"]
+    others = ["a/web-1.4.2-disk1.vmdk", "a/WEB-1.5.0.ova", "a/mail.ova", "b/mail.ova"]
+    keys.write_text("\n".join((*alike, *others)), encoding="utf-8")
+    _, text = printed(capsys, "--keys", str(keys))
+    *_, heading, first, second, third, fourth, last = text.splitlines()
+    assert heading == "These keys get one name and version, web 1.4.2:"
+    assert [first, second, third, fourth] == [f"  {key}" for key in alike[:4]]
+    assert last == "  and 1 more"
+    keys.write_text("\n".join((alike[0], *others)), encoding="utf-8")
+    assert "These keys" not in printed(capsys, "--keys", str(keys))[1]
 
 
 def test_it_says_which_tags_are_not_used(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

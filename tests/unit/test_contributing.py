@@ -78,18 +78,24 @@ def options() -> Places:
 
 def words_of_file_names() -> Places:
     """Return the words with their kinds."""
+
+    def listed_after(start: str) -> set[str]:
+        return code(read("docs/names.md").partition(f"\n{start}")[2].partition("\n")[0])
+
     used = {
         **words.TRAILING,
         "with or without a number": words.NUMBERED,
         "before a release": words.BEFORE_RELEASE,
+        "stage": words.STAGES - words.BEFORE_RELEASE,
+        "extension": words.EXTENSIONS,
         "says nothing": words.SAYS_NOTHING,
     }
     kinds = re.findall(r"^\| ([a-z ]+) \| (`.+`) \|$", read("docs/names.md"), re.MULTILINE)
     listed = {
         **{kind: code(cell) for kind, cell in kinds},
-        "before a release": code(
-            read("docs/names.md").partition("\nWhat comes before a release:")[2].partition("\n")[0]
-        ),
+        "before a release": listed_after("What comes before a release: "),
+        "stage": listed_after("Branches and stages: "),
+        "extension": listed_after("Extensions: "),
         "says nothing": code(section("docs/names.md", "Parts that say nothing")),
     }
     places: Mapping[str, Mapping[str, AbstractSet[str]]] = {"derive/words.py": used, "docs/names.md": listed}

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from vm_image_import.derive import filenames, names
-from vm_image_import.derive.words import EXTENSIONS, SAYS_NOTHING, SYSTEMS, TRAILING
+from vm_image_import.derive.words import EXTENSIONS, SAYS_NOTHING, STAGES, SYSTEMS, TRAILING
 from vm_image_import.domain.models import Disk
 
 _EXTENSIONS: Final = re.compile(rf"(?:\.(?:{'|'.join(sorted(EXTENSIONS))})){{1,4}}$", re.IGNORECASE)
@@ -27,6 +27,11 @@ _OTHERS: Final = TRAILING["hypervisor"] | SYSTEMS
 _DAY: Final = re.compile(r"\d{4}\.\d\d\.\d\d", re.ASCII)
 _ONE_NUMBER: Final = re.compile(r"v\d+", re.ASCII | re.IGNORECASE)
 """A folder like the v2 of `api/v2/web.ova`."""
+_MONTH: Final = re.compile(r"(?:19|20)\d\d[-_.](?:0[1-9]|1[0-2])", re.ASCII)
+_DOUBT: Final = re.compile(
+    r"[-_. ]?v?\d{1,4}\.\d{1,4}(?:[-_.]\d{1,4})?[-_.]?(?:[a-z]{1,12}[-_.]?\d{0,4})?", re.ASCII | re.IGNORECASE
+)
+"""A version with more behind it: `1.10.0-rc1`, `8.0U1`, `1.8-1`."""
 
 _IN_FRONT: Final = re.compile(r"\A[-_. ]*v?\d", re.ASCII | re.IGNORECASE)
 
@@ -50,21 +55,24 @@ class _Part(NamedTuple):
 
     @property
     def says_nothing(self) -> bool:
-        return not self.name or _SILENT.fullmatch(self.name) is not None
+        return not self.name or bool(_SILENT.fullmatch(self.name) or _MONTH.fullmatch(self.stem))
 
     @property
-    def is_words_alone(self) -> bool:
-        """Whether it has listed words only, as no word of a name is before the version."""
-        in_front = _IN_FRONT.match(self.stem) is not None
-        return (in_front or not self.version) and filenames.is_words_alone(self.name)
+    def is_of_folder(self) -> bool:
+        """Whether it has listed words only, a branch, a stage or a doubtful version, which say not of what."""
+        if self.version:
+            return _IN_FRONT.match(self.stem) is not None and filenames.is_words_alone(self.name)
+        words_alone = filenames.is_words_alone(self.name) or self.name.lower() in STAGES
+        return words_alone or _DOUBT.fullmatch(self.stem) is not None
 
 
 def read(disk: Disk, created: datetime | None = None) -> FromPath:
     """Return the image name and the semantic version in the path of `disk`.
 
     A day later than the one after its AMI was `created` is no version. A part that says nothing (`disk1`, `image`, a
-    version alone) gives way to the folder above it, read by the same rules; listed words alone, and one too short for a
-    name, are joined to it. What states no number has the version of its folder.
+    version alone) gives way to the folder above it, read by the same rules; listed words alone, a branch, a stage, a
+    doubtful version, and one too short for a name, are joined to it. What states no number has the version of its
+    folder, or the doubtful one in its name.
     """
     imported = created.astimezone(UTC).date() if created else date.max
     parts = [_part(segment, imported) for segment in reversed(segments(disk))]
@@ -76,35 +84,44 @@ def read(disk: Disk, created: datetime | None = None) -> FromPath:
         if part.says_nothing or (place and part.name.isdigit()):
             continue
         name, short = names.sanitize(f"{part.name}-{name}"), short or names.sanitize(part.stem)
-        if len(name) >= names.MIN_LENGTH and not part.is_words_alone:
-            return FromPath(name, version or _version_of_folder(part, parts[place + 1 :]))
+        if len(name) >= names.MIN_LENGTH and not part.is_of_folder:
+            if version or filenames.has_number(part.stem):
+                return FromPath(name, version)
+            doubt, version = _of_folders(part, parts[place + 1 :])
+            return FromPath(names.sanitize(f"{name}-{doubt}"), version)
     if len(name) < names.MIN_LENGTH <= len(short):
         # Too short for a name, so its version stays in it.
         return FromPath(short, None)
     return FromPath(None if filenames.is_words_alone(name) else name, version)
 
 
-def _version_of_folder(named: _Part, folders: Sequence[_Part]) -> str | None:
-    """Return the version of the folders above the part that names the image, where that part states no number."""
-    if filenames.has_number(named.stem):
-        return None
+def _of_folders(named: _Part, folders: Sequence[_Part]) -> tuple[str, str | None]:
+    """Return the doubtful version, or the version, of the folders above the part that names the image."""
     for place, folder in enumerate(folders):
         same = bool(folder.name) and f"{named.name}-".lower().startswith(
             (f"{folder.name}-".lower(), f"{folder.name}_".lower())
         )
+        above = next((part.name.lower() for part in folders[place + 1 :]), "")
+        others = above in _OTHERS and not named.name.lower().startswith(above)
+        rest = re.sub(re.escape(named.name), "", folder.stem, count=1, flags=re.IGNORECASE)
+        if not folder.version and _DOUBT.fullmatch(rest) and not (folder.says_nothing or others):
+            return rest, None
         if not (folder.says_nothing or same or folder.name.isdigit()):
-            return None
+            return "", None
         if folder.version and (_DAY.fullmatch(folder.version) or same):
-            return folder.version
+            return "", folder.version
         if folder.version:
-            above = next((part.name.lower() for part in folders[place + 1 :]), "")
-            others = above in _OTHERS and not named.name.lower().startswith(above)
-            return None if others or _ONE_NUMBER.fullmatch(folder.stem) else folder.version
-    return None
+            return "", None if others or _ONE_NUMBER.fullmatch(folder.stem) else folder.version
+    return "", None
+
+
+def stem_of(segment: str) -> str:
+    """Return a part of a path without its extensions and its disk's suffix, in ASCII."""
+    return _SUFFIX.sub("", _EXTENSIONS.sub("", names.transliterate(segment[-_MAX_SEGMENT:])), count=1)
 
 
 def _part(segment: str, imported: date) -> _Part:
-    stem = _SUFFIX.sub("", _EXTENSIONS.sub("", names.transliterate(segment[-_MAX_SEGMENT:])), count=1)
+    stem = stem_of(segment)
     told = filenames.split(_COPY.sub("", stem), imported)
     if told.version is None:
         stem = _COPY.sub(r" \1", stem)

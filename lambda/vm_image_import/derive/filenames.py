@@ -104,10 +104,11 @@ def split(stem: str, imported: date) -> FromName:
     """
     if _DAY_FIRST.fullmatch(stem):
         return FromName("", None)
-    released, plus, _ = stem.partition("+")
+    released, plus, metadata = stem.partition("+")
     if plus and (found := _last_version(units := _units(released), imported)):
         # What follows a plus is build metadata and has no part in the order of versions (semver.org, 10).
-        return FromName(_text(units[: found.unit]), found.version)
+        listed = [word for word in _trailing_words(_units(f"-{metadata}")) if word.numbers == 1]
+        return _without(found, units, listed)
     units = _units(stem)
     words = _trailing_words(units)
     # Past all words first: of web-1.4.2-ubuntu-22.04 the last number is Ubuntu's.
@@ -116,9 +117,14 @@ def split(stem: str, imported: date) -> FromName:
         rest = units[: len(units) - sum(len(word.units) for word in looked_past)]
         found = _last_version(rest, imported)
         if found and found.numbers >= max((_least(word, found) for word in looked_past), default=1):
-            kept = [unit for word in reversed(looked_past) if word.stays for unit in word.units]
-            return FromName(_text([*units[: found.unit], *kept]).lstrip("-_. "), found.version)
+            return _without(found, units, looked_past)
     return FromName(stem, None)
+
+
+def _without(found: _Version, units: Sequence[_Unit], looked_past: Sequence[_Word]) -> FromName:
+    """Return the units without the version, with those words behind it that stay."""
+    kept = [unit for word in reversed(looked_past) if word.stays for unit in word.units]
+    return FromName(_text([*units[: found.unit], *kept]).lstrip("-_. "), found.version)
 
 
 def _least(word: _Word, found: _Version) -> int:

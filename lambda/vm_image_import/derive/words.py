@@ -51,6 +51,9 @@ _BEFORE_RELEASE: Final = (
 BEFORE_RELEASE: Final = frozenset(_BEFORE_RELEASE.split())
 """What comes before a release: three numbers cannot hold it."""
 
+STAGES: Final = BEFORE_RELEASE | frozenset(("develop", "prod", "production", "qa", "stage", "staging", "uat"))
+"""Branches and stages that have a folder of their own: each product may have one."""
+
 SAYS_NOTHING: Final = frozenset(
     {
         *("artifact", "backup", "boot", "box", "build", "current", "disk", "dist", "download", "export", "flash"),

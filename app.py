@@ -42,7 +42,7 @@ try:
         VmImageImportStack(app, f"VmImageImport-{region}", env=Environment(region=region), configuration=configuration)
     if not configuration.regions:
         VmImageImportStack(app, "VmImageImport", configuration=configuration)
-except InstallationError as error:
+except (ConfigurationError, InstallationError) as error:
     sys.exit(str(error))
 add_checks(app)
 app.synth()

@@ -13,7 +13,7 @@ from . import bundle
 from .acknowledgements import acknowledge
 from .configuration import Configuration
 from .dead_letter_queue import dead_letter_queue
-from .metrics import NAMESPACE, SERVICE
+from .metrics import NAMESPACE, service_of
 from .notifications import Notifications
 from .role import function_role
 
@@ -76,7 +76,7 @@ class ImportFunction(Construct):
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
             system_log_level_v2=lambda_.SystemLogLevel.INFO,
             environment={
-                "POWERTOOLS_SERVICE_NAME": SERVICE,
+                "POWERTOOLS_SERVICE_NAME": service_of(self),
                 "POWERTOOLS_METRICS_NAMESPACE": NAMESPACE,
                 "TABLE_NAME": table.table_name,
                 "TOPIC_ARN": notifications.topic.topic_arn,

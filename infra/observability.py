@@ -140,7 +140,7 @@ class Observability(Construct):
             self._sweeps_missing(),
             self._alarm(
                 "SweepProblems",
-                metric("SweepProblems", period=self._every),
+                metric(self, "SweepProblems", period=self._every),
                 "A sweep could not process some import tasks; it processed the others. Run the saved query 'What failed"
                 " and why', or invoke the function with the payload of a sweep and read `problems`. Fix the cause. The"
                 " next sweep tries again.",
@@ -152,7 +152,7 @@ class Observability(Construct):
     def _sweeps_missing(self) -> cloudwatch.Alarm:
         alarm = self._alarm(
             "SweepsMissing",
-            metric("SweepsCompleted", period=self._every),
+            metric(self, "SweepsCompleted", period=self._every),
             "No sweep processed all import tasks within three intervals: failed imports may not be reported, and"
             " imports without an event may not be registered. Run the saved query 'What failed and why' and fix the"
             " cause. If it shows nothing, check that the rule Sweep is enabled.",
@@ -223,7 +223,7 @@ class Observability(Construct):
                 ),
                 _graph(
                     "Invocations and sweeps",
-                    metric("SweepsCompleted", period=hour),
+                    metric(self, "SweepsCompleted", period=hour),
                     *(
                         of_function(period=hour)
                         for of_function in (
@@ -234,9 +234,9 @@ class Observability(Construct):
                     ),
                 ),
             ],
-            [_graph("Registered images", *(metric(name, period=hour) for name in done), width=24)],
+            [_graph("Registered images", *(metric(self, name, period=hour) for name in done), width=24)],
             [
-                _graph("Failures", *(metric(name, period=hour) for name in _FAILURES)),
+                _graph("Failures", *(metric(self, name, period=hour) for name in _FAILURES)),
                 cloudwatch.LogQueryWidget(
                     title="What failed and why",
                     log_group_names=[imports.log_group.log_group_name],
@@ -248,7 +248,10 @@ class Observability(Construct):
             [
                 _graph(
                     "Age of the events at registration",
-                    *(metric("EventAge", period=hour, statistic=statistic) for statistic in ("p50", "p95", "Maximum")),
+                    *(
+                        metric(self, "EventAge", period=hour, statistic=statistic)
+                        for statistic in ("p50", "p95", "Maximum")
+                    ),
                     width=24,
                 )
             ],

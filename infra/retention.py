@@ -30,7 +30,8 @@ class Retention(Construct):
             # Names are unique in an account and Region.
             name=Names.unique_resource_name(self, max_length=128, separator="-"),
             description="Deletes the images that vm-image-import has tagged with vm-image-import:delete = yes",
-            status="ENABLED",
+            # While nothing is marked, no mark is taken away from an image that is needed again.
+            status="DISABLED" if configuration.observe else "ENABLED",
             execution_role=self.role.role_arn,
             resource_type="AMI_IMAGE",
             resource_selection=imagebuilder.CfnLifecyclePolicy.ResourceSelectionProperty(tag_map=_DELETE),

@@ -16,6 +16,7 @@ from .configuration import Configuration
 from .idempotency_table import OPEN_INDEX
 from .notifications import Notifications
 from .operations import ACTIONS
+from .policy_size import check_size
 
 _TAGGED: Final = ("image", "snapshot")
 """The resource types of AMIs and snapshots. Their ARNs have no account."""
@@ -40,7 +41,7 @@ def function_role(
 ) -> iam.Role:
     """Return the role. Some statements are there only where the configuration needs them.
 
-    A customer managed key of the table is the queue's, too.
+    A customer managed key of the table is the queue's, too. Raises ConfigurationError for a policy that IAM refuses.
     """
     stack = Stack.of(scope)
     images = image_arns(stack)
@@ -115,12 +116,14 @@ def function_role(
         statements.append(_calls("RemoveMarks", *allowed, conditions=_OWN_MARKS))
     if configuration.parameter_prefix:
         statements.append(_calls("WriteParameters", *_parameters(stack, configuration)))
+    document = iam.PolicyDocument(statements=statements)
+    check_size(stack, document)
     role = iam.Role(
         scope,
         "Role",
         assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
         # Inline: the role is complete when the function first runs.
-        inline_policies={"Permissions": iam.PolicyDocument(statements=statements)},
+        inline_policies={"Permissions": document},
     )
     not_known = "Names and versions come from the imports, so no narrower resource is known beforehand."
     unnarrowed = "Describe actions and X-Ray's have no resource types. The list of builds is requested without an ARN."

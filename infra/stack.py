@@ -21,7 +21,7 @@ from .triggers import Triggers
 _DEFAULTS: Final = Configuration()
 
 
-class VmImageImport(Metrics, Construct):
+class VmImageImport(Metrics):
     """Registers every VM import of its account and Region with Image Builder.
 
     `function`, `topic` and `table` are its resources, and `dashboard`, which is None where none is configured.

@@ -67,7 +67,7 @@ def test_log_entries_have_the_task_id(aws: LocalAws) -> None:
     task = start_import(aws, "exports/logged-1.0.ova")
     finish_imports(aws)
     entries = [json.loads(line) for line in event_run(task).result.logs.splitlines()]
-    own = [entry for entry in entries if entry.get("service") == "vm-image-import" and "message" in entry]
+    own = [entry for entry in entries if entry.get("service") == "VmImageImport" and "message" in entry]
     assert {entry["importTaskId"] for entry in own} == {task}
     done = [entry for entry in own if entry["message"] == "Done"]
     assert [entry["outcome"] for entry in done] == ["REGISTERED", "IN_PROGRESS"]

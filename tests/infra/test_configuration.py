@@ -1,8 +1,10 @@
 """What a deployment can configure, from the context to the function."""
 
 import json
+import os
 import re
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -284,6 +286,35 @@ def test_every_problem_is_named_at_once() -> None:
     assert all(": write " in line for line in str(caught.value).splitlines()[1:])
 
 
+@pytest.mark.parametrize(("length", "fits"), [(10, True), (25, False)])
+def test_a_policy_that_iam_refuses_is_a_problem(length: int, *, fits: bool) -> None:
+    """A configuration whose policy is longer than a role's can be is refused at synthesis, before CloudFormation."""
+    names = [f"team-{number:02}".ljust(length, "-") for number in range(20)]
+    options = {"tagAmis": True, "parameterPrefix": "/imagebuilder/base", "keepVersions": 3, "allowedNames": names}
+    if fits:
+        assert synthesised(options)
+        return
+    with pytest.raises(ConfigurationError, match="IAM takes 10240: write fewer or shorter allowedNames"):
+        synthesised(options)
+
+
+def test_what_only_a_stack_can_find_is_said_in_one_line() -> None:
+    """A configuration that the stack refuses ends the app with one sentence, without a traceback."""
+    names = [f"{number:0128}" for number in range(20)]
+    context = {CONTEXT_KEY: json.dumps({"allowedNames": names, "tagAmis": True})}
+    run = subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env=os.environ | {"CDK_CONTEXT_JSON": json.dumps(context)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    (line,) = run.stderr.splitlines()
+    assert "IAM takes 10240: write fewer" in line
+
+
 @pytest.mark.acceptance
 def test_a_wrong_context_ends_the_synthesis_without_a_traceback() -> None:
     """`cdk synth` with wrong contexts prints every problem and exits with 1, without a traceback."""
@@ -357,6 +388,14 @@ def test_without_retention_nothing_may_be_deleted() -> None:
         assert len([each for each in resources.values() if each["Type"] == "AWS::IAM::Role"]) == 1
     changed = {each["Type"] for name, each in marking.items() if each != default[name]}
     assert changed == {"AWS::IAM::Role", "AWS::Lambda::Function", "AWS::CloudWatch::Dashboard"}
+
+
+@pytest.mark.parametrize(("observes", "status"), [(False, "ENABLED"), (True, "DISABLED")])
+def test_nothing_is_deleted_while_nothing_is_marked(*, observes: bool, status: str) -> None:
+    """With `observe`, under which no mark is removed, the lifecycle policy is disabled."""
+    resources = synthesised({"keepVersions": 3, "tagAmis": True, "deleteAfterDays": 30, "observe": observes})
+    (policy,) = (each["Properties"] for each in resources.values() if each["Type"].endswith("::LifecyclePolicy"))
+    assert policy["Status"] == status
 
 
 def test_the_policy_selects_what_the_function_tags() -> None:

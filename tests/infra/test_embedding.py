@@ -138,7 +138,7 @@ def test_a_metric_is_a_method(name: str) -> None:
     assert (default.namespace, default.metric_name, default.dimensions) == (
         "VmImageImport",
         name,
-        {"service": "vm-image-import"},
+        {"service": "Stack"},
     )
     assert default.statistic == ("Average" if name == "EventAge" else "Sum")
     assert (changed.period.to_hours(), changed.statistic, changed.label) == (1, "Maximum", "Mine")

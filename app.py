@@ -18,6 +18,7 @@ from infra.configuration import (
     ConfigurationError,
     boundary_problems,
     folder_contexts,
+    misplaced,
 )
 from infra.stack import VmImageImportStack
 
@@ -26,7 +27,10 @@ ROOT = Path(__file__).parent
 context = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"]
 
 app = App(context=context)
-problems = [*boundary_problems(app.node.try_get_context(PERMISSIONS_BOUNDARY))]
+problems = [
+    *misplaced(app.node.get_all_context(), (path.name for path in ROOT.glob("*.json"))),
+    *boundary_problems(app.node.try_get_context(PERMISSIONS_BOUNDARY)),
+]
 try:
     configuration = Configuration.from_context(
         *folder_contexts(ROOT),

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self, cast
@@ -14,10 +15,11 @@ PERMISSIONS_BOUNDARY: Final = "@aws-cdk/core:permissionsBoundary"
 """The CDK's own context for the permissions boundary of every role."""
 
 _SCHEMA: Final = json.loads(Path(__file__).with_name("configuration.schema.json").read_text(encoding="utf-8"))
+_EXAMPLE: Final = '{"versionScheme": "date"}'
 _TAG_KEYS: Final = ("nameTag", "versionTag", "osVersionTag")
 _OF_THE_REGION: Final = {
-    "topicArn": "alarms and function use a topic of their Region: write a topic of the Region in regions.",
-    "keyArn": "services use a key of their Region: write a key of the Region in regions.",
+    "topicArn": "alarms and function use a topic of their Region: write one Region into regions, and a topic of it.",
+    "keyArn": "services use a key of their Region: write one Region into regions, and a key of it.",
 }
 _MAX_ENVIRONMENT: Final = 3_200
 """Bytes of the configured variables. A function's environment has at most 4 KB (user guide, "Lambda quotas"), and the
@@ -114,10 +116,38 @@ class Configuration:
 
 
 def folder_contexts(folder: Path) -> list[object]:
-    """Return the context values in the cdk.json and the vm-image-import.json of a folder; the latter may be missing."""
+    """Return the context values in the cdk.json and the vm-image-import.json of a folder; the latter may be missing.
+
+    Raises ConfigurationError where the latter cannot be read.
+    """
     context = json.loads((folder / "cdk.json").read_text(encoding="utf-8"))["context"].get(CONTEXT_KEY)
     local = folder / f"{CONTEXT_KEY}.json"
-    return [context, local.read_text(encoding="utf-8") if local.exists() else None]
+    if not local.exists():
+        return [context]
+    try:
+        text = local.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{local.name} cannot be read ({error}): write a file in UTF-8 like {_EXAMPLE}."
+        raise ConfigurationError(message) from error
+    return [context, _parse(text, local.name)]
+
+
+def misplaced(contexts: Iterable[str], files: Iterable[str]) -> Iterator[str]:
+    """Yield what is wrong with the names of contexts and files that look like a configuration and are ignored."""
+    for name in contexts:
+        if name in _SCHEMA["properties"]:
+            yield f"The context {name} states nothing: write --context '{CONTEXT_KEY}={{\"{name}\": …}}'."
+        elif _is_slip(name, CONTEXT_KEY):
+            yield f"The context {name} states nothing: write {CONTEXT_KEY}."
+    for name in files:
+        if _is_slip(name, f"{CONTEXT_KEY}.json"):
+            yield f"The file {name} states nothing: name it {CONTEXT_KEY}.json."
+
+
+def _is_slip(name: str, meant: str) -> bool:
+    """Return whether a name differs from what is meant by its case, or by what separates its words."""
+    letters, wanted = (re.sub("[-_ ]", "", text).lower() for text in (name, meant))
+    return name != meant and letters == wanted
 
 
 def boundary_problems(context: object) -> Iterator[str]:
@@ -141,20 +171,28 @@ def _message(problems: Sequence[str]) -> str:
     return "\n".join(("The configuration cannot be deployed.", *problems))
 
 
-def _parse(context: object) -> dict[str, Any]:
+def _parse(context: object, where: str = f"The context {CONTEXT_KEY}") -> dict[str, Any]:
     """Return the object of one context value. Raises ConfigurationError."""
     if isinstance(context, str):
         try:
-            context = json.loads(context)
+            context = json.loads(context, object_pairs_hook=_once)
         except ValueError as error:
-            message = f'The context {CONTEXT_KEY} is no JSON ({error}): write it like {{"versionScheme": "date"}}.'
+            message = f"{where} is no JSON ({error}): write it like {_EXAMPLE}."
             raise ConfigurationError(message) from error
     if context is None:
         return {}
     if not isinstance(context, dict):
-        message = f'The context {CONTEXT_KEY} is no object: write it like {{"versionScheme": "date"}}.'
+        message = f"{where} is no object: write it like {_EXAMPLE}."
         raise ConfigurationError(message)
     return cast("dict[str, Any]", context)
+
+
+def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    """Return the object of these pairs. Raises ValueError for a key that is stated more than once."""
+    if twice := sorted(key for key, count in Counter(key for key, _ in pairs).items() if count > 1):
+        message = f"it states {', '.join(twice)} more than once"
+        raise ValueError(message)
+    return dict(pairs)
 
 
 def _path(error: ValidationError) -> str:
@@ -174,6 +212,9 @@ def _describe(error: ValidationError) -> str:
 def _problems(stated: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the keys and the problems that the schema cannot express."""
     for key, value in stated.items():
+        # 3.0 is an integer of JSON Schema, and text that the function refuses.
+        if isinstance(value, float) and value.is_integer():
+            yield key, f"{value} has a point: write {value:.0f}."
         if any("\n" in text or "\r" in text for text in _texts(value)):
             yield key, "it has a line break: write it on one line."
     keys = [stated.get(key, default) for key, default in zip(_TAG_KEYS, ("Name", "Version", "OsVersion"), strict=True)]

@@ -67,7 +67,7 @@ class Metrics(Construct):
         return metric(self, "ImportsRejected", **options)
 
     def metric_follow_ups_failed(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Count the steps after a registration that failed."""
+        """Count the steps after a registration, and the passes of retention, that failed."""
         return metric(self, "FollowUpsFailed", **options)
 
     def metric_amis_tagged(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
@@ -83,7 +83,7 @@ class Metrics(Construct):
         return metric(self, "SweepsCompleted", **options)
 
     def metric_sweep_problems(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Count the import tasks that a sweep could not process."""
+        """Count the problems of sweeps: tasks, pages of them, or passes of retention, that were not processed."""
         return metric(self, "SweepProblems", **options)
 
     def metric_event_age(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:

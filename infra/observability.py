@@ -36,7 +36,16 @@ _QUERIES: Final = {
         limit=100,
     ),
     "One import": logs.QueryString(
-        fields=["@timestamp", "level", "message", "outcome", "reason", "sources.name", "sources.version", "exception"],
+        fields=[
+            "@timestamp",
+            "level",
+            "message",
+            "outcome",
+            "reason",
+            "sources.name",
+            "sources.semanticVersion",
+            "exception",
+        ],
         filter_statements=['importTaskId = "import-ami-WRITE-ITS-ID-HERE"'],
         sort="@timestamp asc",
         limit=1000,

@@ -48,7 +48,7 @@ class Triggers(Construct):
         events.Rule(
             self,
             "Sweep",
-            description="Processes every import that ended in the last 7 days and that no event led to",
+            description="Processes every import that is active or ended in the last 7 days and that no event led to",
             schedule=events.Schedule.rate(Duration.minutes(configuration.sweep_minutes)),
             targets=[
                 targets.LambdaFunction(

@@ -94,7 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(visible(f"KEYS={given.keys} cannot be read: {error.strerror}."), markup=False)
         return 1
     except (ConfigurationError, RejectedError, ValueError) as error:
-        console.print(visible(str(error)), markup=False)
+        for line in str(error).splitlines():
+            console.print(visible(line), markup=False)
         return 1
     return 0
 
@@ -110,8 +111,19 @@ def _pairs(variable: str, text: str, example: str) -> dict[str, str]:
 
 
 def _keys(path: Path) -> Iterator[str]:
-    """Yield the keys and URLs of a file: one in each line, or as `aws s3 ls` prints them. Folders are left out."""
-    for line in path.read_text(encoding="utf-8").splitlines():
+    """Yield the keys and URLs of a file: one in each line, or as `aws s3 ls` prints them. Folders are left out.
+
+    Raises OSError, and ValueError for a file that is empty or not in UTF-8.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        message = f"KEYS={path} is not UTF-8: save it as UTF-8."
+        raise ValueError(message) from error
+    if not any(map(str.strip, lines)):
+        message = f"KEYS={path} has no key: write one key or URL in each line."
+        raise ValueError(message)
+    for line in lines:
         listed = _LISTED.fullmatch(line)
         if not _NO_OBJECT.fullmatch(line) and not (listed and line.endswith("/")):
             yield listed["key"] if listed else line

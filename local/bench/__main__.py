@@ -66,7 +66,8 @@ def main() -> int:
         )
         for number, sweep in enumerate(sweeps(built[0], python), 1)
     ]
-    backlog = f"{IMPORTS} new imports, {SECONDS_A_CALL * 1000:.0f} ms a call, sweeps of at most {TIMEOUT} s:"
+    limit = f"sweeps of at most {TIMEOUT} s, of which each keeps 99 free"
+    backlog = f"{IMPORTS} new imports, {SECONDS_A_CALL * 1000:.0f} ms a call, {limit}:"
     conditions = _conditions(python, arguments.rounds)
     text = (
         f"{conditions}\n\n{sizes}"

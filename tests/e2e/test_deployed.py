@@ -1,6 +1,7 @@
 """The synthesized template and the bundled artefact, deployed to the local AWS and run by the real runtime client."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,8 +63,11 @@ def test_a_disk_by_url_becomes_an_image(aws: LocalAws, url: str, name: str) -> N
     assert image["tags"]["vm-image-import:source"] == url.partition("?")[0]
 
 
-def test_log_entries_have_the_task_id(aws: LocalAws) -> None:
-    """Every log entry of a run has the task's id, the outcomes are in it, and the metrics are in EMF."""
+def test_log_entries_have_the_task_id(aws: LocalAws, assembly: Path) -> None:
+    """Every log entry of a run has the task's id, the sources that the saved queries show, and the metrics in EMF."""
+    template = (assembly / "VmImageImport.template.json").read_text(encoding="utf-8")
+    queried = {*re.findall(r"\bsources\.(\w+)", template)}
+    assert len(queried) > 1
     task = start_import(aws, "exports/logged-1.0.ova")
     finish_imports(aws)
     entries = [json.loads(line) for line in event_run(task).result.logs.splitlines()]
@@ -72,6 +76,7 @@ def test_log_entries_have_the_task_id(aws: LocalAws) -> None:
     done = [entry for entry in own if entry["message"] == "Done"]
     assert [entry["outcome"] for entry in done] == ["REGISTERED", "IN_PROGRESS"]
     assert done[0]["imageArn"].endswith(":image/logged/1.0.0/1")
+    assert done[0]["sources"].keys() >= queried
     (emf,) = (entry for entry in entries if "_aws" in entry)
     assert emf["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "VmImageImport"
     assert emf["ImagesRegistered"] == [1.0]

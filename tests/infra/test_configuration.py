@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ from infra.configuration import (
     Configuration,
     ConfigurationError,
     boundary_problems,
+    folder_contexts,
+    misplaced,
 )
 from infra.stack import VmImageImportStack
 from tests.conftest import PARTITIONS, REGION, ROOT
@@ -160,14 +163,17 @@ def test_the_command_line_overrides_key_by_key() -> None:
         ),
         ({"topicArn": f"{TOPIC_ARN}.fifo"}, "cannot be used: write the ARN of a standard topic"),
         ({"topicArn": TOPIC_ARN, "notificationEmail": "ops@example.com"}, "leave this out and subscribe to that topic"),
-        ({"topicArn": TOPIC_ARN, "regions": ["eu-west-1", "us-east-1"]}, "write a topic of the Region in regions"),
+        (
+            {"topicArn": TOPIC_ARN, "regions": ["eu-west-1", "us-east-1"]},
+            "write one Region into regions, and a topic of it.",
+        ),
         ({"sweepMinutes": 0}, "vm-image-import.sweepMinutes: 0 is less than the minimum of 1"),
         ({"sweepMinutes": "15"}, "vm-image-import.sweepMinutes: '15' is not of type 'integer'"),
         ({"reservedConcurrency": 0}, "vm-image-import.reservedConcurrency: 0 is less than the minimum of 1"),
         ({"keyArn": "alias/images"}, "keyArn: 'alias/images' cannot be used: write the ARN of a customer managed key"),
         ({"keyArn": KEY_ARN.replace("key/", "alias/")}, "of an alias, or nothing"),
         ({"keyArn": KEY_ARN.partition("/")[2]}, "cannot be used: write the ARN of a customer managed key"),
-        ({"keyArn": KEY_ARN, "regions": ["us-east-1"]}, "keyArn: services use a key of their Region: write a key of"),
+        ({"keyArn": KEY_ARN, "regions": ["us-east-1"]}, "keyArn: services use a key of their Region: write one Region"),
         ({"tracing": "yes"}, "vm-image-import.tracing: 'yes' is not of type 'boolean'"),
         ({"logRetentionDays": 8}, "vm-image-import.logRetentionDays: 8 is not one of"),
         ({"regions": ["eu-west-1", "eu-west-1"]}, "vm-image-import.regions: ['eu-west-1', 'eu-west-1'] has non-unique"),
@@ -260,6 +266,13 @@ def test_the_command_line_overrides_key_by_key() -> None:
         ),
         ({"alarms": 1}, "vm-image-import.alarms: 1 is not of type 'boolean': write true or false."),
         ({"tags": {f"key-{n}": "v" * 256 for n in range(20)}}, "bytes: write at most 3200"),
+        ({"keepVersions": 3.0}, "keepVersions: 3.0 has a point: write 3."),
+        ({"sweepMinutes": 15.0}, "sweepMinutes: 15.0 has a point: write 15."),
+        ('{"observe": true, "observe": false}', "is no JSON (it states observe more than once)"),
+        (
+            {"keyArn": KEY_ARN, "regions": ["eu-west-1", "us-east-1"]},
+            "keyArn: services use a key of their Region: write one Region into regions, and a key of it.",
+        ),
         ([], "vm-image-import is no object: write it like"),
         ("{", "is no JSON"),
     ],
@@ -269,6 +282,45 @@ def test_a_wrong_configuration_is_refused(context: object, problem: str) -> None
     with pytest.raises(ConfigurationError) as caught:
         Configuration.from_context(context)
     assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ('{"observe": true}'.encode("utf-16"), "vm-image-import.json cannot be read ("),
+        (b"{", "vm-image-import.json is no JSON ("),
+        (b"[]", "vm-image-import.json is no object: write it like"),
+        (None, "vm-image-import.json cannot be read ("),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None, problem: str) -> None:
+    """A vm-image-import.json that is no file in UTF-8, or no object, is an error that names it."""
+    shutil.copy(ROOT / "cdk.json", tmp_path)
+    path = tmp_path / "vm-image-import.json"
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(ConfigurationError) as caught:
+        folder_contexts(tmp_path)
+    assert str(caught.value).startswith(problem)
+
+
+def test_a_byte_order_mark_is_no_problem(tmp_path: Path) -> None:
+    """The file may begin with the mark that some editors write."""
+    shutil.copy(ROOT / "cdk.json", tmp_path)
+    (tmp_path / "vm-image-import.json").write_text('{"observe": true}', encoding="utf-8-sig")
+    assert Configuration.from_context(*folder_contexts(tmp_path)).observe
+
+
+def test_a_configuration_in_the_wrong_place_is_a_problem() -> None:
+    """A context named like an option, and one or a file with a slip in its name, would be ignored without a word."""
+    contexts = ("observe", "vmImageImport", "vm_image_import", CONTEXT_KEY, "@aws-cdk/core:newStyleStackSynthesis")
+    files = ("vm_image_import.json", "VM-Image-Import.json", "vm-image-import.json", "cdk.json")
+    assert [*misplaced(contexts, files)] == [
+        "The context observe states nothing: write --context 'vm-image-import={\"observe\": …}'.",
+        "The context vmImageImport states nothing: write vm-image-import.",
+        "The context vm_image_import states nothing: write vm-image-import.",
+        "The file vm_image_import.json states nothing: name it vm-image-import.json.",
+        "The file VM-Image-Import.json states nothing: name it vm-image-import.json.",
+    ]
 
 
 def test_every_problem_is_named_at_once() -> None:
@@ -320,8 +372,9 @@ def test_a_wrong_context_ends_the_synthesis_without_a_traceback() -> None:
     """`cdk synth` with wrong contexts prints every problem and exits with 1, without a traceback."""
     context = f"{CONTEXT_KEY}={json.dumps({'sweepMinutes': 0, 'notificationEmail': 'ops'})}"
     boundary = f'{PERMISSIONS_BOUNDARY}={{"name": "Boundary"}}'
+    contexts = (f"--context={each}" for each in (context, boundary, "observe=true"))
     run = subprocess.run(
-        [str(ROOT / "node_modules/.bin/cdk"), "synth", "--quiet", "--context", context, "--context", boundary],
+        [str(ROOT / "node_modules/.bin/cdk"), "synth", "--quiet", *contexts],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -329,7 +382,8 @@ def test_a_wrong_context_ends_the_synthesis_without_a_traceback() -> None:
     )
     assert run.returncode == 1
     assert "Traceback" not in run.stderr
-    for problem in ("vm-image-import.sweepMinutes: 0 is less", "vm-image-import.notificationEmail: 'ops'", "text."):
+    found = ("vm-image-import.sweepMinutes: 0 is less", "vm-image-import.notificationEmail: 'ops'", "text.")
+    for problem in (*found, "The context observe states nothing"):
         assert problem in run.stderr
 
 

@@ -82,6 +82,17 @@ def test_it_accepts_what_aws_s3_ls_prints(capsys: pytest.CaptureFixture[str], tm
     assert [re.split(" {2,}", line)[-1] for line in human] == ["Bytes.raw", "1.2 GiB.ova"]
 
 
+def test_a_list_that_cannot_be_read(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A byte order mark is no part of a key; another encoding, and a list without a key, are errors of the file."""
+    keys = tmp_path / "list.txt"
+    keys.write_text("web-1.4.2.ova\n", encoding="utf-8-sig")
+    assert printed(capsys, "--keys", str(keys))[1].splitlines()[1].endswith(" web-1.4.2.ova")
+    keys.write_text("web-1.4.2.ova\n", encoding="utf-16")
+    assert printed(capsys, "--keys", str(keys)) == (1, f"KEYS={keys} is not UTF-8: save it as UTF-8.\n")
+    keys.write_text("\n", encoding="utf-8")
+    assert printed(capsys, "--keys", str(keys)) == (1, f"KEYS={keys} has no key: write one key or URL in each line.\n")
+
+
 def test_it_tries_key_formats(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Each key shows the format that it has, and each format how many keys have it."""
     keys = tmp_path / "list.txt"
@@ -97,7 +108,7 @@ def test_it_tries_key_formats(capsys: pytest.CaptureFixture[str], tmp_path: Path
     ]
     code, text = printed(capsys, "--keys", str(keys), "--formats", "**/{name}.ova")
     assert code == 1
-    assert "has **: write *" in text
+    assert "has **: write *" in text.splitlines()[1]
 
 
 def test_it_marks_names_with_versions_and_dates(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

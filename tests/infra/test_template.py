@@ -119,10 +119,11 @@ def test_the_schedule_sweeps(template: Template) -> None:
 
 
 def test_the_table_is_retained(template: Template) -> None:
-    """The table is encrypted, has point-in-time recovery and a time to live, is paid on demand, and is retained."""
+    """The table is encrypted, recoverable, has a time to live, is paid on demand, and nothing deletes it by mistake."""
     (resource,) = (each for each in template["Resources"].values() if each["Type"] == "AWS::DynamoDB::Table")
     table = resource["Properties"]
     assert (resource["DeletionPolicy"], table["BillingMode"]) == ("Retain", "PAY_PER_REQUEST")
+    assert table["DeletionProtectionEnabled"] is True
     assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
     assert table["SSESpecification"]["SSEEnabled"] is True
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expiration", "Enabled": True}
@@ -201,3 +202,5 @@ def test_the_construct_takes_other_code() -> None:
     """The construct takes other code than the bundle, for tests."""
     stack = VmImageImportStack(App(), "Quick", code=INLINE)
     Annotations.from_stack(stack).has_no_warning("*", Match.any_value())
+    (function,) = Assertions.from_stack(stack).find_resources("AWS::Lambda::Function").values()
+    assert function["Properties"]["Code"].keys() == {"ZipFile"}

@@ -24,7 +24,7 @@ _IN_CHAT: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "`": "'"}
 
 
 def without_secrets(text: str) -> str:
-    """Return `text` without what may be secret in its addresses: the user's name and password, query and fragment."""
+    """Return `text` without what may be secret in its addresses: user's name, password, a query of values, fragment."""
     return "".join(_without_secrets(word) for word in re.split(r"(\s+)", text))
 
 

@@ -1,4 +1,4 @@
-"""Registers one import with Image Builder, once, and records it: the use case in which every trigger ends."""
+"""Registers one import with Image Builder, once, and records it."""
 
 from datetime import timedelta
 from typing import Final

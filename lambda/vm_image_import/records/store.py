@@ -1,7 +1,8 @@
 """The idempotency table: each import is registered once, and each step is done once, whatever runs at the same time.
 
-An item has the record of one import task. `owner` is a random token of the invocation that claimed the item last, and
-`claimed_until` the end of its claim. Every write has the owner as its condition.
+An item has the record of one registration, of the sweeps, or of retention. `owner` is a random token of the invocation
+that claimed the item last, and `claimed_until` the end of its claim. Every write of a record has the owner as its
+condition. Other items are keys with a value, such as a version and the registration that has it.
 """
 
 import math

@@ -396,6 +396,47 @@ def test_there_is_one_notification_a_day() -> None:
     assert (len(aws.published), marks_of(aws, "1.9.0")) == (2, Marks(day(-99), day(8)))
 
 
+def test_a_tag_that_others_have_set_is_reported_on_every_pass() -> None:
+    """A removed tag is reported although images were announced on that day, and costs the others no announcement."""
+    aws = account(Marks(day(-23)), NO_MARKS)
+    for days in (29, 28):
+        aws.sweep()
+        aws.change_marks(version_arn("1.1.0", "web"), {"vm-image-import:delete": YES})
+        aws.settings = Settings(keep_versions=2, delete_after_days=days)
+    aws.sweep()
+    assert marks_of(aws, "1.1.0") == Marks(day(0))
+    reported = ["web/1.1.0/1 (ami-web-1.1.0-1) had the tag" in message for _, message, *_ in aws.published]
+    assert reported == [False, True, True]
+
+
+def test_a_reported_tag_delays_no_announcement() -> None:
+    """A notification about removed tags only is not the announcement of its day."""
+    aws = account(Marks(day(-1), YES))
+    aws.sweep()
+    aws.builds.append(build("1.9.0", marks=Marks(day(-99))))
+    aws.settings = Settings(keep_versions=2, delete_after_days=29)
+    aws.sweep()
+    assert (len(aws.published), marks_of(aws, "1.9.0")) == (2, Marks(day(-99), day(7)))
+
+
+def test_a_removed_tag_is_reported_whatever_follows() -> None:
+    """A removed tag is reported although AWS is throttled afterwards: no later pass finds the tag."""
+    aws = account(Marks(day(-1), YES), NO_MARKS)
+    aws.errors[version_arn("1.1.0", "web")] = TransientError("Slow down.")
+    assert aws.sweep().problems == ["Retention: Slow down."]
+    assert (marks_of(aws), len(aws.published)) == (Marks(day(-1)), 1)
+
+
+def test_only_a_tag_that_was_removed_is_reported_so() -> None:
+    """A notification does not say of a tag that AWS keeps, or for which there was no time, that it was removed."""
+    aws = account(Marks(day(-1), YES), Marks(day(-1), YES))
+    aws.errors[version_arn("1.0.0", "web")] = PermanentError("Denied.", "AccessDeniedException")
+    aws.sweep()
+    assert aws.outcomes_published() == ["RETENTION", "RETENTION_FAILED"]
+    message = aws.published[0].message
+    assert ("web/1.0.0/1 (" in message, "web/1.1.0/1 (" in message) == (False, True)
+
+
 def test_many_deletions_are_one_notification() -> None:
     """A notification lists 100 images and counts the others."""
     aws = account(*[Marks(day(-60))] * 130)

@@ -20,7 +20,7 @@ from vm_image_import.settings import Settings
 RECORD: Final = "retention"
 """The id of the record of the passes."""
 _NOTIFIED: Final = "notified"
-"""What is noted in the record with the time of the last notification."""
+"""What is noted in the record with the time of the last announcement."""
 _MAX_CHANGES: Final = 300
 """The most images whose marks one sweep changes. The next sweep continues."""
 _MAX_LISTED: Final = 100
@@ -133,17 +133,24 @@ class _Pass:
         builds = _list(self._invocation)
         self._newest = newest_builds(builds)
         decisions = _decide(self._rule, builds, self._invocation)
-        # First what keeps images.
-        for each in [each for each in decisions if each.removed]:
-            yield from self._untag(each)
-        for each in [each for each in decisions if each.added]:
-            if self._may_add(each):
-                yield from self._tag(each, each.added)
-        notified = self._record.first_seen.get(_NOTIFIED)
-        if notified and notified.date() == self._invocation.time.date():
-            return
-        announced = [each for each in decisions if each.announced and self._may_add(each)]
-        self._notify(announced, [each for each in decisions if each.stops_deletion])
+        announced: list[Decision] = []
+        stopped: list[Decision] = []
+        try:
+            # First what keeps images.
+            for each in [each for each in decisions if each.removed]:
+                outcomes = [*self._untag(each)]
+                if outcomes and each.stops_deletion:
+                    stopped.append(each)
+                yield from outcomes
+            for each in [each for each in decisions if each.added]:
+                if self._may_add(each):
+                    yield from self._tag(each, each.added)
+            notified = self._record.first_seen.get(_NOTIFIED)
+            if not notified or notified.date() != self._invocation.time.date():
+                announced = [each for each in decisions if each.announced and self._may_add(each)]
+        finally:
+            # Whatever AWS answers then: no later pass finds a tag that was removed.
+            self._notify(announced, stopped)
         for each in announced:
             yield from self._tag(each, {DELETE: each.announced or ""})
 
@@ -195,7 +202,7 @@ class _Pass:
             yield _outcome(decision, reason)
 
     def _notify(self, announced: Sequence[Decision], stopped: Sequence[Decision]) -> None:
-        """Publish what is about to be deleted, and what must not be deleted although it had the tag for it."""
+        """Publish what is about to be deleted, and of what the tag for its deletion was removed."""
         lines = [f"{_label(each)}: from {each.announced} on." for each in announced]
         lines += [f"{_label(each)} had the tag {DELETE} and is not due. The tag was removed." for each in stopped]
         if not lines:
@@ -204,8 +211,9 @@ class _Pass:
         more = [f"{left} more: invoke the function with the payload of a sweep and dryRun."] if left > 0 else []
         reason = f"Image Builder will delete {len(announced)} superseded images, with their AMIs and snapshots."
         publish(Outcome(OutcomeKind.RETENTION, reason=reason, warnings=[*lines[:_MAX_LISTED], *more]), self._invocation)
-        first_seen = {**self._record.first_seen, _NOTIFIED: self._invocation.time}
-        self._record = self._record._replace(first_seen=first_seen)
+        if announced:
+            first_seen = {**self._record.first_seen, _NOTIFIED: self._invocation.time}
+            self._record = self._record._replace(first_seen=first_seen)
 
     def _report(self, error: PermanentError) -> Outcome:
         """Return what AWS has refused, published unless it was the last problem that was reported."""

@@ -463,6 +463,26 @@ def test_a_denied_tag_is_reported_once_and_tried_again() -> None:
     assert (marks_of(aws), aws.record(RECORD).reported) == (Marks(day(0)), "")
 
 
+def test_problems_of_different_kinds_are_reported_once() -> None:
+    """Whichever problem of several AWS answers first, or not at all, each kind is reported once until the pass ends."""
+    aws = account(NO_MARKS, NO_MARKS)
+    denied, limited = PermanentError("Denied.", "AccessDeniedException"), PermanentError("Too many.", "TooManyTags")
+    first, second = version_arn("1.0.0", "web"), version_arn("1.1.0", "web")
+    for problems in ((denied, denied), (denied, limited), (limited, denied), (denied, limited)):
+        aws.errors = dict(zip((first, second), problems, strict=True))
+        aws.sweep()
+    assert aws.outcomes_published() == ["RETENTION_FAILED"] * 2
+    assert "Denied. Too many." in aws.published[1].message
+    aws.errors = {second: limited}
+    assert [outcome.is_new for outcome in aws.sweep().outcomes if outcome.problem] == [False]
+    aws.errors = {}
+    aws.sweep()
+    aws.age, aws.errors = timedelta(days=1), {version_arn("1.3.0", "web"): limited}
+    aws.builds.append(build("1.3.0"))
+    aws.sweep()
+    assert aws.outcomes_published() == ["RETENTION_FAILED"] * 3
+
+
 @pytest.mark.parametrize("what", ["list", "x.x.x", "parameter"])
 def test_what_cannot_be_read_is_reported_once(what: str) -> None:
     """Where AWS denies a read, nothing is marked, and it is reported once."""

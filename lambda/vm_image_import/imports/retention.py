@@ -21,6 +21,8 @@ RECORD: Final = "retention"
 """The id of the record of the passes."""
 _NOTIFIED: Final = "notified"
 """What is noted in the record with the time of the last announcement."""
+_SEPARATOR: Final = ", "
+"""Between the kinds of problems that were reported."""
 _MAX_CHANGES: Final = 300
 """The most images whose marks one sweep changes. The next sweep continues."""
 _MAX_LISTED: Final = 100
@@ -105,10 +107,10 @@ class _Pass:
         self._is_current: dict[str, bool] = {}
         self._changes = 0
         self._is_complete = True
-        self._refused: PermanentError | None = None
-        """What AWS has refused first."""
+        self._refused: dict[str, PermanentError] = {}
+        """What AWS has refused first of each kind of problem."""
         self._refused_arn: str | None = None
-        """The ARN of the image that it was about."""
+        """The ARN of the image that the first refusal was about."""
 
     def run(self) -> Iterator[Outcome]:
         """Make the pass, record it, and yield the outcomes. Raises TransientError."""
@@ -120,7 +122,7 @@ class _Pass:
         except TransientError as error:
             failed = error
         if self._refused:
-            yield self._report(self._refused)
+            yield self._report()
         elif self._is_complete and failed is None:
             noted = {name: time for name, time in self._record.first_seen.items() if name == _NOTIFIED}
             noted[_name_of_pass(self._rule)] = self._invocation.time
@@ -169,8 +171,9 @@ class _Pass:
         return self._is_current[arn.name]
 
     def _note(self, error: PermanentError, arn: str | None = None) -> None:
-        if self._refused is None:
-            self._refused, self._refused_arn = error, arn
+        if not self._refused:
+            self._refused_arn = arn
+        self._refused.setdefault(error.problem, error)
 
     def _has_time(self) -> bool:
         if self._changes < _MAX_CHANGES and self._invocation.deadline.allows(_CALLS):
@@ -215,10 +218,15 @@ class _Pass:
             first_seen = {**self._record.first_seen, _NOTIFIED: self._invocation.time}
             self._record = self._record._replace(first_seen=first_seen)
 
-    def _report(self, error: PermanentError) -> Outcome:
-        """Return what AWS has refused, published unless it was the last problem that was reported."""
+    def _report(self) -> Outcome:
+        """Return what AWS has refused, published unless each of these problems was reported since a complete pass."""
+        reported = self._record.reported.partition(" ")[2].split(_SEPARATOR)
+        problems = sorted({*filter(None, reported), *self._refused})
         outcome = Outcome(
-            OutcomeKind.RETENTION_FAILED, image_arn=self._refused_arn, reason=str(error), problem=error.problem
+            OutcomeKind.RETENTION_FAILED,
+            image_arn=self._refused_arn,
+            reason=" ".join(str(error) for _, error in sorted(self._refused.items())),
+            problem=_SEPARATOR.join(problems),
         )
         if self._record.reported == outcome.report:
             return outcome._replace(is_new=False)

@@ -134,6 +134,7 @@ def _retention(account: Account, deployment: Deployment, now: datetime) -> Mappi
     clients = Clients(deployment.settings)
     clients.image_builder = ImageBuilder(account.client("imagebuilder"))
     clients.parameter_store = ParameterStore(account.client("ssm"))
+    clients.store = Store(account.client("dynamodb"), deployment.table)
     environment = AwsEnvironment(account.caller.split(":")[1], account.region, account.id)
     invocation = Invocation(clients, environment, "verify", now, Deadline(lambda: _UNLIMITED_MS))
     try:

@@ -14,7 +14,7 @@ from vm_image_import.domain.models import DELETE, IMPORT_TASK_ID, SUPERSEDED, Bu
 YES: Final = "yes"
 """The value of the tag DELETE from the day on from which an image may be deleted."""
 NOTICE: Final = timedelta(days=7)
-"""How long before its deletion an image is announced."""
+"""How long before its deletion an image is announced, and how long an announcement is valid without a pass."""
 
 _AVAILABLE: Final = "AVAILABLE"
 _DELETED: Final = "DELETED"
@@ -51,8 +51,8 @@ class Decision(NamedTuple):
     def removed(self) -> list[str]:
         """The keys of the tags to remove."""
         present, wanted = self.build.marks, self.marks
-        unwanted = present.delete is not None and wanted.delete is None
-        keys = [DELETE] if unwanted or self.stops_deletion else []
+        # Also before another day is announced, which may take until the next day.
+        keys = [DELETE] if present.delete is not None and wanted.delete not in {present.delete, YES} else []
         return [SUPERSEDED, *keys] if present.superseded is not None and wanted.superseded is None else keys
 
     @property
@@ -103,8 +103,13 @@ def find_superseded(builds: Sequence[Build], rule: Rule, pinned_amis: Collection
     return [build for build in found if not _amis(build) & needed]
 
 
-def decide(builds: Sequence[Build], rule: Rule, today: date, pinned_amis: Collection[str] = ()) -> Iterator[Decision]:
-    """Yield a decision for each build that is superseded, and for each other one that has marks."""
+def decide(
+    builds: Sequence[Build], rule: Rule, today: date, checked: date | None, pinned_amis: Collection[str] = ()
+) -> Iterator[Decision]:
+    """Yield a decision for each build that is superseded, and for each other one that has marks.
+
+    `checked` is the last day on which every mark that did not apply was removed; None where it is not known.
+    """
     superseded = find_superseded(builds, rule, pinned_amis)
     # Builds of one AMI, made with "force", go together: the first deletion takes the AMI away from all of them.
     marked: dict[str, date] = {}
@@ -116,7 +121,7 @@ def decide(builds: Sequence[Build], rule: Rule, today: date, pinned_amis: Collec
         due = None
         if rule.delete_after:
             due = max((day, *(marked[ami_id] for ami_id in _amis(build)))) + rule.delete_after
-        delete = _decide_delete(build.marks.delete, due, today)
+        delete = _decide_delete(build.marks.delete, due, today, checked)
         deletion_day = today if delete == YES else parse_day(delete) or due
         yield Decision(build, Marks(day.isoformat(), delete), deletion_day)
     going = {build.arn for build in superseded}
@@ -126,14 +131,16 @@ def decide(builds: Sequence[Build], rule: Rule, today: date, pinned_amis: Collec
             yield Decision(build, Marks())
 
 
-def _decide_delete(present: str | None, due: date | None, today: date) -> str | None:
+def _decide_delete(present: str | None, due: date | None, today: date, checked: date | None) -> str | None:
     """Return the value that the tag DELETE should have, of an image that is due on a day."""
     if due is None:
         return None
     announced = parse_day(present)
-    if today >= due and (present == YES or (announced and due <= announced <= today)):
+    # An older announcement may be one that nobody remembers, or that nobody has made.
+    is_valid = checked is not None and today - checked <= NOTICE
+    if is_valid and today >= due and (present == YES or (announced and due <= announced <= today)):
         return YES
-    if announced and due <= announced <= today + NOTICE:
+    if announced and announced >= due and today < announced <= today + NOTICE:
         return present
     if today + NOTICE >= due:
         return (today + NOTICE).isoformat()

@@ -19,6 +19,8 @@ from vm_image_import.settings import Settings
 
 RECORD: Final = "retention"
 """The id of the record of the passes."""
+CHECKED: Final = "marks checked"
+"""What is noted in the record with the time of the last pass that removed every mark that did not apply."""
 _NOTIFIED: Final = "notified"
 """What is noted in the record with the time of the last announcement."""
 _SEPARATOR: Final = ", "
@@ -38,7 +40,8 @@ def preview(invocation: Invocation) -> Iterator[Outcome]:
     Raises TransientError or PermanentError where AWS cannot be read.
     """
     if rule := rule_of(invocation.settings):
-        for decision in _decide(rule, _list(invocation), invocation):
+        record = _read(invocation)
+        for decision in _decide(rule, _list(invocation), record, invocation):
             yield _outcome(decision, _describe_preview(decision))
 
 
@@ -49,7 +52,7 @@ def run(invocation: Invocation) -> Iterator[Outcome]:
     was no time for, too. Raises TransientError where AWS may answer a later attempt.
     """
     rule = rule_of(invocation.settings)
-    if rule is None or _is_done(invocation.store.read([RECORD]).get(RECORD, Record()), rule, invocation):
+    if rule is None or _is_done(_read(invocation), rule, invocation):
         return
     try:
         with invocation.store.claim(RECORD, invocation.deadline) as claim:
@@ -68,6 +71,10 @@ def rule_of(settings: Settings) -> Rule | None:
     return Rule(settings.keep_versions, delete_after, lambda name: names.is_allowed(name, settings.allowed_names))
 
 
+def _read(invocation: Invocation) -> Record:
+    return invocation.store.read([RECORD]).get(RECORD, Record())
+
+
 def _is_done(record: Record, rule: Rule, invocation: Invocation) -> bool:
     """Return whether the pass with this rule was made today."""
     last = record.first_seen.get(_name_of_pass(rule))
@@ -82,7 +89,7 @@ def _list(invocation: Invocation) -> Sequence[Build]:
     return [*invocation.clients.image_builder.list_builds(invocation.deadline)]
 
 
-def _decide(rule: Rule, builds: Sequence[Build], invocation: Invocation) -> Sequence[Decision]:
+def _decide(rule: Rule, builds: Sequence[Build], record: Record, invocation: Invocation) -> Sequence[Decision]:
     """Return the decisions, with the AMIs that parameters name pinned. Raises TransientError or PermanentError."""
     prefix, pinned = invocation.settings.parameter_prefix, []
     if prefix:
@@ -92,7 +99,8 @@ def _decide(rule: Rule, builds: Sequence[Build], invocation: Invocation) -> Sequ
                 message = "There are more names with superseded images than one invocation has time to look at."
                 raise TransientError(message)
             pinned.append(invocation.clients.parameter_store.find(f"{prefix}/{name}"))
-    return [*decide(builds, rule, invocation.time.date(), {each.value for each in pinned if each})]
+    checked, pinned_amis = record.first_seen.get(CHECKED), {each.value for each in pinned if each}
+    return [*decide(builds, rule, invocation.time.date(), checked and checked.date(), pinned_amis)]
 
 
 class _Pass:
@@ -124,9 +132,9 @@ class _Pass:
         if self._refused:
             yield self._report()
         elif self._is_complete and failed is None:
-            noted = {name: time for name, time in self._record.first_seen.items() if name == _NOTIFIED}
-            noted[_name_of_pass(self._rule)] = self._invocation.time
-            self._record = self._record._replace(reported="", first_seen=noted)
+            kept = {name: time for name, time in self._record.first_seen.items() if name in {CHECKED, _NOTIFIED}}
+            self._record = self._record._replace(reported="", first_seen=kept)
+            self._note_time(_name_of_pass(self._rule))
         self._claim.save(self._record)
         if failed:
             raise failed
@@ -134,7 +142,7 @@ class _Pass:
     def _change_marks(self) -> Iterator[Outcome]:
         builds = _list(self._invocation)
         self._newest = newest_builds(builds)
-        decisions = _decide(self._rule, builds, self._invocation)
+        decisions = _decide(self._rule, builds, self._record, self._invocation)
         announced: list[Decision] = []
         stopped: list[Decision] = []
         try:
@@ -144,6 +152,8 @@ class _Pass:
                 if outcomes and each.stops_deletion:
                     stopped.append(each)
                 yield from outcomes
+            if self._is_complete and not self._refused:
+                self._note_time(CHECKED)
             for each in [each for each in decisions if each.added]:
                 if self._may_add(each):
                     yield from self._tag(each, each.added)
@@ -174,6 +184,9 @@ class _Pass:
         if not self._refused:
             self._refused_arn = arn
         self._refused.setdefault(error.problem, error)
+
+    def _note_time(self, name: str) -> None:
+        self._record = self._record._replace(first_seen={**self._record.first_seen, name: self._invocation.time})
 
     def _has_time(self) -> bool:
         if self._changes < _MAX_CHANGES and self._invocation.deadline.allows(_CALLS):
@@ -215,8 +228,7 @@ class _Pass:
         reason = f"Image Builder will delete {len(announced)} superseded images, with their AMIs and snapshots."
         publish(Outcome(OutcomeKind.RETENTION, reason=reason, warnings=[*lines[:_MAX_LISTED], *more]), self._invocation)
         if announced:
-            first_seen = {**self._record.first_seen, _NOTIFIED: self._invocation.time}
-            self._record = self._record._replace(first_seen=first_seen)
+            self._note_time(_NOTIFIED)
 
     def _report(self) -> Outcome:
         """Return what AWS has refused, published unless each of these problems was reported since a complete pass."""

@@ -329,7 +329,7 @@ def test_a_pass_is_made_once_a_day() -> None:
     assert (aws.calls, aws.writes - writes_before) == ([], 1)
     aws.age = timedelta(days=1)
     aws.sweep()
-    assert aws.calls == ["list_builds"]
+    assert aws.calls == ["list_builds", "find_available ami-web-1.0.0-1 ami-web-2.0.0-1 ami-web-3.0.0-1"]
 
 
 def test_another_configuration_is_a_pass_of_its_own() -> None:
@@ -465,6 +465,58 @@ def test_what_the_parameter_names_is_not_marked() -> None:
     assert (marks_of(aws), marks_of(aws, "1.1.0")) == (NO_MARKS, Marks(day(0)))
 
 
+@dataclass(frozen=True)
+class LostCase:
+    """Versions, of which some have lost their AMIs, and those that are superseded."""
+
+    builds: list[Build]
+    lost: tuple[str, ...]
+    superseded: tuple[str, ...] = ()
+
+
+LOST_CASES: Mapping[str, LostCase] = {
+    "a lost newest version": LostCase([build("1.0.0"), build("2.0.0"), build("3.0.0")], ("3.0.0",)),
+    "a lost version between": LostCase([build("1.0.0"), build("2.0.0"), build("3.0.0")], ("2.0.0",)),
+    "one of more": LostCase([build(f"{n}.0.0") for n in (1, 2, 3, 4)], ("3.0.0",), ("1.0.0",)),
+    "a lost superseded version": LostCase([build("1.0.0"), build("2.0.0"), build("3.0.0")], ("1.0.0",), ("1.0.0",)),
+    "all": LostCase([build("1.0.0"), build("2.0.0"), build("3.0.0")], ("1.0.0", "2.0.0", "3.0.0")),
+    "a lost newer build": LostCase([build("2.0.0"), build("3.0.0"), build("3.0.0", 2)], ("3.0.0-2",)),
+    "one that only a tag names": LostCase(
+        [build("1.0.0"), build("2.0.0"), build("3.0.0", ami="")._replace(tagged_ami_id="ami-web-3.0.0")], ("3.0.0",)
+    ),
+    "one that is not known": LostCase([build("1.0.0"), build("2.0.0"), build("3.0.0", ami="")], ()),
+}
+
+
+@pytest.mark.parametrize("case", LOST_CASES.values(), ids=LOST_CASES.keys())
+def test_a_version_without_an_ami_is_not_counted(case: LostCase) -> None:
+    """A version whose AMI is deregistered or disabled is none of those that are kept, and a dry run shows the same."""
+    gone = {ami_id for lost in case.lost for ami_id in (f"ami-web-{lost}", f"ami-web-{lost}-1")}
+    aws = InMemoryAws(settings=SETTINGS, builds=case.builds, gone=gone)
+    shown = {(outcome.image_arn or "").split("/")[2] for outcome in aws.sweep(dry_run=True).outcomes}
+    aws.sweep()
+    marked = {each.arn.split("/")[2] for each in aws.builds if each.marks.superseded}
+    assert (shown, marked) == ({*case.superseded}, {*case.superseded})
+
+
+def test_the_last_usable_ami_of_a_name_stays() -> None:
+    """An image that has its time behind it loses its marks where the newer one has lost its AMI."""
+    builds = [build("1.0.0", marks=Marks(day(-90), YES)), build("2.0.0")]
+    aws = InMemoryAws(settings=Settings(keep_versions=1, delete_after_days=30), builds=builds, gone={"ami-web-2.0.0-1"})
+    aws.sweep()
+    assert marks_of(aws) == NO_MARKS
+
+
+def test_amis_are_read_of_names_with_superseded_images_only() -> None:
+    """One read names the AMIs of the available imports of all names with superseded images, and no other AMI."""
+    aws = account(NO_MARKS)
+    aws.builds += [build("1.0.0", name="shop"), build("1.5.0", status="FAILED"), build("1.6.0", task=None)]
+    aws.builds += [build(version, name="app") for version in ("1.0.0", "2.0.0", "3.0.0")]
+    aws.sweep(dry_run=True)
+    amis = [f"ami-{name}-{version}-1" for name in ("app", "web") for version in ("1.0.0", "2.0.0", "3.0.0")]
+    assert aws.calls == ["list_builds", f"find_available {' '.join(amis)}"]
+
+
 def test_a_late_list_marks_nothing() -> None:
     """Where `x.x.x` is not what the list of builds shows, nothing of the name is marked on that day."""
     aws = account(NO_MARKS)
@@ -587,14 +639,15 @@ def test_problems_of_different_kinds_are_reported_once() -> None:
     assert aws.outcomes_published() == ["RETENTION_FAILED"] * 3
 
 
-@pytest.mark.parametrize("what", ["list", "x.x.x", "parameter"])
+@pytest.mark.parametrize("what", ["list", "AMI", "x.x.x", "parameter"])
 def test_what_cannot_be_read_is_reported_once(what: str) -> None:
     """Where AWS denies a read, nothing is marked, and it is reported once."""
     aws = account(NO_MARKS, settings=Settings(keep_versions=2, parameter_prefix="/base"))
     denied: Exception = PermanentError("Denied.", "AccessDeniedException")
     if what == "list":
         aws.builds_error = denied
-    read = {"x.x.x": version_arn("x.x.x", "web")[:-2], "parameter": "/base/web"}
+    amis = " ".join(f"ami-web-{version}-1" for version in ("1.0.0", "2.0.0", "3.0.0"))
+    read = {"AMI": amis, "x.x.x": version_arn("x.x.x", "web")[:-2], "parameter": "/base/web"}
     aws.errors = {read[what]: denied} if what in read else {}
     for _ in range(2):
         aws.sweep()

@@ -18,7 +18,8 @@ NOTICE: Final = timedelta(days=7)
 
 _AVAILABLE: Final = "AVAILABLE"
 _DELETED: Final = "DELETED"
-_FINAL: Final = frozenset({_AVAILABLE, "CANCELLED", "DEPRECATED", "DISABLED", "FAILED"})
+_DISABLED: Final = "DISABLED"
+_FINAL: Final = frozenset({_AVAILABLE, "CANCELLED", "DEPRECATED", _DISABLED, "FAILED"})
 """The states in which nothing is done to an image any more (API reference, `ImageState`)."""
 
 
@@ -101,6 +102,25 @@ def find_superseded(builds: Sequence[Build], rule: Rule, pinned_amis: Collection
         if build.arn not in going and build.status != _DELETED:
             needed |= _amis(build)
     return [build for build in found if not _amis(build) & needed]
+
+
+def counted_amis(builds: Sequence[Build], rule: Rule) -> set[str]:
+    """Return the AMIs of the versions that are counted, of names with superseded builds: on them it depends which."""
+    names = {BuildArn.parse(build.arn).name for build in find_superseded(builds, rule)}
+    counted = [build for build in builds if build.status == _AVAILABLE and is_own(build)]
+    return {ami_id for build in counted if BuildArn.parse(build.arn).name in names for ami_id in _amis(build)}
+
+
+def disable_without_ami(builds: Iterable[Build], lost_amis: Collection[str]) -> list[Build]:
+    """Return the builds, with those as disabled that Image Builder takes for available and whose AMIs are lost.
+
+    An AMI is lost where it is deregistered or disabled.
+    """
+    lost = {*lost_amis}
+    return [
+        build._replace(status=_DISABLED) if build.status == _AVAILABLE and _amis(build) <= lost else build
+        for build in builds
+    ]
 
 
 def decide(

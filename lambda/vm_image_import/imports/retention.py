@@ -9,7 +9,15 @@ from vm_image_import.domain.arns import BuildArn
 from vm_image_import.domain.errors import InProgressError, PermanentError, TransientError
 from vm_image_import.domain.models import DELETE, SUPERSEDED, Build
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
-from vm_image_import.domain.retention import Decision, Rule, decide, find_superseded, newest_builds
+from vm_image_import.domain.retention import (
+    Decision,
+    Rule,
+    counted_amis,
+    decide,
+    disable_without_ami,
+    find_superseded,
+    newest_builds,
+)
 from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import Record
 from vm_image_import.records.store import Claim
@@ -90,7 +98,12 @@ def _list(invocation: Invocation) -> Sequence[Build]:
 
 
 def _decide(rule: Rule, builds: Sequence[Build], record: Record, invocation: Invocation) -> Sequence[Decision]:
-    """Return the decisions, with the AMIs that parameters name pinned. Raises TransientError or PermanentError."""
+    """Return the decisions, with only those versions counted that have an AMI, and what parameters name pinned.
+
+    Raises TransientError or PermanentError.
+    """
+    amis = counted_amis(builds, rule)
+    builds = disable_without_ami(builds, amis - invocation.clients.ec2.find_available(amis, invocation.deadline))
     prefix, pinned = invocation.settings.parameter_prefix, []
     if prefix:
         superseded = find_superseded(builds, rule)

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from local.verify.account import Account
 from local.verify.deployment import Deployment
+from vm_image_import.aws.ec2 import Ec2
 from vm_image_import.aws.image_builder import ImageBuilder
 from vm_image_import.aws.ssm import ParameterStore
 from vm_image_import.deadline import Deadline
@@ -132,8 +133,10 @@ def _steps_left(account: Account, deployment: Deployment) -> Mapping[str, str] |
 def _retention(account: Account, deployment: Deployment, now: datetime) -> Mapping[str, str] | None:
     """Return what the next pass says of superseded images, by their ARNs; None where they cannot be read."""
     clients = Clients(deployment.settings)
+    clients.ec2 = Ec2(account.client("ec2"))
     clients.image_builder = ImageBuilder(account.client("imagebuilder"))
     clients.parameter_store = ParameterStore(account.client("ssm"))
+    clients.store = Store(account.client("dynamodb"), deployment.table)
     environment = AwsEnvironment(account.caller.split(":")[1], account.region, account.id)
     invocation = Invocation(clients, environment, "verify", now, Deadline(lambda: _UNLIMITED_MS))
     try:

@@ -20,7 +20,7 @@ from tests.conftest import REGION
 from vm_image_import.aws.ec2 import Ec2
 from vm_image_import.aws.image_builder import ImageBuilder
 from vm_image_import.aws.session import CONFIG, CONNECT_TIMEOUT, READ_TIMEOUT, RETRYABLE_ERROR_CODES
-from vm_image_import.deadline import SLOW_CALL_MS
+from vm_image_import.deadline import SLOW_CALL_MS, Deadline
 from vm_image_import.domain.errors import ClientTokenReusedError, PermanentError, TransientError
 from vm_image_import.domain.models import Ami, Disk, ImageRequest, ImportTask
 
@@ -352,6 +352,14 @@ def test_every_field_of_an_ami_is_read(stub: StubServer) -> None:
         kept_devices=("/dev/sda1",),
     )
     assert ec2(stub.url).find_ami("ami-0abcdef1234567890") == expected
+
+
+@pytest.mark.parametrize("state", ["available", "disabled", "failed", "pending"])
+def test_only_available_amis_are_found_available(stub: StubServer, state: str) -> None:
+    """An AMI in another state than `available` is not available, whether EC2 lists it or not."""
+    stub.body = AMI_ANSWER.replace(b">available<", f">{state}<".encode())
+    found = ec2(stub.url).find_available(["ami-0abcdef1234567890"], Deadline(lambda: 300_000))
+    assert found == ({"ami-0abcdef1234567890"} if state == "available" else set())
 
 
 def test_an_empty_ami_id_is_no_ami_id(stub: StubServer) -> None:

@@ -14,6 +14,7 @@ from local.aws import image_builder as local_image_builder
 from local.aws import vm_import
 from tests.conftest import ACCOUNT, REGION, client
 from tests.unit.fakes import AMI, TASK
+from vm_image_import.aws.ec2 import Ec2
 from vm_image_import.aws.image_builder import ImageBuilder
 from vm_image_import.aws.session import CONFIG
 from vm_image_import.builds import Builds
@@ -155,3 +156,31 @@ def test_marks_are_written_listed_and_removed(task: str) -> None:
     assert [build.marks for build in listed()[0]] == [Marks("2026-11-23")]
     assert not adapter.tag(f"{arn}1", {DELETE: "yes"})
     assert not adapter.untag(f"{arn}1", [DELETE])
+
+
+def available(ids: list[str], deadline: Deadline = ENOUGH) -> tuple[set[str], Counter[str]]:
+    """Return those AMIs that the adapter finds available and how often it called what."""
+    calls: Counter[str] = Counter()
+    ec2 = boto3.client("ec2", config=CONFIG)
+    ec2.meta.events.register("before-call.ec2.*", lambda model, **_: calls.update([model.name]))
+    return Ec2(ec2).find_available(ids, deadline), calls
+
+
+@pytest.mark.usefixtures("task")
+def test_available_amis_are_found_two_hundred_a_call() -> None:
+    """401 AMIs cost three calls; those that do not exist are no error and not available."""
+    complete()
+    (ami,) = client("ec2").describe_images(Owners=["self"])["Images"]
+    missing = [f"ami-{number:017x}" for number in range(400)]
+    found, calls = available([*missing, ami["ImageId"]])
+    assert (found, calls) == ({ami["ImageId"]}, Counter(DescribeImages=3))
+    client("ec2").deregister_image(ImageId=ami["ImageId"])
+    assert available([ami["ImageId"]])[0] == set()
+    assert available([]) == (set(), Counter())
+
+
+@pytest.mark.usefixtures("task")
+def test_amis_are_looked_for_in_time() -> None:
+    """Where the invocation has no time for all AMIs, the look is a transient error."""
+    with pytest.raises(TransientError, match="more AMIs"):
+        available(["ami-0abcdef1234567890"], Deadline(lambda: 150_000))

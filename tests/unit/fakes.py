@@ -1,7 +1,7 @@
 """AWS in memory, for the tests of the use cases. It contains only what a test puts there, and fails on demand."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -119,7 +119,7 @@ class InMemoryAws:
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
     """Of AMIs and snapshots."""
     gone: set[str] = field(default_factory=set)
-    """Ids of AMIs and snapshots to which no tag can be added."""
+    """Ids of AMIs and snapshots that do not exist: no tag can be added to them."""
     parameters: dict[str, str] = field(default_factory=dict)
     """By default, the function wrote them."""
     parameter_types: dict[str, str] = field(default_factory=dict)
@@ -274,6 +274,11 @@ class InMemoryEc2(Ec2):
     def find_ami(self, image_id: str) -> Ami | None:
         self._aws.called("find_ami", image_id)
         return next((ami for ami in (self._aws.ami, self._aws.other_ami) if ami and ami.id == image_id), None)
+
+    def find_available(self, ids: Collection[str], deadline: Deadline) -> set[str]:  # noqa: ARG002 - the signature of EC2
+        if ids:
+            self._aws.called("find_available", " ".join(sorted(ids)))
+        return {*ids} - self._aws.gone
 
     def find_tags(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
         self._aws.called("find_tags", " ".join(ids))

@@ -46,7 +46,10 @@ class History:
             self._aws.age = timedelta(days=number)
             for _ in range(self._random.randint(0, 3)):
                 self._random.choice(
-                    [self._import, self._import, self._change_state, self._pin, self._tamper, self._drop]
+                    [
+                        *(self._import, self._import, self._import, self._change_state, self._pin, self._tamper),
+                        *(self._drop, self._deregister),
+                    ]
                 )()
             self._aws.calls_in_time = self._random.choice([10_000, 10_000, 10_000, self._random.randint(1, 20)])
             self._aws.errors = self._faults()
@@ -109,6 +112,10 @@ class History:
         if build := self._pick():
             self._aws.builds.remove(build)
 
+    def _deregister(self) -> None:
+        if build := self._pick():
+            self._aws.gone |= {*build.ami_ids}
+
     def _note(self, before: dict[str, Marks]) -> None:
         for build in self._aws.builds:
             if build.marks.superseded is None:
@@ -125,6 +132,7 @@ class History:
                 self.violations += self._deletion_problems(build)
                 self.deleted += 1
             self._aws.builds.remove(build)
+            self._aws.gone |= {*build.ami_ids}
 
     def _deletion_problems(self, build: Build) -> Iterator[str]:
         sharing = [each for each in self._aws.builds if {*each.ami_ids} & {*build.ami_ids}]
@@ -163,6 +171,7 @@ class History:
             if highest and highest in marked:
                 yield f"{highest.arn} is the highest available version"
             own = [each for each in available if each.is_import and each.tagged_task_id]
+            own = [each for each in own if not {*each.ami_ids} & self._aws.gone]
             versions = {BuildArn.parse(each.arn).order[:-1] for each in own}
             kept = {BuildArn.parse(each.arn).order[:-1] for each in own if each not in marked}
             if len(kept) < min(_KEEP, len(versions)):

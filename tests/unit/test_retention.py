@@ -11,7 +11,8 @@ from vm_image_import.domain.errors import PermanentError, TransientError
 from vm_image_import.domain.models import NO_MARKS, Build, Marks
 from vm_image_import.domain.outcomes import OutcomeKind
 from vm_image_import.domain.retention import YES, Decision, Rule, decide, find_superseded, newest_builds
-from vm_image_import.imports.retention import RECORD
+from vm_image_import.imports.retention import CHECKED, RECORD
+from vm_image_import.records.registration import Record
 from vm_image_import.settings import Settings
 
 TODAY = NOW.date()
@@ -141,6 +142,7 @@ def test_what_is_superseded(case: Case) -> None:
         assert sorted(labels(find_superseded(builds, case.rule, case.pinned))) == sorted(case.superseded)
 
 
+@pytest.mark.parametrize("checked", [-7, -3, 0])
 @pytest.mark.parametrize(
     ("present", "wanted", "deletion_day"),
     [
@@ -176,17 +178,37 @@ def test_what_is_superseded(case: Case) -> None:
         *("announced for a distant day", "announced for a day before it is due"),
     ],
 )
-def test_when_an_image_may_be_deleted(present: Marks, wanted: Marks, deletion_day: str) -> None:
+def test_when_an_image_may_be_deleted(present: Marks, wanted: Marks, deletion_day: str, checked: int) -> None:
     """An image is announced a week before the end of its time, and may be deleted no sooner than that."""
     builds = [build("1.0.0", marks=present), build("2.0.0"), build("3.0.0")]
-    (decision,) = decide(builds, RULE, TODAY)
+    (decision,) = decide(builds, RULE, TODAY, TODAY + timedelta(days=checked))
     assert (decision.marks, str(decision.deletion_day)) == (wanted, deletion_day)
+
+
+@pytest.mark.parametrize("checked", [None, -8], ids=["never", "more than a week ago"])
+@pytest.mark.parametrize("delete", [YES, day(-300), day(0)], ids=["to be deleted", "overdue", "due"])
+def test_an_old_announcement_is_made_anew(delete: str, checked: int | None) -> None:
+    """Where the marks were not checked for more than a week, what is due is announced again, and its tag removed."""
+    builds = [build("1.0.0", marks=Marks(day(-330), delete)), build("2.0.0"), build("3.0.0")]
+    last = None if checked is None else TODAY + timedelta(days=checked)
+    (decision,) = decide(builds, RULE, TODAY, last)
+    assert (decision.marks, str(decision.deletion_day)) == (Marks(day(-330), day(7)), day(7))
+    assert (decision.announced, decision.removed) == (day(7), ["vm-image-import:delete"])
+
+
+@pytest.mark.parametrize("checked", [None, -8, -7, 0])
+def test_an_announced_day_to_come_is_kept(checked: int | None) -> None:
+    """A day that is to come is not announced again, whenever the marks were checked."""
+    builds = [build("1.0.0", marks=Marks(day(-29), day(1))), build("2.0.0"), build("3.0.0")]
+    last = None if checked is None else TODAY + timedelta(days=checked)
+    (decision,) = decide(builds, RULE, TODAY, last)
+    assert (decision.marks.delete, decision.removed, decision.announced) == (day(1), [], None)
 
 
 def test_without_days_nothing_is_deleted() -> None:
     """Without `deleteAfterDays` images are marked as superseded, and the tag for the deletion is removed."""
     builds = [build("1.0.0", marks=Marks(day(-400), YES)), build("2.0.0"), build("3.0.0")]
-    (decision,) = decide(builds, Rule(2), TODAY)
+    (decision,) = decide(builds, Rule(2), TODAY, TODAY)
     assert (decision.marks, decision.deletion_day) == (Marks(day(-400), None), None)
     assert (decision.removed, decision.added, decision.announced) == (["vm-image-import:delete"], {}, None)
 
@@ -198,8 +220,8 @@ def test_builds_of_one_ami_wait_for_each_other() -> None:
         *(build("1.0.0", ami="ami-1", marks=old), build("1.1.0", ami="ami-1", marks=new)),
         *(build("2.0.0"), build("3.0.0")),
     ]
-    assert [each.deletion_day for each in decide(builds, RULE, TODAY)] == [date.fromisoformat(day(27))] * 2
-    assert [each.marks.delete for each in decide(builds, RULE, TODAY)] == [None, None]
+    assert [each.deletion_day for each in decide(builds, RULE, TODAY, TODAY)] == [date.fromisoformat(day(27))] * 2
+    assert [each.marks.delete for each in decide(builds, RULE, TODAY, TODAY)] == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -214,7 +236,7 @@ def test_builds_of_one_ami_wait_for_each_other() -> None:
 )
 def test_marks_that_do_not_apply_are_removed(other: Build) -> None:
     """An image that is not superseded keeps no mark, whoever has tagged it."""
-    (decision,) = decide([other, build("2.0.0")], RULE, TODAY)
+    (decision,) = decide([other, build("2.0.0")], RULE, TODAY, TODAY)
     assert decision.removed == ["vm-image-import:superseded", "vm-image-import:delete"]
     assert (decision.stops_deletion, decision.added, decision.announced) == (True, {}, None)
 
@@ -232,7 +254,7 @@ def test_marks_that_do_not_apply_are_removed(other: Build) -> None:
 def test_marks_without_effect_are_left(other: Build) -> None:
     """Marks on what the policy cannot delete are not changed."""
     rule = Rule(2, MONTH, allows=lambda name: name == "web")
-    assert [*decide([other, build("2.0.0")], rule, TODAY)] == []
+    assert [*decide([other, build("2.0.0")], rule, TODAY, TODAY)] == []
 
 
 def test_the_newest_build_is_whoevers() -> None:
@@ -257,10 +279,16 @@ def test_only_changes_are_written() -> None:
 # The pass.
 
 
-def account(*marks: Marks, settings: Settings = SETTINGS) -> InMemoryAws:
-    """Return an account with two kept versions of a name, and one lower version for each of the marks."""
+def account(*marks: Marks, settings: Settings = SETTINGS, checked: int | None = 0) -> InMemoryAws:
+    """Return an account with two kept versions of a name, and one lower version for each of the marks.
+
+    All marks were checked on the day `checked`; None where they never were.
+    """
     lower = [build(f"1.{number}.0", marks=each) for number, each in enumerate(marks)]
-    return InMemoryAws(settings=settings, builds=[*lower, build("2.0.0"), build("3.0.0")])
+    aws = InMemoryAws(settings=settings, builds=[*lower, build("2.0.0"), build("3.0.0")])
+    if checked is not None:
+        aws.put(Record(first_seen={CHECKED: NOW + timedelta(days=checked)}), RECORD, is_open=False)
+    return aws
 
 
 def marks_of(aws: InMemoryAws, version: str = "1.0.0", name: str = "web") -> Marks:
@@ -301,7 +329,7 @@ def test_a_pass_is_made_once_a_day() -> None:
     assert (aws.calls, aws.writes - writes_before) == ([], 1)
     aws.age = timedelta(days=1)
     aws.sweep()
-    assert aws.calls == ["list_builds"]
+    assert aws.calls == ["list_builds", "find_available ami-web-1.0.0-1 ami-web-2.0.0-1 ami-web-3.0.0-1"]
 
 
 def test_another_configuration_is_a_pass_of_its_own() -> None:
@@ -318,6 +346,81 @@ def test_another_configuration_is_a_pass_of_its_own() -> None:
     aws.settings = Settings(keep_versions=1)
     aws.sweep()
     assert marks_of(aws) == Marks(day(0))
+
+
+@pytest.mark.parametrize("checked", [None, -200])
+def test_old_marks_get_a_notice_when_retention_is_on_again(checked: int | None) -> None:
+    """After a time without passes no image is deleted before it was announced, and then a week has passed."""
+    aws = account(Marks(day(-330), YES), Marks(day(-330), day(-300)), checked=checked)
+    seen: dict[tuple[Marks, Marks], int] = {}
+    for days in range(9):
+        aws.age = timedelta(days=days)
+        aws.sweep()
+        seen.setdefault((marks_of(aws), marks_of(aws, "1.1.0")), days)
+    announced, due = Marks(day(-330), day(7)), Marks(day(-330), YES)
+    assert seen == {(announced, announced): 0, (due, due): 7}
+    ((_, message, *_),) = aws.published
+    assert message.count(f"from {day(7)} on.") == 2
+
+
+@pytest.mark.parametrize("limit", ["changes", "announced today", "time", "late list"])
+def test_an_old_mark_gets_a_notice_also_where_its_pass_is_cut_short(
+    monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    """An image that one pass could not announce any more is announced a week before its deletion, too."""
+    aws = account(*[Marks(day(-330), YES), Marks(day(-330), day(-300))] * 2, checked=None)
+    if limit == "changes":
+        monkeypatch.setattr("vm_image_import.imports.retention._MAX_CHANGES", 3)
+    if limit == "announced today":
+        aws.put(Record(first_seen={"notified": NOW}), RECORD, is_open=False)
+    if limit == "late list":
+        aws.current_builds = aws.builds[:1]
+    aws.calls_in_time = 3 if limit == "time" else 10_000
+    for days in range(7):
+        aws.age = timedelta(days=days)
+        for _ in range(5):
+            aws.sweep()
+            assert YES not in {build.marks.delete for build in aws.builds} or not days
+            aws.calls_in_time = 10_000
+        aws.current_builds = None
+    announced = [build.marks.delete for build in aws.builds if build.marks.delete]
+    assert (len(announced), {*announced} <= {day(7), day(8)}) == (4, True)
+
+
+def test_what_was_not_untagged_is_not_taken_for_announced() -> None:
+    """As long as AWS refuses to remove an old mark, no old mark counts."""
+    aws = account(Marks(day(-330), day(-300)), NO_MARKS, checked=None)
+    aws.errors[version_arn("1.0.0", "web")] = PermanentError("Denied.", "AccessDeniedException")
+    for _ in range(3):
+        aws.sweep()
+    assert (marks_of(aws), CHECKED in aws.record(RECORD).first_seen) == (Marks(day(-330), day(-300)), False)
+    aws.errors = {}
+    aws.age = timedelta(days=1)
+    aws.sweep()
+    assert marks_of(aws) == Marks(day(-330), day(8))
+
+
+@pytest.mark.parametrize("days", range(1, 9))
+def test_missed_days_need_no_new_notice(days: int) -> None:
+    """Where passes are missing for up to a week, what was announced and is due is deleted without another notice."""
+    aws = account(Marks(day(-29), day(1)))
+    aws.sweep()
+    aws.age = timedelta(days=days)
+    aws.sweep()
+    assert marks_of(aws).delete == (YES if days <= 7 else day(15))
+
+
+@pytest.mark.parametrize("versions", [1, 3])
+def test_another_number_of_versions_needs_no_new_notice(versions: int) -> None:
+    """With another `keepVersions` an announced image is deleted on its day, if it is still superseded."""
+    aws = account(Marks(day(-30), day(0)), Marks(day(-29), day(1)))
+    aws.sweep()
+    aws.age = timedelta(days=1)
+    aws.settings = Settings(keep_versions=versions, delete_after_days=30)
+    aws.sweep()
+    assert marks_of(aws) == Marks(day(-30), YES)
+    assert marks_of(aws, "1.1.0") == (Marks(day(-29), YES) if versions == 1 else NO_MARKS)
+    assert aws.outcomes_published() == []
 
 
 @pytest.mark.parametrize(
@@ -338,6 +441,7 @@ def test_a_dry_run_shows_everything_and_changes_nothing() -> None:
     """A dry run names each superseded image with its day, and each image with a mark that does not apply."""
     aws = account(NO_MARKS, Marks(day(-23)), Marks(day(-30), YES))
     aws.change_marks(version_arn("3.0.0", "web"), {"vm-image-import:superseded": day(-1)})
+    items = {**aws.items}
     outcomes = aws.sweep(dry_run=True).outcomes
     assert {outcome.kind for outcome in outcomes} == {OutcomeKind.RETENTION}
     reasons = {(outcome.image_arn or "").split("/")[2]: outcome.reason for outcome in outcomes}
@@ -347,7 +451,7 @@ def test_a_dry_run_shows_everything_and_changes_nothing() -> None:
         "1.2.0": f"It is superseded since {day(-30)}. It may be deleted from {day(0)} on.",
         "3.0.0": "It is not superseded. The next pass removes vm-image-import:superseded.",
     }
-    assert (writes(aws), aws.published, aws.items) == ([], [], {})
+    assert (writes(aws), aws.published, aws.items) == ([], [], items)
     aws.settings = Settings(keep_versions=2)
     assert (aws.sweep(dry_run=True).outcomes[0].reason or "").endswith("superseded. It is not deleted.")
 
@@ -359,6 +463,58 @@ def test_what_the_parameter_names_is_not_marked() -> None:
     aws.parameters["/base/web"] = "ami-web-1.0.0-1"
     aws.sweep()
     assert (marks_of(aws), marks_of(aws, "1.1.0")) == (NO_MARKS, Marks(day(0)))
+
+
+@dataclass(frozen=True)
+class LostCase:
+    """Versions, of which some have lost their AMIs, and those that are superseded."""
+
+    builds: list[Build]
+    lost: tuple[str, ...]
+    superseded: tuple[str, ...] = ()
+
+
+LOST_CASES: Mapping[str, LostCase] = {
+    "a lost newest version": LostCase([build("1.0.0"), build("2.0.0"), build("3.0.0")], ("3.0.0",)),
+    "a lost version between": LostCase([build("1.0.0"), build("2.0.0"), build("3.0.0")], ("2.0.0",)),
+    "one of more": LostCase([build(f"{n}.0.0") for n in (1, 2, 3, 4)], ("3.0.0",), ("1.0.0",)),
+    "a lost superseded version": LostCase([build("1.0.0"), build("2.0.0"), build("3.0.0")], ("1.0.0",), ("1.0.0",)),
+    "all": LostCase([build("1.0.0"), build("2.0.0"), build("3.0.0")], ("1.0.0", "2.0.0", "3.0.0")),
+    "a lost newer build": LostCase([build("2.0.0"), build("3.0.0"), build("3.0.0", 2)], ("3.0.0-2",)),
+    "one that only a tag names": LostCase(
+        [build("1.0.0"), build("2.0.0"), build("3.0.0", ami="")._replace(tagged_ami_id="ami-web-3.0.0")], ("3.0.0",)
+    ),
+    "one that is not known": LostCase([build("1.0.0"), build("2.0.0"), build("3.0.0", ami="")], ()),
+}
+
+
+@pytest.mark.parametrize("case", LOST_CASES.values(), ids=LOST_CASES.keys())
+def test_a_version_without_an_ami_is_not_counted(case: LostCase) -> None:
+    """A version whose AMI is deregistered or disabled is none of those that are kept, and a dry run shows the same."""
+    gone = {ami_id for lost in case.lost for ami_id in (f"ami-web-{lost}", f"ami-web-{lost}-1")}
+    aws = InMemoryAws(settings=SETTINGS, builds=case.builds, gone=gone)
+    shown = {(outcome.image_arn or "").split("/")[2] for outcome in aws.sweep(dry_run=True).outcomes}
+    aws.sweep()
+    marked = {each.arn.split("/")[2] for each in aws.builds if each.marks.superseded}
+    assert (shown, marked) == ({*case.superseded}, {*case.superseded})
+
+
+def test_the_last_usable_ami_of_a_name_stays() -> None:
+    """An image that has its time behind it loses its marks where the newer one has lost its AMI."""
+    builds = [build("1.0.0", marks=Marks(day(-90), YES)), build("2.0.0")]
+    aws = InMemoryAws(settings=Settings(keep_versions=1, delete_after_days=30), builds=builds, gone={"ami-web-2.0.0-1"})
+    aws.sweep()
+    assert marks_of(aws) == NO_MARKS
+
+
+def test_amis_are_read_of_names_with_superseded_images_only() -> None:
+    """One read names the AMIs of the available imports of all names with superseded images, and no other AMI."""
+    aws = account(NO_MARKS)
+    aws.builds += [build("1.0.0", name="shop"), build("1.5.0", status="FAILED"), build("1.6.0", task=None)]
+    aws.builds += [build(version, name="app") for version in ("1.0.0", "2.0.0", "3.0.0")]
+    aws.sweep(dry_run=True)
+    amis = [f"ami-{name}-{version}-1" for name in ("app", "web") for version in ("1.0.0", "2.0.0", "3.0.0")]
+    assert aws.calls == ["list_builds", f"find_available {' '.join(amis)}"]
 
 
 def test_a_late_list_marks_nothing() -> None:
@@ -396,6 +552,47 @@ def test_there_is_one_notification_a_day() -> None:
     assert (len(aws.published), marks_of(aws, "1.9.0")) == (2, Marks(day(-99), day(8)))
 
 
+def test_a_tag_that_others_have_set_is_reported_on_every_pass() -> None:
+    """A removed tag is reported although images were announced on that day, and costs the others no announcement."""
+    aws = account(Marks(day(-23)), NO_MARKS)
+    for days in (29, 28):
+        aws.sweep()
+        aws.change_marks(version_arn("1.1.0", "web"), {"vm-image-import:delete": YES})
+        aws.settings = Settings(keep_versions=2, delete_after_days=days)
+    aws.sweep()
+    assert marks_of(aws, "1.1.0") == Marks(day(0))
+    reported = ["web/1.1.0/1 (ami-web-1.1.0-1) had the tag" in message for _, message, *_ in aws.published]
+    assert reported == [False, True, True]
+
+
+def test_a_reported_tag_delays_no_announcement() -> None:
+    """A notification about removed tags only is not the announcement of its day."""
+    aws = account(Marks(day(-1), YES))
+    aws.sweep()
+    aws.builds.append(build("1.9.0", marks=Marks(day(-99))))
+    aws.settings = Settings(keep_versions=2, delete_after_days=29)
+    aws.sweep()
+    assert (len(aws.published), marks_of(aws, "1.9.0")) == (2, Marks(day(-99), day(7)))
+
+
+def test_a_removed_tag_is_reported_whatever_follows() -> None:
+    """A removed tag is reported although AWS is throttled afterwards: no later pass finds the tag."""
+    aws = account(Marks(day(-1), YES), NO_MARKS)
+    aws.errors[version_arn("1.1.0", "web")] = TransientError("Slow down.")
+    assert aws.sweep().problems == ["Retention: Slow down."]
+    assert (marks_of(aws), len(aws.published)) == (Marks(day(-1)), 1)
+
+
+def test_only_a_tag_that_was_removed_is_reported_so() -> None:
+    """A notification does not say of a tag that AWS keeps, or for which there was no time, that it was removed."""
+    aws = account(Marks(day(-1), YES), Marks(day(-1), YES))
+    aws.errors[version_arn("1.0.0", "web")] = PermanentError("Denied.", "AccessDeniedException")
+    aws.sweep()
+    assert aws.outcomes_published() == ["RETENTION", "RETENTION_FAILED"]
+    message = aws.published[0].message
+    assert ("web/1.0.0/1 (" in message, "web/1.1.0/1 (" in message) == (False, True)
+
+
 def test_many_deletions_are_one_notification() -> None:
     """A notification lists 100 images and counts the others."""
     aws = account(*[Marks(day(-60))] * 130)
@@ -422,14 +619,35 @@ def test_a_denied_tag_is_reported_once_and_tried_again() -> None:
     assert (marks_of(aws), aws.record(RECORD).reported) == (Marks(day(0)), "")
 
 
-@pytest.mark.parametrize("what", ["list", "x.x.x", "parameter"])
+def test_problems_of_different_kinds_are_reported_once() -> None:
+    """Whichever problem of several AWS answers first, or not at all, each kind is reported once until the pass ends."""
+    aws = account(NO_MARKS, NO_MARKS)
+    denied, limited = PermanentError("Denied.", "AccessDeniedException"), PermanentError("Too many.", "TooManyTags")
+    first, second = version_arn("1.0.0", "web"), version_arn("1.1.0", "web")
+    for problems in ((denied, denied), (denied, limited), (limited, denied), (denied, limited)):
+        aws.errors = dict(zip((first, second), problems, strict=True))
+        aws.sweep()
+    assert aws.outcomes_published() == ["RETENTION_FAILED"] * 2
+    assert "Denied. Too many." in aws.published[1].message
+    aws.errors = {second: limited}
+    assert [outcome.is_new for outcome in aws.sweep().outcomes if outcome.problem] == [False]
+    aws.errors = {}
+    aws.sweep()
+    aws.age, aws.errors = timedelta(days=1), {version_arn("1.3.0", "web"): limited}
+    aws.builds.append(build("1.3.0"))
+    aws.sweep()
+    assert aws.outcomes_published() == ["RETENTION_FAILED"] * 3
+
+
+@pytest.mark.parametrize("what", ["list", "AMI", "x.x.x", "parameter"])
 def test_what_cannot_be_read_is_reported_once(what: str) -> None:
     """Where AWS denies a read, nothing is marked, and it is reported once."""
     aws = account(NO_MARKS, settings=Settings(keep_versions=2, parameter_prefix="/base"))
     denied: Exception = PermanentError("Denied.", "AccessDeniedException")
     if what == "list":
         aws.builds_error = denied
-    read = {"x.x.x": version_arn("x.x.x", "web")[:-2], "parameter": "/base/web"}
+    amis = " ".join(f"ami-web-{version}-1" for version in ("1.0.0", "2.0.0", "3.0.0"))
+    read = {"AMI": amis, "x.x.x": version_arn("x.x.x", "web")[:-2], "parameter": "/base/web"}
     aws.errors = {read[what]: denied} if what in read else {}
     for _ in range(2):
         aws.sweep()

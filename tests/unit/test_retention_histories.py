@@ -36,12 +36,13 @@ def _find_kept_ones_too(find: Callable[..., Any]) -> Callable[..., Any]:
 
 SAFEGUARDS = {
     "only imports": (rules, "is_own", lambda build: bool(build.tagged_task_id)),
-    "AMIs of others": (rules, "_amis", lambda _: set()),
+    "AMIs of others": (rules, "_amis", lambda build: {build.arn}),
     "final states": (rules, "_FINAL", frozenset({"AVAILABLE", "PENDING", "DEPRECATED"})),
     "the tag to keep": (rules, "find_superseded", _find_kept_ones_too(rules.find_superseded)),
     "the number of versions": (retention, "rule_of", lambda _: rules.Rule(0, timedelta(days=14))),
     "the days": (retention, "rule_of", lambda _: rules.Rule(2, timedelta(days=7))),
     "the announcement": (rules, "_decide_delete", lambda *_: rules.YES),
+    "the AMIs": (retention, "disable_without_ami", lambda builds, _: builds),
     "the parameter": (retention, "find_superseded", lambda *_: []),
 }
 

@@ -1,12 +1,14 @@
 """EC2: import tasks and AMIs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from botocore.exceptions import ClientError
 
 from vm_image_import.aws.session import code, member, translate_errors
+from vm_image_import.deadline import Deadline
+from vm_image_import.domain.errors import TransientError
 from vm_image_import.domain.models import Ami, Disk, ImportTask
 from vm_image_import.domain.text import without_secrets
 
@@ -20,6 +22,10 @@ PAGE_SIZE: Final = 100
 """Tasks: EC2 recommends pages (developer guide, "Pagination in the Amazon EC2 API")."""
 _TASK_NOT_FOUND: Final = "InvalidConversionTaskId"
 """The beginning of the code; EC2 also answers an empty list (both observed)."""
+_FILTER_VALUES: Final = 200
+"""The most values of a filter (user guide, "Filtering")."""
+_CALLS_AFTER: Final = 5
+"""The calls for which the list of AMIs leaves time: those of one change of retention."""
 
 
 class TaskPage(NamedTuple):
@@ -77,6 +83,25 @@ class Ec2:
         Raises TransientError or PermanentError.
         """
         return self.find_ami(task.image_id) if task.image_id else None
+
+    def find_available(self, ids: Collection[str], deadline: Deadline) -> set[str]:
+        """Return those of this account's AMIs that are available; it is one call for 200.
+
+        Raises TransientError, also where the invocation has no time for all of them, or PermanentError.
+        """
+        found, left = set[str](), sorted(ids)
+        while left:
+            if not deadline.allows(_CALLS_AFTER):
+                message = "There are more AMIs of superseded images than one invocation has time to look at."
+                raise TransientError(message)
+            # Not by `ImageIds`: EC2 answers an error where one of them does not exist.
+            by_id: Any = [{"Name": "image-id", "Values": left[:_FILTER_VALUES]}]
+            pages = self._client.get_paginator("describe_images").paginate(Owners=["self"], Filters=by_id)
+            with translate_errors():
+                images = [image for page in pages for image in member(page, "Images")]
+            found |= {image["ImageId"] for image in images if image["State"] == "available"}
+            left = left[_FILTER_VALUES:]
+        return found
 
     def find_tags(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
         """Return the tags of AMIs and snapshots by their ids; those without tags are missing.

@@ -14,11 +14,12 @@ from vm_image_import.domain.models import DELETE, IMPORT_TASK_ID, SUPERSEDED, Bu
 YES: Final = "yes"
 """The value of the tag DELETE from the day on from which an image may be deleted."""
 NOTICE: Final = timedelta(days=7)
-"""How long before its deletion an image is announced."""
+"""How long before its deletion an image is announced, and how long an announcement is valid without a pass."""
 
 _AVAILABLE: Final = "AVAILABLE"
 _DELETED: Final = "DELETED"
-_FINAL: Final = frozenset({_AVAILABLE, "CANCELLED", "DEPRECATED", "DISABLED", "FAILED"})
+_DISABLED: Final = "DISABLED"
+_FINAL: Final = frozenset({_AVAILABLE, "CANCELLED", "DEPRECATED", _DISABLED, "FAILED"})
 """The states in which nothing is done to an image any more (API reference, `ImageState`)."""
 
 
@@ -51,8 +52,8 @@ class Decision(NamedTuple):
     def removed(self) -> list[str]:
         """The keys of the tags to remove."""
         present, wanted = self.build.marks, self.marks
-        unwanted = present.delete is not None and wanted.delete is None
-        keys = [DELETE] if unwanted or self.stops_deletion else []
+        # Also before another day is announced, which may take until the next day.
+        keys = [DELETE] if present.delete is not None and wanted.delete not in {present.delete, YES} else []
         return [SUPERSEDED, *keys] if present.superseded is not None and wanted.superseded is None else keys
 
     @property
@@ -103,8 +104,32 @@ def find_superseded(builds: Sequence[Build], rule: Rule, pinned_amis: Collection
     return [build for build in found if not _amis(build) & needed]
 
 
-def decide(builds: Sequence[Build], rule: Rule, today: date, pinned_amis: Collection[str] = ()) -> Iterator[Decision]:
-    """Yield a decision for each build that is superseded, and for each other one that has marks."""
+def counted_amis(builds: Sequence[Build], rule: Rule) -> set[str]:
+    """Return the AMIs of the versions that are counted, of names with superseded builds: on them it depends which."""
+    names = {BuildArn.parse(build.arn).name for build in find_superseded(builds, rule)}
+    counted = [build for build in builds if build.status == _AVAILABLE and is_own(build)]
+    return {ami_id for build in counted if BuildArn.parse(build.arn).name in names for ami_id in _amis(build)}
+
+
+def disable_without_ami(builds: Iterable[Build], lost_amis: Collection[str]) -> list[Build]:
+    """Return the builds, with those as disabled that Image Builder takes for available and whose AMIs are lost.
+
+    An AMI is lost where it is deregistered or disabled.
+    """
+    lost = {*lost_amis}
+    return [
+        build._replace(status=_DISABLED) if build.status == _AVAILABLE and _amis(build) <= lost else build
+        for build in builds
+    ]
+
+
+def decide(
+    builds: Sequence[Build], rule: Rule, today: date, checked: date | None, pinned_amis: Collection[str] = ()
+) -> Iterator[Decision]:
+    """Yield a decision for each build that is superseded, and for each other one that has marks.
+
+    `checked` is the last day on which every mark that did not apply was removed; None where it is not known.
+    """
     superseded = find_superseded(builds, rule, pinned_amis)
     # Builds of one AMI, made with "force", go together: the first deletion takes the AMI away from all of them.
     marked: dict[str, date] = {}
@@ -116,7 +141,7 @@ def decide(builds: Sequence[Build], rule: Rule, today: date, pinned_amis: Collec
         due = None
         if rule.delete_after:
             due = max((day, *(marked[ami_id] for ami_id in _amis(build)))) + rule.delete_after
-        delete = _decide_delete(build.marks.delete, due, today)
+        delete = _decide_delete(build.marks.delete, due, today, checked)
         deletion_day = today if delete == YES else parse_day(delete) or due
         yield Decision(build, Marks(day.isoformat(), delete), deletion_day)
     going = {build.arn for build in superseded}
@@ -126,14 +151,16 @@ def decide(builds: Sequence[Build], rule: Rule, today: date, pinned_amis: Collec
             yield Decision(build, Marks())
 
 
-def _decide_delete(present: str | None, due: date | None, today: date) -> str | None:
+def _decide_delete(present: str | None, due: date | None, today: date, checked: date | None) -> str | None:
     """Return the value that the tag DELETE should have, of an image that is due on a day."""
     if due is None:
         return None
     announced = parse_day(present)
-    if today >= due and (present == YES or (announced and due <= announced <= today)):
+    # An older announcement may be one that nobody remembers, or that nobody has made.
+    is_valid = checked is not None and today - checked <= NOTICE
+    if is_valid and today >= due and (present == YES or (announced and due <= announced <= today)):
         return YES
-    if announced and due <= announced <= today + NOTICE:
+    if announced and announced >= due and today < announced <= today + NOTICE:
         return present
     if today + NOTICE >= due:
         return (today + NOTICE).isoformat()

@@ -9,7 +9,15 @@ from vm_image_import.domain.arns import BuildArn
 from vm_image_import.domain.errors import InProgressError, PermanentError, TransientError
 from vm_image_import.domain.models import DELETE, SUPERSEDED, Build
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
-from vm_image_import.domain.retention import Decision, Rule, decide, find_superseded, newest_builds
+from vm_image_import.domain.retention import (
+    Decision,
+    Rule,
+    counted_amis,
+    decide,
+    disable_without_ami,
+    find_superseded,
+    newest_builds,
+)
 from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import Record
 from vm_image_import.records.store import Claim
@@ -19,8 +27,12 @@ from vm_image_import.settings import Settings
 
 RECORD: Final = "retention"
 """The id of the record of the passes."""
+CHECKED: Final = "marks checked"
+"""What is noted in the record with the time of the last pass that removed every mark that did not apply."""
 _NOTIFIED: Final = "notified"
-"""What is noted in the record with the time of the last notification."""
+"""What is noted in the record with the time of the last announcement."""
+_SEPARATOR: Final = ", "
+"""Between the kinds of problems that were reported."""
 _MAX_CHANGES: Final = 300
 """The most images whose marks one sweep changes. The next sweep continues."""
 _MAX_LISTED: Final = 100
@@ -36,7 +48,8 @@ def preview(invocation: Invocation) -> Iterator[Outcome]:
     Raises TransientError or PermanentError where AWS cannot be read.
     """
     if rule := rule_of(invocation.settings):
-        for decision in _decide(rule, _list(invocation), invocation):
+        record = _read(invocation)
+        for decision in _decide(rule, _list(invocation), record, invocation):
             yield _outcome(decision, _describe_preview(decision))
 
 
@@ -47,7 +60,7 @@ def run(invocation: Invocation) -> Iterator[Outcome]:
     was no time for, too. Raises TransientError where AWS may answer a later attempt.
     """
     rule = rule_of(invocation.settings)
-    if rule is None or _is_done(invocation.store.read([RECORD]).get(RECORD, Record()), rule, invocation):
+    if rule is None or _is_done(_read(invocation), rule, invocation):
         return
     try:
         with invocation.store.claim(RECORD, invocation.deadline) as claim:
@@ -66,6 +79,10 @@ def rule_of(settings: Settings) -> Rule | None:
     return Rule(settings.keep_versions, delete_after, lambda name: names.is_allowed(name, settings.allowed_names))
 
 
+def _read(invocation: Invocation) -> Record:
+    return invocation.store.read([RECORD]).get(RECORD, Record())
+
+
 def _is_done(record: Record, rule: Rule, invocation: Invocation) -> bool:
     """Return whether the pass with this rule was made today."""
     last = record.first_seen.get(_name_of_pass(rule))
@@ -80,8 +97,13 @@ def _list(invocation: Invocation) -> Sequence[Build]:
     return [*invocation.clients.image_builder.list_builds(invocation.deadline)]
 
 
-def _decide(rule: Rule, builds: Sequence[Build], invocation: Invocation) -> Sequence[Decision]:
-    """Return the decisions, with the AMIs that parameters name pinned. Raises TransientError or PermanentError."""
+def _decide(rule: Rule, builds: Sequence[Build], record: Record, invocation: Invocation) -> Sequence[Decision]:
+    """Return the decisions, with only those versions counted that have an AMI, and what parameters name pinned.
+
+    Raises TransientError or PermanentError.
+    """
+    amis = counted_amis(builds, rule)
+    builds = disable_without_ami(builds, amis - invocation.clients.ec2.find_available(amis, invocation.deadline))
     prefix, pinned = invocation.settings.parameter_prefix, []
     if prefix:
         superseded = find_superseded(builds, rule)
@@ -90,7 +112,8 @@ def _decide(rule: Rule, builds: Sequence[Build], invocation: Invocation) -> Sequ
                 message = "There are more names with superseded images than one invocation has time to look at."
                 raise TransientError(message)
             pinned.append(invocation.clients.parameter_store.find(f"{prefix}/{name}"))
-    return [*decide(builds, rule, invocation.time.date(), {each.value for each in pinned if each})]
+    checked, pinned_amis = record.first_seen.get(CHECKED), {each.value for each in pinned if each}
+    return [*decide(builds, rule, invocation.time.date(), checked and checked.date(), pinned_amis)]
 
 
 class _Pass:
@@ -105,10 +128,10 @@ class _Pass:
         self._is_current: dict[str, bool] = {}
         self._changes = 0
         self._is_complete = True
-        self._refused: PermanentError | None = None
-        """What AWS has refused first."""
+        self._refused: dict[str, PermanentError] = {}
+        """What AWS has refused first of each kind of problem."""
         self._refused_arn: str | None = None
-        """The ARN of the image that it was about."""
+        """The ARN of the image that the first refusal was about."""
 
     def run(self) -> Iterator[Outcome]:
         """Make the pass, record it, and yield the outcomes. Raises TransientError."""
@@ -120,11 +143,11 @@ class _Pass:
         except TransientError as error:
             failed = error
         if self._refused:
-            yield self._report(self._refused)
+            yield self._report()
         elif self._is_complete and failed is None:
-            noted = {name: time for name, time in self._record.first_seen.items() if name == _NOTIFIED}
-            noted[_name_of_pass(self._rule)] = self._invocation.time
-            self._record = self._record._replace(reported="", first_seen=noted)
+            kept = {name: time for name, time in self._record.first_seen.items() if name in {CHECKED, _NOTIFIED}}
+            self._record = self._record._replace(reported="", first_seen=kept)
+            self._note_time(_name_of_pass(self._rule))
         self._claim.save(self._record)
         if failed:
             raise failed
@@ -132,18 +155,27 @@ class _Pass:
     def _change_marks(self) -> Iterator[Outcome]:
         builds = _list(self._invocation)
         self._newest = newest_builds(builds)
-        decisions = _decide(self._rule, builds, self._invocation)
-        # First what keeps images.
-        for each in [each for each in decisions if each.removed]:
-            yield from self._untag(each)
-        for each in [each for each in decisions if each.added]:
-            if self._may_add(each):
-                yield from self._tag(each, each.added)
-        notified = self._record.first_seen.get(_NOTIFIED)
-        if notified and notified.date() == self._invocation.time.date():
-            return
-        announced = [each for each in decisions if each.announced and self._may_add(each)]
-        self._notify(announced, [each for each in decisions if each.stops_deletion])
+        decisions = _decide(self._rule, builds, self._record, self._invocation)
+        announced: list[Decision] = []
+        stopped: list[Decision] = []
+        try:
+            # First what keeps images.
+            for each in [each for each in decisions if each.removed]:
+                outcomes = [*self._untag(each)]
+                if outcomes and each.stops_deletion:
+                    stopped.append(each)
+                yield from outcomes
+            if self._is_complete and not self._refused:
+                self._note_time(CHECKED)
+            for each in [each for each in decisions if each.added]:
+                if self._may_add(each):
+                    yield from self._tag(each, each.added)
+            notified = self._record.first_seen.get(_NOTIFIED)
+            if not notified or notified.date() != self._invocation.time.date():
+                announced = [each for each in decisions if each.announced and self._may_add(each)]
+        finally:
+            # Whatever AWS answers then: no later pass finds a tag that was removed.
+            self._notify(announced, stopped)
         for each in announced:
             yield from self._tag(each, {DELETE: each.announced or ""})
 
@@ -162,8 +194,12 @@ class _Pass:
         return self._is_current[arn.name]
 
     def _note(self, error: PermanentError, arn: str | None = None) -> None:
-        if self._refused is None:
-            self._refused, self._refused_arn = error, arn
+        if not self._refused:
+            self._refused_arn = arn
+        self._refused.setdefault(error.problem, error)
+
+    def _note_time(self, name: str) -> None:
+        self._record = self._record._replace(first_seen={**self._record.first_seen, name: self._invocation.time})
 
     def _has_time(self) -> bool:
         if self._changes < _MAX_CHANGES and self._invocation.deadline.allows(_CALLS):
@@ -195,7 +231,7 @@ class _Pass:
             yield _outcome(decision, reason)
 
     def _notify(self, announced: Sequence[Decision], stopped: Sequence[Decision]) -> None:
-        """Publish what is about to be deleted, and what must not be deleted although it had the tag for it."""
+        """Publish what is about to be deleted, and of what the tag for its deletion was removed."""
         lines = [f"{_label(each)}: from {each.announced} on." for each in announced]
         lines += [f"{_label(each)} had the tag {DELETE} and is not due. The tag was removed." for each in stopped]
         if not lines:
@@ -204,13 +240,18 @@ class _Pass:
         more = [f"{left} more: invoke the function with the payload of a sweep and dryRun."] if left > 0 else []
         reason = f"Image Builder will delete {len(announced)} superseded images, with their AMIs and snapshots."
         publish(Outcome(OutcomeKind.RETENTION, reason=reason, warnings=[*lines[:_MAX_LISTED], *more]), self._invocation)
-        first_seen = {**self._record.first_seen, _NOTIFIED: self._invocation.time}
-        self._record = self._record._replace(first_seen=first_seen)
+        if announced:
+            self._note_time(_NOTIFIED)
 
-    def _report(self, error: PermanentError) -> Outcome:
-        """Return what AWS has refused, published unless it was the last problem that was reported."""
+    def _report(self) -> Outcome:
+        """Return what AWS has refused, published unless each of these problems was reported since a complete pass."""
+        reported = self._record.reported.partition(" ")[2].split(_SEPARATOR)
+        problems = sorted({*filter(None, reported), *self._refused})
         outcome = Outcome(
-            OutcomeKind.RETENTION_FAILED, image_arn=self._refused_arn, reason=str(error), problem=error.problem
+            OutcomeKind.RETENTION_FAILED,
+            image_arn=self._refused_arn,
+            reason=" ".join(str(error) for _, error in sorted(self._refused.items())),
+            problem=_SEPARATOR.join(problems),
         )
         if self._record.reported == outcome.report:
             return outcome._replace(is_new=False)

@@ -70,6 +70,7 @@ _METADATA_PREFIX: Final = "x-amz-meta-"
 _lock: Final = RLock()
 _moto_mappings: Final = vars(Ami)["block_device_mappings"].fget
 _moto_copy_image: Final = EC2Backend.copy_image
+_moto_describe_images: Final = EC2Response.describe_images
 _moto_get_prefix: Final = ec2_utils.get_prefix
 
 
@@ -258,7 +259,7 @@ backends: Final = BackendDict(VmImportBackend, "ec2")
 
 def install() -> None:
     """Add VM import to moto's EC2. A second call changes nothing."""
-    for operation in (import_image, describe_import_image_tasks, cancel_import_task):
+    for operation in (import_image, describe_import_image_tasks, cancel_import_task, describe_images):
         setattr(EC2Response, operation.__name__, operation)
     setattr(EC2Backend, copy_image.__name__, copy_image)
     setattr(Ami, block_device_mappings.__name__, property(block_device_mappings))
@@ -357,6 +358,15 @@ def cancel_import_task(self: EC2Response) -> ActionResult:
     self.error_on_dryrun()
     task.cancel(self._get_param("CancelReason"))
     return ActionResult({"ImportTaskId": task_id, "PreviousState": previous, "State": task.answer["Status"]})
+
+
+def describe_images(self: EC2Response) -> ActionResult:
+    """DescribeImages. By default it shows no disabled AMI (API reference), also by its id (not documented)."""
+    answer = _moto_describe_images(self)
+    if self._get_param("IncludeDisabled"):
+        return answer
+    found: Any = answer.result
+    return ActionResult({"Images": [ami for ami in found["Images"] if ami.state != "disabled"]})
 
 
 def copy_image(

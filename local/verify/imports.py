@@ -98,6 +98,7 @@ class Imports:
 
     def _snapshots(self, ami: str) -> Sequence[str]:
         """Return the snapshots of an AMI. An AMI that does not exist any more has none."""
-        images = self._ec2.describe_images(Owners=["self"], Filters=[{"Name": "image-id", "Values": [ami]}])["Images"]
-        disks = [disk.get("Ebs", {}) for image in images for disk in image.get("BlockDeviceMappings", [])]
+        by_id = [{"Name": "image-id", "Values": [ami]}]
+        answer = self._ec2.describe_images(Owners=["self"], Filters=by_id, IncludeDisabled=True)
+        disks = [disk.get("Ebs", {}) for image in answer["Images"] for disk in image.get("BlockDeviceMappings", [])]
         return [disk["SnapshotId"] for disk in disks if "SnapshotId" in disk]

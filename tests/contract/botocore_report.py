@@ -42,7 +42,7 @@ ITEM = '{"id":{"S":"x"},"expiration":{"N":"1"},"data":{"S":"{}"}}'
 KEY = {"id": {"S": "x"}}
 IMAGE = "arn:aws:imagebuilder:us-east-1:123456789012:image/n/1.0.0/1"
 EXAMPLES: Final[Mapping[tuple[str, str], tuple[Json, str]]] = {
-    ("ec2", "DescribeImages"): ({"ImageIds": ["ami-1"], "Filters": [{"Name": "name", "Values": ["n"]}]}, IMAGES),
+    ("ec2", "DescribeImages"): ({"ImageIds": ["ami-1"], "IncludeDisabled": True}, IMAGES),
     ("ec2", "DescribeImportImageTasks"): ({"ImportTaskIds": ["import-ami-1"]}, TASKS),
     ("ec2", "DescribeTags"): ({"Filters": [{"Name": "resource-id", "Values": ["ami-1"]}]}, TAGS),
     ("ec2", "CreateTags"): (

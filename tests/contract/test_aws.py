@@ -362,6 +362,15 @@ def test_only_available_amis_are_found_available(stub: StubServer, state: str) -
     assert found == ({"ami-0abcdef1234567890"} if state == "available" else set())
 
 
+def test_a_disabled_ami_is_asked_for(stub: StubServer) -> None:
+    """EC2 is asked for an AMI even if it is disabled: by default it leaves such AMIs out."""
+    stub.body = AMI_ANSWER.replace(b">available<", b">disabled<")
+    ami = ec2(stub.url).find_ami("ami-0abcdef1234567890")
+    assert ami
+    assert ami.state == "disabled"
+    assert "IncludeDisabled=true" in stub.received
+
+
 def test_an_empty_ami_id_is_no_ami_id(stub: StubServer) -> None:
     """An empty ImageId is read as None, as is any absent field."""
     stub.body = (

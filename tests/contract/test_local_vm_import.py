@@ -461,6 +461,18 @@ def test_every_available_ami_has_one_event() -> None:
     assert [event["resources"] for event in advance(2)] == [[f"arn:aws:ec2:{REGION}::image/{copied}"]]
 
 
+@pytest.mark.usefixtures("local_aws_mode")
+def test_a_disabled_ami_is_hidden() -> None:
+    """DescribeImages shows a disabled AMI, also by its id, only where the request includes disabled ones."""
+    ec2 = client("ec2")
+    ami = ec2.register_image(Name="registered")["ImageId"]
+    ec2.disable_image(ImageId=ami)
+    assert ec2.describe_images(ImageIds=[ami])["Images"] == own_images() == []
+    assert ec2.describe_images(ImageIds=[ami], IncludeDisabled=False)["Images"] == []
+    (image,) = ec2.describe_images(ImageIds=[ami], IncludeDisabled=True)["Images"]
+    assert (image["ImageId"], image["State"]) == (ami, "disabled")
+
+
 def test_public_amis_have_no_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """The public AMIs of moto have no events."""
     monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "true")

@@ -313,6 +313,24 @@ def test_a_lost_answer_of_a_version_is_no_error(server_store: Store) -> None:
     assert server_store.take("version web/1.0.0", OTHER_ID) == TASK_ID
 
 
+@pytest.mark.parametrize("instead_of", [TASK_ID, TASK_ID.upper(), ""])
+def test_a_value_is_replaced_by_one_invocation(store: Store, instead_of: str) -> None:
+    """A key keeps its value unless the value is the one to be replaced, and the first of two replacements counts."""
+    key = "version web/1.0.0"
+    assert store.take(key, TASK_ID, instead_of=OTHER_ID) == TASK_ID
+    expected = OTHER_ID if instead_of == TASK_ID else TASK_ID
+    assert [new_store().take(key, value, instead_of) for value in (OTHER_ID, "import-ami-2")] == [expected] * 2
+    assert store.read_values([key]) == {key: expected}
+
+
+def test_a_lost_answer_of_a_replaced_value_is_no_error(server_store: Store) -> None:
+    """Where DynamoDB's answer to a replacement is lost, the second attempt has the value."""
+    server_store.take("version web/1.0.0", OTHER_ID)
+    store, sent = losing("UpdateItem")
+    assert store.take("version web/1.0.0", TASK_ID, instead_of=OTHER_ID) == TASK_ID
+    assert len(sent) == 2
+
+
 def test_records_outlive_the_tasks(store: Store) -> None:
     """Records and versions are kept for 60 days after their last change; EC2 lists a task for 7 days after its end."""
     save(store)

@@ -84,6 +84,8 @@ class InMemoryAws:
     settings: Settings = field(default_factory=Settings)
     other_ami: Ami | None = None
     """One more AMI."""
+    other_task: ImportTask | None = None
+    """One more task, which EC2 lists only in `pages`."""
     image: Image | None = PENDING
     """The image that Image Builder shows by its ARN."""
     pages: list[Sequence[ImportTask] | Exception] | None = None
@@ -261,7 +263,8 @@ class InMemoryEc2(Ec2):
 
     def find_task(self, import_task_id: str) -> ImportTask | None:
         self._aws.called("find_task", import_task_id)
-        return self._aws.task if self._aws.task and self._aws.task.id == import_task_id else None
+        tasks = (self._aws.task, self._aws.other_task)
+        return next((task for task in tasks if task and task.id == import_task_id), None)
 
     def list_tasks(self, next_token: str | None) -> TaskPage:
         pages = self._aws.pages if self._aws.pages is not None else [[self._aws.task] if self._aws.task else []]
@@ -407,8 +410,9 @@ class InMemoryStore(Store):
         self._aws.reads += 1
         return iter([id_ for id_, item in self._aws.items.items() if item.is_open])
 
-    def take(self, key: str, value: str) -> str:
-        self._aws.items.setdefault(key, Item(value))
+    def take(self, key: str, value: str, instead_of: str = "") -> str:
+        if self._aws.items.setdefault(key, Item(value)).data == (instead_of or value):
+            self._aws.items[key] = Item(value)
         return self._aws.items[key].data or ""
 
     def read_values(self, keys: Iterable[str]) -> dict[str, str]:

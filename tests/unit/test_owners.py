@@ -8,8 +8,9 @@ from tests.unit.derivation import derive
 from tests.unit.fakes import AMI, ARN, AVAILABLE, TASK, TASK_ID, InMemoryAws, Item, version_arn
 from vm_image_import.derive import names
 from vm_image_import.domain.errors import PermanentError, RejectedError, TransientError
-from vm_image_import.domain.models import Build, Overrides
+from vm_image_import.domain.models import Build, ImportTask, Overrides
 from vm_image_import.domain.outcomes import OutcomeKind
+from vm_image_import.records.registration import Record
 from vm_image_import.report.answers import answer_of
 from vm_image_import.settings import Settings
 
@@ -123,6 +124,10 @@ def test_the_tasks_tags_on_an_image(settings: Settings, given: dict[str, str]) -
 
 
 IMMUTABLE = Settings(immutable_versions=True)
+VERSION = "version web-server/1.4.2"
+"""The key of the claimed version."""
+FIRST = TASK._replace(id="import-ami-00000002", image_id="ami-1")
+"""Another import of the version."""
 OTHER = Build(ARN, "AVAILABLE", is_import=True, ami_ids=("ami-0fedcba9876543210",))
 
 
@@ -180,14 +185,83 @@ def test_a_version_that_is_not_listed_yet_is_taken_all_the_same() -> None:
 
 def test_a_version_of_an_import_that_is_being_registered_is_taken() -> None:
     """A version is taken as soon as another import has claimed it, and is given back where Image Builder refuses it."""
-    aws = InMemoryAws(TASK, AMI, IMMUTABLE, items={"version web-server/1.4.2": Item("import-ami-00000002")})
+    aws = InMemoryAws(TASK, AMI, IMMUTABLE, other_task=FIRST, items={VERSION: Item(FIRST.id)})
     assert aws.on_event().kind is OutcomeKind.REJECTED
-    given_back = InMemoryAws(TASK, AMI, IMMUTABLE, items={"version web-server/1.4.2": Item("")})
+    aws.in_progress.add(FIRST.id)
+    assert aws.on_event().kind is OutcomeKind.IN_PROGRESS
+    given_back = InMemoryAws(TASK, AMI, IMMUTABLE, items={VERSION: Item("")})
     with pytest.raises(TransientError):
         given_back.on_event()
     refused = InMemoryAws(TASK, AMI, IMMUTABLE, import_error=PermanentError("denied", "AccessDenied"))
     assert refused.on_event().kind is OutcomeKind.REJECTED
-    assert "version web-server/1.4.2" not in refused.items
+    assert VERSION not in refused.items
+
+
+@pytest.mark.parametrize(
+    ("first", "record", "kind"),
+    [
+        (FIRST, Record(), OutcomeKind.REJECTED),
+        (FIRST._replace(status="active"), Record(), OutcomeKind.REJECTED),
+        (FIRST, Record(reported="REJECTED AccessDenied"), OutcomeKind.REJECTED),
+        (FIRST, Record(reported="REJECTED AMI gone"), OutcomeKind.REGISTERED),
+        (FIRST._replace(status="deleted"), Record(), OutcomeKind.REGISTERED),
+        (None, Record(), OutcomeKind.REGISTERED),
+    ],
+    ids=["completed", "active", "refused", "AMI gone", "failed", "not listed"],
+)
+def test_a_version_of_an_import_that_can_get_no_image(
+    first: ImportTask | None, record: Record, kind: OutcomeKind
+) -> None:
+    """A version without an image is free where its import's AMI is gone, or the task has failed or is not listed."""
+    aws = InMemoryAws(TASK, AMI, IMMUTABLE, other_task=first, items={VERSION: Item(FIRST.id)})
+    aws.put(record, FIRST.id)
+    assert aws.on_event().kind is kind
+    assert aws.items[VERSION].data == (TASK.id if kind is OutcomeKind.REGISTERED else FIRST.id)
+    assert aws.record(FIRST.id) == record
+
+
+def test_an_import_whose_ami_is_gone_gives_its_version_to_the_next_one() -> None:
+    """A VM that is imported again, as its AMI was deregistered before its image was requested, gets the version."""
+    aws = InMemoryAws(FIRST, AMI._replace(id="ami-1", name=FIRST.id), IMMUTABLE, import_error=TransientError("503"))
+    aws.sweep()
+    assert aws.items[VERSION].data == FIRST.id
+    aws.ami, aws.other_task, aws.other_ami, aws.import_error = None, TASK, AMI, None
+    aws.pages = [[FIRST, TASK]]
+    for _ in range(2):
+        aws.sweep()
+        assert not aws.requests
+        aws.age += timedelta(minutes=30)
+    # The sweeps process imports in random order.
+    aws.sweep()
+    aws.sweep()
+    assert [request.import_task_id for request in aws.requests] == [TASK.id]
+
+
+@pytest.mark.parametrize("record", [Item("?", "REJECTED AMI gone"), None], ids=["unreadable", "EC2 refuses"])
+def test_a_version_of_an_import_that_is_not_known_is_taken(record: Item | None) -> None:
+    """A version stays taken where the record of its import cannot be read, or EC2 refuses to show its task."""
+    aws = InMemoryAws(TASK, AMI, IMMUTABLE, items={VERSION: Item(FIRST.id)})
+    if record:
+        aws.items[FIRST.id] = record
+    else:
+        aws.errors[FIRST.id] = PermanentError("denied", "UnauthorizedOperation")
+    outcome = aws.on_event()
+    assert (outcome.kind, outcome.problem) == (OutcomeKind.REJECTED, "version")
+    assert aws.items[VERSION].data == FIRST.id
+
+
+def test_a_free_version_goes_to_one_import() -> None:
+    """A version that one import has taken from another one is taken for all others, also for its former import."""
+    aws = InMemoryAws(TASK, AMI, IMMUTABLE, items={VERSION: Item(FIRST.id)})
+    assert aws.on_event().kind is OutcomeKind.REGISTERED
+    aws.task, aws.ami = FIRST, AMI._replace(id="ami-1", name=FIRST.id)
+    outcome = aws.on_event(image_id="ami-1")
+    assert outcome.kind is OutcomeKind.REJECTED
+    assert f"version 1.4.2 of web-server, {TASK.id}, and" in (outcome.reason or "")
+    # The image of the one that has it failed.
+    aws.age = timedelta(minutes=5)
+    assert aws.on_event(timedelta(minutes=5), "ami-1").kind is OutcomeKind.REGISTERED
+    assert aws.items[VERSION].data == FIRST.id
 
 
 def test_an_import_may_have_its_own_version_again() -> None:

@@ -70,7 +70,8 @@ class Ec2:
         """Return the AMI, or None where EC2 does not show it. Raises TransientError or PermanentError."""
         with translate_errors():
             try:
-                answer = self._client.describe_images(ImageIds=[image_id])
+                # Without this, a disabled AMI may look like a deregistered one.
+                answer = self._client.describe_images(ImageIds=[image_id], IncludeDisabled=True)
             except ClientError as error:
                 if code(error) in _AMI_NOT_FOUND:
                     return None

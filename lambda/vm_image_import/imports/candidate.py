@@ -14,8 +14,10 @@ from vm_image_import.derive import (
     names,
     stated_name,
 )
-from vm_image_import.domain.errors import RejectedError, TransientError
+from vm_image_import.domain.errors import PermanentError, RejectedError, TransientError
 from vm_image_import.domain.models import Ami, ImportTask, Overrides
+from vm_image_import.domain.outcomes import OutcomeKind
+from vm_image_import.imports.readiness import AMI_GONE
 from vm_image_import.imports.warnings import find_warnings
 from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import Record, Registration, RegistrationId
@@ -62,21 +64,44 @@ class Candidate(NamedTuple):
     def claim_version(self, name: str, version: str) -> None:
         """Claim a stated version, so that no other import gets it while Image Builder's list may not show it.
 
-        Raises RejectedError where another import has it, TransientError or PermanentError.
+        An import that can get no image any more, or whose image failed or was deleted, loses it. Raises RejectedError
+        where another import keeps it, InProgressError while that import is processed, TransientError or PermanentError.
         """
-        taken = self.claims(name).take(version)
         if not self.invocation.settings.immutable_versions:
+            self.claims(name).take(version)
             return
+        owner = self._take(name, version)
+        if owner.import_task_id == self.task.id:
+            return
+        # While its record is claimed, no other invocation requests the image of the other import.
+        with self.invocation.store.claim(owner, self.invocation.deadline) as claim:
+            if self._gives_way(owner, claim.record):
+                owner = self._take(name, version, instead_of=owner)
+        if owner != self.id:
+            raise RejectedError({"version": _VERSION_TAKEN.format(version, name, owner.import_task_id)})
+
+    def _take(self, name: str, version: str, instead_of: object = "") -> RegistrationId:
+        """Claim a version, and return the registration that has it now."""
+        taken = self.claims(name).take(version, instead_of)
         if not taken:
             message = f"The version {version} of {name} was given back just now. Try again later."
             raise TransientError(message)
-        owner = RegistrationId.parse(taken)
-        if owner.import_task_id == self.task.id:
-            return
-        other = self.invocation.store.read([owner]).get(str(owner), Record()).registration
-        # Later the list shows it, unless it was deleted.
-        if other is None or self.invocation.time - other.time < LISTED_AFTER:
-            raise RejectedError({"version": _VERSION_TAKEN.format(version, name, owner.import_task_id)})
+        return RegistrationId.parse(taken)
+
+    def _gives_way(self, owner: RegistrationId, record: Record) -> bool:
+        """Return whether another import that has claimed a version has no image of it, and can get none."""
+        if record.registration:
+            # Later the list shows its image, unless it failed or was deleted.
+            return self.invocation.time - record.registration.time >= LISTED_AFTER
+        if record.unreadable:
+            return False
+        if record.reported == f"{OutcomeKind.REJECTED.value} {AMI_GONE}":
+            return True
+        try:
+            task = self.invocation.clients.ec2.find_task(owner.import_task_id)
+        except PermanentError:
+            return False
+        return task is None or task.ended_without_ami
 
     def warnings(self, identity: Identity, derivation: Derivation) -> Sequence[str]:
         """Return what is unusual. A forced registration is a decision, for which the builds are not listed."""

@@ -6,6 +6,8 @@ from vm_image_import.domain.models import Ami, ImportTask
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.settings import Settings
 
+AMI_GONE: Final = "AMI gone"
+"""The problem of an import whose AMI was deregistered before it was registered."""
 _FAILED_STATES: Final = frozenset({"error", "failed", "invalid"})
 """States of an AMI (API reference, EC2 `Image`) of which no later state is documented."""
 

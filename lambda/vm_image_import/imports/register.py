@@ -15,7 +15,7 @@ from vm_image_import.domain.models import NO_OVERRIDES, Ami, ImportTask, Overrid
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.imports.candidate import Candidate
 from vm_image_import.imports.existing import adopt, find_existing, find_requested_image, recorded_arns
-from vm_image_import.imports.readiness import check_ami, check_task
+from vm_image_import.imports.readiness import AMI_GONE, check_ami, check_task
 from vm_image_import.imports.reports import note_first_seen
 from vm_image_import.imports.results import Registered, already_registered, registered, rejected
 from vm_image_import.invocation import Invocation
@@ -34,8 +34,6 @@ _CALLS: Final = 2
 """To request the image, and to record it."""
 _MISSING: Final = "AMI missing"
 """What is noted in a record with the time at which it was first seen."""
-AMI_GONE: Final = "AMI gone"
-"""The problem of an import whose AMI was deregistered before it was registered."""
 
 
 def register(  # noqa: PLR0911, PLR0913 - a guard for each case, from top to bottom

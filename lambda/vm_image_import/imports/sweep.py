@@ -12,8 +12,8 @@ from vm_image_import.domain.models import ImportTask, Overrides
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind, SweepResult
 from vm_image_import.domain.remedies import cancelled_by_user, find_remedy
 from vm_image_import.imports import retention, steps
-from vm_image_import.imports.readiness import exclude
-from vm_image_import.imports.register import AMI_GONE, register
+from vm_image_import.imports.readiness import AMI_GONE, exclude
+from vm_image_import.imports.register import register
 from vm_image_import.imports.reports import note_first_seen, report, report_once
 from vm_image_import.imports.results import Registered
 from vm_image_import.invocation import Invocation

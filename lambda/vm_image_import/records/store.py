@@ -154,16 +154,20 @@ class Store:
                 return
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
-    def take(self, key: str, value: str) -> str:
-        """Record `value` under a key without a value. Return the value that the key has now.
+    def take(self, key: str, value: str, instead_of: str = "") -> str:
+        """Record `value` under a key without a value, or with the value `instead_of`. Return the value that it has now.
 
         Raises TransientError or PermanentError.
         """
         update: Mapping[str, Any] = {
             "UpdateExpression": "SET #data = :value, expiration = :expiration",
-            "ConditionExpression": "attribute_not_exists(id) OR #data = :value",
+            "ConditionExpression": "attribute_not_exists(id) OR #data = :value OR #data = :before",
             "ExpressionAttributeNames": {"#data": "data"},
-            "ExpressionAttributeValues": {":value": {"S": value}, ":expiration": _expiration(time.time())},
+            "ExpressionAttributeValues": {
+                ":value": {"S": value},
+                ":before": {"S": instead_of or value},
+                ":expiration": _expiration(time.time()),
+            },
         }
         try:
             self._update(key, f"{key} is taken", **update)

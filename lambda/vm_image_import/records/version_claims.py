@@ -45,9 +45,9 @@ class VersionClaims:
         own, free = self._read(highest)
         return own or next(iter(free))
 
-    def take(self, version: str) -> str:
-        """Claim a version that is not claimed. Return the id of the registration that has it now."""
-        return self._store.take(self._key(version), self._id)
+    def take(self, version: str, instead_of: object = "") -> str:
+        """Claim a version that no other one but `instead_of` has claimed. Return the id of the one that has it now."""
+        return self._store.take(self._key(version), self._id, str(instead_of))
 
     def give_back(self, version: str) -> None:
         """Give back the version of a request that Image Builder has refused."""

@@ -265,6 +265,7 @@ def test_a_page_that_cannot_be_listed_is_an_error() -> None:
     [
         *("?", "[]", "1", '{"registration": 1}', '{"registration": {}}', '{"firstSeen": {"active": "yesterday"}}'),
         '{"registration": {"arn": "a", "ami_id": "b", "time": "2026-11-23T10:15:00+00:00", "task": {"id": "c"}}}',
+        '{"firstSeen": {"active": "2026-11-23T10:15:00"}}',
     ],
 )
 def test_an_unreadable_record_is_one_problem(record: str) -> None:
@@ -282,6 +283,27 @@ def test_every_unreadable_record_is_logged(log: Log) -> None:
     aws = InMemoryAws(pages=[tasks(1)], items={listed: Item("?", is_open=True), unlisted: Item("?", is_open=True)})
     assert len(aws.sweep().problems) == 2
     assert [entry["importTaskId"] for entry in log() if entry["level"] == "ERROR"] == [listed, unlisted]
+
+
+@pytest.mark.parametrize("id_", ["note of an operator", f"{TASK_ID} 1 2"])
+def test_an_item_that_is_no_registration_is_one_problem(id_: str) -> None:
+    """An open item whose id is none of a registration is one problem that names it; the other ones are processed."""
+    aws = InMemoryAws(ami=AMI, image=AVAILABLE, items={id_: Item(is_open=True)})
+    aws.put_registration()
+    (problem,) = aws.sweep().problems
+    assert problem.startswith(f"{id_}: The record {id_!r} cannot be read (")
+    assert aws.outcomes_published() == ["IMAGE_AVAILABLE"]
+
+
+@pytest.mark.parametrize("member", ["time", "unverified"])
+def test_a_time_without_a_time_zone_cannot_be_read(member: str) -> None:
+    """A registration with a time without a time zone is a record that cannot be read."""
+    aws = InMemoryAws()
+    aws.put_registration()
+    found = json.loads(aws.items[TASK_ID].data or "")
+    time = "2026-11-23T10:15:00"
+    found["registration"][member] = {"parameter": [AMI.id, time]} if member == "unverified" else time
+    assert parse_record(TASK_ID, json.dumps(found), "").unreadable
 
 
 def test_a_record_of_a_later_version_is_read() -> None:

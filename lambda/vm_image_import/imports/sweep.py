@@ -17,7 +17,7 @@ from vm_image_import.imports.register import AMI_GONE, register
 from vm_image_import.imports.reports import note_first_seen, report, report_once
 from vm_image_import.imports.results import Registered
 from vm_image_import.invocation import Invocation
-from vm_image_import.records.registration import MAX_REGISTRATIONS, Record, RegistrationId
+from vm_image_import.records.registration import MAX_REGISTRATIONS, Record, RegistrationId, unreadable
 from vm_image_import.report.log import log_and_count, log_and_count_sweep, log_context, logger
 
 _LOCK: Final = "sweep"
@@ -247,7 +247,12 @@ def _report_hanging(task: ImportTask, record: Record, invocation: Invocation) ->
 
 def _add_open(listing: _Listing, invocation: Invocation) -> None:
     """Add the registrations with steps left that are no task's first one, or whose task EC2 may not list any more."""
-    ids = [RegistrationId.parse(text) for text in invocation.store.list_open()]
+    ids = []
+    for text in invocation.store.list_open():
+        try:
+            ids.append(RegistrationId.parse(text))
+        except ValueError as error:
+            _add_unreadable(listing, RegistrationId(text), unreadable(text, error))
     listing.open.update(ids)
     listed = {pending.id for pending in listing.pending}
     records = invocation.store.read((id_ for id_ in ids if id_ not in listed), consistent=False)

@@ -247,6 +247,14 @@ def test_an_ami_of_others_is_not_written(ami: Ami, arn: str | None, problem: str
     assert aws.registration().problems == {"parameter": code}
 
 
+def test_an_image_whose_record_may_have_expired_is_not_called_another_users() -> None:
+    """Where no record of the newest version is found, the notification says that records expire after 60 days."""
+    aws = registered(builds=[HIGHER], other_ami=AMI._replace(id="ami-higher"))
+    aws.on_image_event()
+    assert "has no record of: another user made it, or its record has expired after 60 days" in aws.published[0].message
+    assert f"Write {NAME} yourself, or deprecate or delete this version" in aws.published[0].message
+
+
 def test_an_image_with_a_name_that_is_not_allowed_has_no_parameter() -> None:
     """An image that another user has registered under a name that is not allowed gets no parameter."""
     aws = registered(settings=SETTINGS._replace(allowed_names=["team-a-*"]))

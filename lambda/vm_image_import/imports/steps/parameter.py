@@ -13,6 +13,7 @@ from vm_image_import.domain.outcomes import OutcomeKind
 from vm_image_import.imports.steps.follow import USABLE
 from vm_image_import.imports.steps.step import Done, Due, Run, Step, Waiting
 from vm_image_import.records.registration import MAX_REGISTRATIONS, RegistrationId
+from vm_image_import.records.store import EXPIRES_AFTER
 from vm_image_import.report.log import count
 
 _NAME: Final = re.compile(r"/[a-zA-Z0-9_.\-/]+")
@@ -24,6 +25,9 @@ _CHECKED_AFTER: Final = timedelta(minutes=10)
 """Systems Manager checks a value after it has answered (API reference, `PutParameter`). Where a parameter does not have
 the value after this time, it is taken for dropped, and written again."""
 _AVAILABLE: Final = "AVAILABLE"
+_NOT_RECORDED: Final = (
+    "is of an image that this system has no record of: another user made it, or its record has expired after {} days"
+)
 
 
 class _Newest(NamedTuple):
@@ -87,12 +91,12 @@ def _check_ami(run: Run, name: str, newest: _Newest, ami: Ami | None) -> None:
     elif ami.owner_id not in {None, account}:
         problem, code = f"belongs to the account {ami.owner_id}", "AmiOfOthers"
     elif not _is_own(run, newest) and not _is_recorded(run, newest, ami):
-        problem, code = "is of an image that this system has no record of", "ImageOfOthers"
+        problem, code = _NOT_RECORDED.format(EXPIRES_AFTER.days), "ImageOfOthers"
     else:
         return
     message = (
-        f"{newest.ami_id}, the AMI of {newest.arn}, which is the highest version, {problem}, so {name} was not written."
-        " Deprecate or delete this version, or write the parameter yourself."
+        f"{name} was not written: {newest.ami_id}, the AMI of {newest.arn}, which is the highest version, {problem}."
+        f" Write {name} yourself, or deprecate or delete this version if it is not to be used."
     )
     raise PermanentError(message, code)
 

@@ -34,6 +34,8 @@ class Unverified(NamedTuple):
 
     value: str
     time: datetime
+    previous: str = ""
+    """The value before it; empty where there was none."""
 
 
 class Registration(NamedTuple):
@@ -112,7 +114,8 @@ def _parse_registration(found: Mapping[str, Any]) -> Registration:
         "task": ImportTask(**{**task, "disks": tuple(Disk(**_known(Disk, disk)) for disk in task["disks"])}),
         "warnings": tuple(found.get("warnings", ())),
         "unverified": {
-            step: Unverified(value, _parse_time(time)) for step, (value, time) in found["unverified"].items()
+            step: Unverified(value, _parse_time(time), *previous)
+            for step, (value, time, *previous) in found["unverified"].items()
         },
     }
     registration = Registration(**{**_known(Registration, found), **parsed})

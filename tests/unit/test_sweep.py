@@ -9,7 +9,7 @@ import pytest
 from tests.unit.conftest import Log
 from tests.unit.fakes import AMI, AVAILABLE, NOW, PENDING, SWEEP, TASK, TASK_ID, InMemoryAws, Item, version_arn
 from vm_image_import.domain.errors import PermanentError, SweepError, TransientError
-from vm_image_import.domain.models import ImportTask
+from vm_image_import.domain.models import Build, ImportTask
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind, SweepResult
 from vm_image_import.domain.remedies import find_remedy
 from vm_image_import.imports.reports import note_first_seen
@@ -225,6 +225,62 @@ def test_an_open_forced_registration_is_followed_once_a_sweep() -> None:
     aws.put_registration(results={"follow": "FAILED", "notify": "IMAGE_FAILED", "tag": ""})
     aws.put_registration(f"{TASK_ID} 1", arn=version_arn("1.4.2", build=2))
     assert [outcome.kind for outcome in aws.sweep().outcomes] == [OutcomeKind.IN_PROGRESS]
+
+
+RENAMED = version_arn("1.4.2", "database")
+BASE = "/imagebuilder/base"
+TAG, PARAMETER = Settings(tag_amis=True), Settings(parameter_prefix=BASE)
+
+
+def renamed(settings: Settings) -> InMemoryAws:
+    """Return AWS with a renamed import whose steps had ended before the options of the settings were turned on."""
+    builds = [Build(RENAMED, "AVAILABLE", is_import=True, ami_ids=(AMI.id,))]
+    aws = InMemoryAws(TASK, AMI, settings, image=AVAILABLE, builds=builds, parameters={f"{BASE}/web-server": AMI.id})
+    aws.put_registration(results=ENDED)
+    aws.put_registration(f"{TASK_ID} 1", arn=RENAMED, results=ENDED)
+    aws.items = {id_: item._replace(is_open=False) for id_, item in aws.items.items()}
+    return aws
+
+
+def assert_all_is_done(aws: InMemoryAws) -> None:
+    """Check that the next sweeps do what the options ask of the forced registration."""
+    for _ in range(3):
+        aws.sweep()
+    if aws.settings.tag_amis:
+        assert aws.tags[AMI.id]["Name"] == "database 1.4.2"
+    if aws.settings.parameter_prefix:
+        assert aws.parameters[f"{BASE}/database"] == AMI.id
+    assert not any(item.is_open for item in aws.items.values())
+
+
+@pytest.mark.parametrize("settings", [TAG, PARAMETER], ids=["tag", "parameter"])
+@pytest.mark.parametrize("calls", range(12))
+def test_a_forced_registration_for_which_there_is_no_time_is_reached_later(settings: Settings, calls: int) -> None:
+    """Wherever the time of a sweep ends, later ones do what an option asks of a forced registration."""
+    aws = renamed(settings)
+    aws.calls_in_time = calls
+    aws.sweep()
+    aws.calls_in_time = 1000
+    assert_all_is_done(aws)
+
+
+def test_a_forced_registration_whose_step_fails_is_reached_later() -> None:
+    """Where a step of a forced registration fails, the next sweep tries it again."""
+    aws = renamed(PARAMETER)
+    aws.errors[f"{BASE}/database"] = TransientError("503")
+    assert aws.sweep().problems == [f"{TASK_ID}: 503"]
+    aws.errors.clear()
+    assert_all_is_done(aws)
+
+
+@pytest.mark.parametrize("settings", [TAG, PARAMETER], ids=["tag", "parameter"])
+def test_a_forced_registration_that_another_invocation_has_claimed_is_reached_later(settings: Settings) -> None:
+    """Where another invocation has the claim of a forced registration, a later sweep does what is left of it."""
+    aws = renamed(settings)
+    aws.in_progress.add(f"{TASK_ID} 1")
+    assert aws.sweep().problems == []
+    aws.in_progress.clear()
+    assert_all_is_done(aws)
 
 
 def test_nothing_new_costs_one_read_a_page() -> None:

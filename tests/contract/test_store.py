@@ -40,7 +40,7 @@ REGISTRATION: Final = Registration(
     adopted=True,
     request_id="r",
     results={"follow": "AVAILABLE", "tag": ""},
-    unverified={"parameter": Unverified("ami-0abcdef1234567890", NOW)},
+    unverified={"parameter": Unverified("ami-0abcdef1234567890", NOW, "ami-0fedcba9876543210")},
     problems={"tag": "UnauthorizedOperation"},
 )
 RECORD: Final = Record(REGISTRATION, "REJECTED tag Version", {"active": NOW})

@@ -201,7 +201,7 @@ def test_what_tags_and_parameters_cost(aws: LocalAws) -> None:
         *("ec2:DescribeImages", "ec2:DescribeTags", "dynamodb:UpdateItem", "ec2:DescribeTags", "ec2:CreateTags"),
         "dynamodb:UpdateItem",
         # Write the parameter.
-        *("imagebuilder:ListImageBuildVersions", "ssm:GetParameter", "dynamodb:UpdateItem"),
+        *("imagebuilder:ListImageBuildVersions", "ssm:GetParameter", "imagebuilder:GetImage", "dynamodb:UpdateItem"),
         *("ssm:GetParameter", "ssm:PutParameter", "dynamodb:UpdateItem"),
         # Notify.
         *("dynamodb:UpdateItem", "sns:Publish", "dynamodb:UpdateItem"),

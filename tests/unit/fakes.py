@@ -96,7 +96,7 @@ class InMemoryAws:
     """What Image Builder lists once it was asked for an image."""
     builds_error: Exception | None = None
     current_builds: list[Build] | None = None
-    """What Image Builder knows, where its list is late."""
+    """What Image Builder knows, where its list is late; by default what it lists, and the registered image."""
     age: timedelta = timedelta(0)
     """The time since the AMI was created, for sweeps and manual invocations."""
     import_error: Exception | None = None
@@ -191,6 +191,16 @@ class InMemoryAws:
         task = TASK._replace(id=id_.partition(" ")[0])
         known = {"arn": ARN, "ami_id": AMI.id, "time": NOW, "task": task}
         self.put(Record(Registration(**{**known, **changes})), id_)  # type: ignore[arg-type]
+
+    def known_builds(self) -> list[Build]:
+        """Return what Image Builder knows."""
+        if self.current_builds is not None:
+            return self.current_builds
+        registration = self.record().registration
+        if registration is None or self.image is None:
+            return self.builds
+        itself = Build(registration.arn, self.image.status, is_import=True)
+        return [*(build for build in self.builds if build.arn != itself.arn), itself]
 
     def change_marks(self, arn: str, tags: Mapping[str, str | None]) -> bool:
         """Change the marks of a build, and return whether it exists."""
@@ -348,9 +358,7 @@ class InMemoryImageBuilder(ImageBuilder):
     def find_image(self, arn: str) -> Image | None:
         self._aws.called("find_image", arn)
         if arn.endswith("/x.x.x"):
-            newest = newest_builds(
-                self._aws.builds if self._aws.current_builds is None else self._aws.current_builds
-            ).get(arn.split("/")[1])
+            newest = newest_builds(self._aws.known_builds()).get(arn.split("/")[1])
             return Image(newest, status="AVAILABLE") if newest else None
         return self._aws.image and self._aws.image._replace(arn=arn)
 

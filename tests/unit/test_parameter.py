@@ -20,6 +20,7 @@ def build(version: str, ami_id: str | None, status: str = "AVAILABLE") -> Build:
     return Build(version_arn(version), status, is_import=False, ami_ids=(ami_id,) if ami_id else ())
 
 
+OURS = f"The AMI of {version_arn('x.x.x').removesuffix('/1')}"
 ITSELF, HIGHER, LOWER = build("1.4.2", AMI.id), build("1.10.0", "ami-higher"), build("1.3.9", "ami-lower")
 
 
@@ -142,6 +143,74 @@ def test_a_value_that_is_dropped_is_reported_once() -> None:
     assert aws.registration().results["parameter"] == NAME
 
 
+@pytest.mark.parametrize("parameters", [{NAME: "ami-higher"}, {}], ids=["written", "not written yet"])
+def test_a_late_list_of_builds_does_not_bring_a_lower_version_back(parameters: dict[str, str]) -> None:
+    """While the list lacks the highest version, which `x.x.x` names, nothing is written, and the step waits."""
+    aws = registered(builds=[ITSELF], current_builds=[HIGHER, ITSELF], parameters={**parameters})
+    aws.on_image_event()
+    assert aws.parameters == parameters
+    assert aws.outcomes_published() == ["IMAGE_AVAILABLE"]
+    assert aws.items[TASK_ID].is_open
+    aws.builds, aws.parameters = [HIGHER, ITSELF], {NAME: "ami-higher"}
+    aws.sweep()
+    assert aws.parameters == {NAME: "ami-higher"}
+    assert not aws.items[TASK_ID].is_open
+
+
+def test_an_image_that_is_deprecated_but_still_listed_is_not_written() -> None:
+    """While the list shows a version as available that `x.x.x` does not name any more, the step waits."""
+    aws = registered(builds=[HIGHER, ITSELF], current_builds=[ITSELF], other_ami=AMI._replace(id="ami-higher"))
+    aws.put_registration(f"{TASK_ID} 1", arn=HIGHER.arn, ami_id="ami-higher")
+    aws.on_image_event()
+    assert aws.parameters == {}
+    aws.builds = [ITSELF]
+    aws.sweep()
+    assert aws.parameters == {NAME: AMI.id}
+
+
+def test_an_image_that_x_x_x_does_not_name_for_6_days_is_reported_once() -> None:
+    """Where the list and `x.x.x` disagree for 6 days, the parameter is not written, and one notification says why."""
+    aws = registered(current_builds=[])
+    aws.sweep()
+    aws.age = timedelta(days=6, seconds=1)
+    aws.sweep()
+    aws.sweep()
+    assert aws.parameters == {}
+    assert aws.outcomes_published() == ["IMAGE_AVAILABLE", "FOLLOW_UP_FAILED"]
+    assert f"names no version, and the list of builds {version_arn('1.4.2')}" in aws.published[1].message
+
+
+def test_only_a_write_asks_for_the_highest_version() -> None:
+    """`x.x.x` is asked for once for each write: a parameter that has the value, or is read back, costs no such call."""
+    aws = registered()
+    aws.on_image_event()
+    aws.sweep()
+    assert aws.registration().results["parameter"] == NAME
+    assert [call for call in aws.calls if call.endswith("/x.x.x")] == [f"find_image {OURS.removeprefix('The AMI of ')}"]
+
+
+def test_a_value_that_another_one_has_replaced_is_not_called_dropped() -> None:
+    """Where something else has written the parameter after this system, the value is written again without a report."""
+    aws = registered(parameters={NAME: "ami-lower"})
+    aws.on_image_event()
+    aws.parameters[NAME] = "ami-other"
+    aws.age = LATER
+    aws.sweep()
+    assert aws.parameters == {NAME: AMI.id}
+    aws.sweep()
+    assert aws.registration().results["parameter"] == NAME
+    assert aws.outcomes_published() == ["IMAGE_AVAILABLE"]
+
+
+def test_a_value_that_gave_way_to_the_one_before_was_dropped() -> None:
+    """Where the parameter has the value that it had before it was written, the value was dropped."""
+    aws = registered(parameters={NAME: "ami-lower"}, keeps_parameters=False)
+    aws.on_image_event()
+    aws.age = LATER
+    aws.sweep()
+    assert aws.registration().problems == {"parameter": "ValueDropped"}
+
+
 @pytest.mark.parametrize("ami", [None, AMI._replace(id="ami-higher", state="disabled")], ids=["gone", "disabled"])
 def test_an_ami_that_is_not_available_is_one_notification(ami: object) -> None:
     """Where the newest version's AMI cannot be used, nothing is written, and it is reported once."""
@@ -185,9 +254,6 @@ def test_a_name_that_ends_in_a_word_of_the_arn_is_kept(name: str) -> None:
     outcome = aws.on_image_event(arn)
     assert outcome.parameter == f"/imagebuilder/base/{name}"
     assert aws.published[0].subject == f"Image available: {name}/1.4.2/1"
-
-
-OURS = f"The AMI of {version_arn('x.x.x').removesuffix('/1')}"
 
 
 @pytest.mark.parametrize(
@@ -245,6 +311,14 @@ def test_an_ami_of_others_is_not_written(ami: Ami, arn: str | None, problem: str
     assert aws.outcomes_published() == ["FOLLOW_UP_FAILED", "IMAGE_AVAILABLE"]
     assert problem in aws.published[0].message
     assert aws.registration().problems == {"parameter": code}
+
+
+def test_an_image_whose_record_may_have_expired_is_not_called_another_users() -> None:
+    """Where no record of the newest version is found, the notification says that records expire after 60 days."""
+    aws = registered(builds=[HIGHER], other_ami=AMI._replace(id="ami-higher"))
+    aws.on_image_event()
+    assert "has no record of: another user made it, or its record has expired after 60 days" in aws.published[0].message
+    assert f"Write {NAME} yourself, or deprecate or delete this version" in aws.published[0].message
 
 
 def test_an_image_with_a_name_that_is_not_allowed_has_no_parameter() -> None:

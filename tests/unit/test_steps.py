@@ -7,7 +7,7 @@ import pytest
 from tests.unit.conftest import Log
 from tests.unit.fakes import AMI, ARN, AVAILABLE, PENDING, TASK, TASK_ID, InMemoryAws, version_arn
 from vm_image_import.domain.errors import PermanentError, TransientError
-from vm_image_import.domain.models import Image
+from vm_image_import.domain.models import Ami, Image
 from vm_image_import.domain.outcomes import OutcomeKind
 from vm_image_import.imports import steps
 from vm_image_import.imports.image_event import on_image_event
@@ -169,6 +169,23 @@ def test_an_image_whose_ami_is_gone_is_not_called_available(ami: object) -> None
         (OutcomeKind.IMAGE_FAILED, False),
     ]
     assert f"The image is AVAILABLE, but its AMI {AMI.id} " in aws.published[0].message
+
+
+@pytest.mark.parametrize(
+    ("ami", "action"),
+    [
+        (None, "Delete the image, and import the VM again."),
+        (AMI._replace(state="deregistered"), "Delete the image, and import the VM again."),
+        (AMI._replace(state="disabled"), '"force": true'),
+    ],
+)
+def test_an_image_whose_ami_is_gone_has_one_order(ami: Ami | None, action: str) -> None:
+    """Where the AMI is gone, the notification does not say to register it again: only another import helps."""
+    aws = registered(ami=ami, age=HOUR)
+    aws.sweep()
+    (message,) = (each.message for each in aws.published)
+    actions = ("Delete the image, and import the VM again.", '"force": true')
+    assert [each for each in actions if each in message] == [action]
 
 
 def test_an_ami_that_is_not_shown_for_a_moment_is_not_gone() -> None:

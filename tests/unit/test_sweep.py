@@ -9,7 +9,7 @@ import pytest
 from tests.unit.conftest import Log
 from tests.unit.fakes import AMI, AVAILABLE, NOW, PENDING, SWEEP, TASK, TASK_ID, InMemoryAws, Item, version_arn
 from vm_image_import.domain.errors import PermanentError, SweepError, TransientError
-from vm_image_import.domain.models import ImportTask
+from vm_image_import.domain.models import Build, ImportTask
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind, SweepResult
 from vm_image_import.domain.remedies import find_remedy
 from vm_image_import.imports.reports import note_first_seen
@@ -227,6 +227,62 @@ def test_an_open_forced_registration_is_followed_once_a_sweep() -> None:
     assert [outcome.kind for outcome in aws.sweep().outcomes] == [OutcomeKind.IN_PROGRESS]
 
 
+RENAMED = version_arn("1.4.2", "database")
+BASE = "/imagebuilder/base"
+TAG, PARAMETER = Settings(tag_amis=True), Settings(parameter_prefix=BASE)
+
+
+def renamed(settings: Settings) -> InMemoryAws:
+    """Return AWS with a renamed import whose steps had ended before the options of the settings were turned on."""
+    builds = [Build(RENAMED, "AVAILABLE", is_import=True, ami_ids=(AMI.id,))]
+    aws = InMemoryAws(TASK, AMI, settings, image=AVAILABLE, builds=builds, parameters={f"{BASE}/web-server": AMI.id})
+    aws.put_registration(results=ENDED)
+    aws.put_registration(f"{TASK_ID} 1", arn=RENAMED, results=ENDED)
+    aws.items = {id_: item._replace(is_open=False) for id_, item in aws.items.items()}
+    return aws
+
+
+def assert_all_is_done(aws: InMemoryAws) -> None:
+    """Check that the next sweeps do what the options ask of the forced registration."""
+    for _ in range(3):
+        aws.sweep()
+    if aws.settings.tag_amis:
+        assert aws.tags[AMI.id]["Name"] == "database 1.4.2"
+    if aws.settings.parameter_prefix:
+        assert aws.parameters[f"{BASE}/database"] == AMI.id
+    assert not any(item.is_open for item in aws.items.values())
+
+
+@pytest.mark.parametrize("settings", [TAG, PARAMETER], ids=["tag", "parameter"])
+@pytest.mark.parametrize("calls", range(12))
+def test_a_forced_registration_for_which_there_is_no_time_is_reached_later(settings: Settings, calls: int) -> None:
+    """Wherever the time of a sweep ends, later ones do what an option asks of a forced registration."""
+    aws = renamed(settings)
+    aws.calls_in_time = calls
+    aws.sweep()
+    aws.calls_in_time = 1000
+    assert_all_is_done(aws)
+
+
+def test_a_forced_registration_whose_step_fails_is_reached_later() -> None:
+    """Where a step of a forced registration fails, the next sweep tries it again."""
+    aws = renamed(PARAMETER)
+    aws.errors[f"{BASE}/database"] = TransientError("503")
+    assert aws.sweep().problems == [f"{TASK_ID}: 503"]
+    aws.errors.clear()
+    assert_all_is_done(aws)
+
+
+@pytest.mark.parametrize("settings", [TAG, PARAMETER], ids=["tag", "parameter"])
+def test_a_forced_registration_that_another_invocation_has_claimed_is_reached_later(settings: Settings) -> None:
+    """Where another invocation has the claim of a forced registration, a later sweep does what is left of it."""
+    aws = renamed(settings)
+    aws.in_progress.add(f"{TASK_ID} 1")
+    assert aws.sweep().problems == []
+    aws.in_progress.clear()
+    assert_all_is_done(aws)
+
+
 def test_nothing_new_costs_one_read_a_page() -> None:
     """A page of tasks with nothing to do reads their records once."""
     many = tasks(1000)
@@ -265,6 +321,7 @@ def test_a_page_that_cannot_be_listed_is_an_error() -> None:
     [
         *("?", "[]", "1", '{"registration": 1}', '{"registration": {}}', '{"firstSeen": {"active": "yesterday"}}'),
         '{"registration": {"arn": "a", "ami_id": "b", "time": "2026-11-23T10:15:00+00:00", "task": {"id": "c"}}}',
+        '{"firstSeen": {"active": "2026-11-23T10:15:00"}}',
     ],
 )
 def test_an_unreadable_record_is_one_problem(record: str) -> None:
@@ -282,6 +339,27 @@ def test_every_unreadable_record_is_logged(log: Log) -> None:
     aws = InMemoryAws(pages=[tasks(1)], items={listed: Item("?", is_open=True), unlisted: Item("?", is_open=True)})
     assert len(aws.sweep().problems) == 2
     assert [entry["importTaskId"] for entry in log() if entry["level"] == "ERROR"] == [listed, unlisted]
+
+
+@pytest.mark.parametrize("id_", ["note of an operator", f"{TASK_ID} 1 2"])
+def test_an_item_that_is_no_registration_is_one_problem(id_: str) -> None:
+    """An open item whose id is none of a registration is one problem that names it; the other ones are processed."""
+    aws = InMemoryAws(ami=AMI, image=AVAILABLE, items={id_: Item(is_open=True)})
+    aws.put_registration()
+    (problem,) = aws.sweep().problems
+    assert problem.startswith(f"{id_}: The record {id_!r} cannot be read (")
+    assert aws.outcomes_published() == ["IMAGE_AVAILABLE"]
+
+
+@pytest.mark.parametrize("member", ["time", "unverified"])
+def test_a_time_without_a_time_zone_cannot_be_read(member: str) -> None:
+    """A registration with a time without a time zone is a record that cannot be read."""
+    aws = InMemoryAws()
+    aws.put_registration()
+    found = json.loads(aws.items[TASK_ID].data or "")
+    time = "2026-11-23T10:15:00"
+    found["registration"][member] = {"parameter": [AMI.id, time]} if member == "unverified" else time
+    assert parse_record(TASK_ID, json.dumps(found), "").unreadable
 
 
 def test_a_record_of_a_later_version_is_read() -> None:

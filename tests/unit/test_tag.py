@@ -114,6 +114,17 @@ def test_values_of_an_earlier_image_are_replaced(before: str, name: str | None, 
     assert aws.tags[AMI.id].get("Name") == "web-server 1.4.2"
 
 
+def test_a_renamed_import_keeps_its_new_name() -> None:
+    """The steps of the first registration, run late, do not take back the tags of a forced one with another name."""
+    aws = registered()
+    renamed = version_arn("1.4.2", "database")
+    aws.put_registration(f"{TASK_ID} 1", arn=renamed)
+    for arn in (renamed, ARN):
+        aws.on_image_event(arn)
+    assert {aws.tags[id_]["Name"] for id_ in ALL} == {"database 1.4.2"}
+    assert {aws.tags[id_]["vm-image-import:image"] for id_ in ALL} == {renamed}
+
+
 def test_a_changed_name_stays_when_the_image_is_replaced() -> None:
     """A name that another user gave the AMI meanwhile is not replaced with the image."""
     own = version_arn("1.4.2", build=2)

@@ -143,8 +143,8 @@ class Outcome(NamedTuple):
     """The kind of the problem, without the values and the words that vary: an error code, or what is stated wrongly."""
     is_new: bool = True
     """Whether it was not reported before."""
-    is_last_attempt: bool = False
-    """Whether no sweep repeats the step that failed."""
+    says_what_to_do: bool = False
+    """Whether the reason says what to do, instead of the actions of its kind."""
 
     @property
     def meaning(self) -> Meaning:

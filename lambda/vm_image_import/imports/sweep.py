@@ -1,7 +1,7 @@
 """Sweeps all import tasks: registers what is not registered, and runs what is left of the steps."""
 
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -17,7 +17,7 @@ from vm_image_import.imports.register import register
 from vm_image_import.imports.reports import note_first_seen, report, report_once
 from vm_image_import.imports.results import Registered
 from vm_image_import.invocation import Invocation
-from vm_image_import.records.registration import MAX_REGISTRATIONS, Record, RegistrationId
+from vm_image_import.records.registration import MAX_REGISTRATIONS, Record, RegistrationId, unreadable
 from vm_image_import.report.log import log_and_count, log_and_count_sweep, log_context, logger
 
 _LOCK: Final = "sweep"
@@ -116,8 +116,10 @@ def _process(
     if task is None:
         yield from steps.run(id_, record, invocation)
     elif record.registration:
-        yield from steps.run(id_, record, invocation)
-        yield from _run_steps_of_forced(task, open_ids, invocation)
+        # Only while steps of the first registration are left, a sweep looks for the forced ones.
+        forced_have_ended = yield from _run_steps_of_forced(task, open_ids, invocation)
+        if forced_have_ended:
+            yield from steps.run(id_, record, invocation)
     elif dry_run:
         yield exclude(task, invocation.settings) or _with_remedy(
             _register(task, record, invocation, dry_run=True).outcome, task
@@ -196,7 +198,12 @@ def _follows_up(record: Record, invocation: Invocation) -> bool:
         return False
     # An option that was turned on later applies to the forced image that replaced a failed one, too.
     is_replaced = _has_options(invocation) and steps.has_failed(registration)
-    return is_replaced or not steps.have_ended(registration, invocation.settings)
+    return is_replaced or _has_steps_left(record, invocation)
+
+
+def _has_steps_left(record: Record, invocation: Invocation) -> bool:
+    registration = record.registration
+    return registration is not None and not steps.have_ended(registration, invocation.settings)
 
 
 def _has_options(invocation: Invocation) -> bool:
@@ -205,14 +212,19 @@ def _has_options(invocation: Invocation) -> bool:
 
 def _run_steps_of_forced(
     task: ImportTask, open_ids: Collection[RegistrationId], invocation: Invocation
-) -> Iterator[Outcome]:
-    """Run the steps of the forced registrations of a task to which an option applies that was turned on later."""
+) -> Generator[Outcome, None, bool]:
+    """Run the steps of the forced registrations of a task to which an option applies that was turned on later.
+
+    Return whether no step of them is left. Raises what `steps.run` raises.
+    """
     if not _has_options(invocation):
-        return
+        return True
     ids = [RegistrationId(task.id, number) for number in range(1, MAX_REGISTRATIONS)]
     records = invocation.store.read((id_ for id_ in ids if id_ not in open_ids), consistent=False)
-    for id_, record in records.items():
+    left = {id_: record for id_, record in records.items() if _has_steps_left(record, invocation)}
+    for id_, record in left.items():
         yield from steps.run(RegistrationId.parse(id_), record, invocation)
+    return not left or not any(_has_steps_left(record, invocation) for record in invocation.store.read(left).values())
 
 
 def _is_pending(task: ImportTask, record: Record, invocation: Invocation) -> bool:
@@ -247,14 +259,19 @@ def _report_hanging(task: ImportTask, record: Record, invocation: Invocation) ->
 
 def _add_open(listing: _Listing, invocation: Invocation) -> None:
     """Add the registrations with steps left that are no task's first one, or whose task EC2 may not list any more."""
-    ids = [RegistrationId.parse(text) for text in invocation.store.list_open()]
+    ids = []
+    for text in invocation.store.list_open():
+        try:
+            ids.append(RegistrationId.parse(text))
+        except ValueError as error:
+            _add_unreadable(listing, RegistrationId(text), unreadable(text, error))
     listing.open.update(ids)
     listed = {pending.id for pending in listing.pending}
     records = invocation.store.read((id_ for id_ in ids if id_ not in listed), consistent=False)
     for id_, record in ((RegistrationId.parse(text), record) for text, record in records.items()):
         if record.unreadable:
             _add_unreadable(listing, id_, record.unreadable)
-        elif record.registration and not steps.have_ended(record.registration, invocation.settings):
+        elif _has_steps_left(record, invocation):
             listing.pending.append(_Pending(id_, None, record))
 
 

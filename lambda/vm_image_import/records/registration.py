@@ -24,7 +24,7 @@ class RegistrationId(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the id that `str` returns as `text`."""
+        """Return the id that `str` returns as `text`. Raises ValueError where its number is none."""
         import_task_id, _, number = text.partition(" ")
         return cls(import_task_id, int(number or 0))
 
@@ -34,6 +34,8 @@ class Unverified(NamedTuple):
 
     value: str
     time: datetime
+    previous: str = ""
+    """The value before it; empty where there was none."""
 
 
 class Registration(NamedTuple):
@@ -98,26 +100,36 @@ def parse_record(id_: str, text: str | None, reported: str) -> Record:
     try:
         found = {} if text is None else json.loads(text)
         registration = found.get("registration")
-        first_seen = {what: datetime.fromisoformat(time) for what, time in found.get("firstSeen", {}).items()}
+        first_seen = {what: _parse_time(time) for what, time in found.get("firstSeen", {}).items()}
         return Record(None if registration is None else _parse_registration(registration), reported, first_seen)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        return Record(reported=reported, unreadable=_invalid(id_, error))
+        return Record(reported=reported, unreadable=unreadable(id_, error))
 
 
 def _parse_registration(found: Mapping[str, Any]) -> Registration:
     """Return a registration. A field that a later version of the function adds is ignored."""
     task = _known(ImportTask, found["task"])
     parsed = {
-        "time": datetime.fromisoformat(found["time"]),
+        "time": _parse_time(found["time"]),
         "task": ImportTask(**{**task, "disks": tuple(Disk(**_known(Disk, disk)) for disk in task["disks"])}),
         "warnings": tuple(found.get("warnings", ())),
         "unverified": {
-            step: Unverified(value, datetime.fromisoformat(time)) for step, (value, time) in found["unverified"].items()
+            step: Unverified(value, _parse_time(time), *previous)
+            for step, (value, time, *previous) in found["unverified"].items()
         },
     }
     registration = Registration(**{**_known(Registration, found), **parsed})
     BuildArn.parse(registration.arn)
     return registration
+
+
+def _parse_time(text: str) -> datetime:
+    """Return a time with a time zone: without one it can be compared with no other. Raises ValueError or TypeError."""
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        message = f"{text!r} has no time zone"
+        raise ValueError(message)
+    return time
 
 
 def _known(kind: type[Registration | ImportTask | Disk], found: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,7 +148,8 @@ def _to_text(value: object) -> object:
     raise TypeError
 
 
-def _invalid(id_: str, reason: object) -> InvalidRecordError:
+def unreadable(id_: str, reason: object) -> InvalidRecordError:
+    """Return the error of an item that cannot be read, which names it."""
     return InvalidRecordError(
         f"The record {id_!r} cannot be read ({reason}): delete the item with this id from the idempotency table. The"
         " next sweep then looks for the image in Image Builder."

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import uuid4
 
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 OPEN_INDEX: Final = "open"
 """The sparse index of the items with the attribute `open`, which is also its key."""
 _OPEN: Final["AttributeValueTypeDef"] = {"S": "yes"}
-_EXPIRES_AFTER_SECONDS: Final = 60 * 24 * 60 * 60
-"""60 days: EC2 lists a task for 7 days after its end, and steps end after 6 days. The rest is for looking things up."""
+EXPIRES_AFTER: Final = timedelta(days=60)
+"""EC2 lists a task for 7 days after its end, and steps end after 6 days. The rest is for looking things up."""
 _BATCH_SIZE: Final = 100
 """The most keys of one BatchGetItem (API reference)."""
 _CONDITION_FAILED: Final = "ConditionalCheckFailedException"
@@ -258,4 +259,4 @@ def _record(id_: str, item: Mapping[str, Any]) -> Record:
 
 
 def _expiration(now: float) -> "AttributeValueTypeDef":
-    return {"N": str(int(now) + _EXPIRES_AFTER_SECONDS)}
+    return {"N": str(int(now + EXPIRES_AFTER.total_seconds()))}

@@ -118,8 +118,7 @@ def _actions(outcome: Outcome, shown: Callable[[str], str]) -> Iterator[str]:
     if outcome.kind is OutcomeKind.IMAGE_AVAILABLE and outcome.reason:
         # It was deprecated or disabled meanwhile.
         return
-    if outcome.is_last_attempt:
-        # The reason says what to do.
+    if outcome.says_what_to_do:
         return
     values = {name: shown(str(value)) for name, value in outcome.fields.items()}
     yield from (action.format_map(values) for action in outcome.meaning.actions)

@@ -12,7 +12,8 @@ from vm_image_import.domain.models import Ami
 from vm_image_import.domain.outcomes import OutcomeKind
 from vm_image_import.imports.steps.follow import USABLE
 from vm_image_import.imports.steps.step import Done, Due, Run, Step, Waiting
-from vm_image_import.records.registration import MAX_REGISTRATIONS, RegistrationId
+from vm_image_import.records.registration import MAX_REGISTRATIONS, RegistrationId, Unverified
+from vm_image_import.records.store import EXPIRES_AFTER
 from vm_image_import.report.log import count
 
 _NAME: Final = re.compile(r"/[a-zA-Z0-9_.\-/]+")
@@ -24,6 +25,9 @@ _CHECKED_AFTER: Final = timedelta(minutes=10)
 """Systems Manager checks a value after it has answered (API reference, `PutParameter`). Where a parameter does not have
 the value after this time, it is taken for dropped, and written again."""
 _AVAILABLE: Final = "AVAILABLE"
+_NOT_RECORDED: Final = (
+    "is of an image that this system has no record of: another user made it, or its record has expired after {} days"
+)
 
 
 class _Newest(NamedTuple):
@@ -47,9 +51,8 @@ def _look(run: Run) -> Done | Waiting | Due:
     present = run.invocation.clients.parameter_store.find(name)
     if present == Parameter(newest.ami_id, AMI):
         return Done(name if newest.ami_id == run.registration.ami_id else "")
-    written = run.registration.unverified.get("parameter")
-    if written and written.value == newest.ami_id and run.invocation.time - written.time < _CHECKED_AFTER:
-        return Waiting(f"Systems Manager checks the value of {name}.", continues=True)
+    if waiting := _wait(run, name, newest):
+        return waiting
     ami = run.ami if _is_own(run, newest) else run.invocation.clients.ec2.find_ami(newest.ami_id)
     if ami is None and run.may_be_hidden:
         return Waiting(f"EC2 does not show {newest.ami_id}.")
@@ -64,10 +67,12 @@ def _act(run: Run) -> Done | Waiting:
     if newest is None or isinstance(newest, Waiting):
         return newest or Done("")
     store = run.invocation.clients.parameter_store
-    store.put_ami(name, newest.ami_id, _description(run), overwrite=store.find(name) is not None)
+    present = store.find(name)
+    store.put_ami(name, newest.ami_id, _description(run), overwrite=present is not None)
     count("ParametersWritten")
+    writing = Unverified(newest.ami_id, run.invocation.time, present.value if present else "")
     written = run.registration.unverified.get("parameter")
-    if written and written.value == newest.ami_id:
+    if written and written._replace(time=writing.time) == writing:
         # It is written again by each sweep, and reported once.
         message = (
             f"Systems Manager dropped the value {newest.ami_id} of {name}. It accepts only an AMI that exists and that"
@@ -76,7 +81,21 @@ def _act(run: Run) -> Done | Waiting:
         raise PermanentError(message, "ValueDropped")
     reason = f"{name} was written: {newest.ami_id}. The next sweep reads it back."
     outcome = run.outcome(OutcomeKind.IN_PROGRESS, reason)._replace(parameter=name) if run.is_notified else None
-    return Waiting(reason, unverified=newest.ami_id, continues=True, outcome=outcome)
+    return Waiting(reason, unverified=writing, continues=True, outcome=outcome)
+
+
+def _wait(run: Run, name: str, newest: _Newest) -> Waiting | None:
+    """Return what the step waits for before it writes the parameter; None where it does not wait."""
+    written = run.registration.unverified.get("parameter")
+    if written and written.value == newest.ami_id and run.invocation.time - written.time < _CHECKED_AFTER:
+        return Waiting(f"Systems Manager checks the value of {name}.", continues=True)
+    all_versions = run.registration.build.all_versions
+    image = run.invocation.clients.image_builder.find_image(all_versions)
+    if image and image.arn == newest.arn:
+        return None
+    # The list of builds may be late: a lower version would take the place of a higher one.
+    named = image.arn if image else "no version"
+    return Waiting(f"{all_versions} names {named}, and the list of builds {newest.arn} as the highest one.")
 
 
 def _check_ami(run: Run, name: str, newest: _Newest, ami: Ami | None) -> None:
@@ -87,12 +106,12 @@ def _check_ami(run: Run, name: str, newest: _Newest, ami: Ami | None) -> None:
     elif ami.owner_id not in {None, account}:
         problem, code = f"belongs to the account {ami.owner_id}", "AmiOfOthers"
     elif not _is_own(run, newest) and not _is_recorded(run, newest, ami):
-        problem, code = "is of an image that this system has no record of", "ImageOfOthers"
+        problem, code = _NOT_RECORDED.format(EXPIRES_AFTER.days), "ImageOfOthers"
     else:
         return
     message = (
-        f"{newest.ami_id}, the AMI of {newest.arn}, which is the highest version, {problem}, so {name} was not written."
-        " Deprecate or delete this version, or write the parameter yourself."
+        f"{name} was not written: {newest.ami_id}, the AMI of {newest.arn}, which is the highest version, {problem}."
+        f" Write {name} yourself, or deprecate or delete this version if it is not to be used."
     )
     raise PermanentError(message, code)
 

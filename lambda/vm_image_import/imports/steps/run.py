@@ -134,7 +134,7 @@ def _report(step: Step, problem: str, reason: str, this: Run, *, is_over: bool) 
     if is_over:
         reason = _NOT_REPEATED.format(reason, _GIVEN_UP_AFTER.days, step.name)
     outcome = this.outcome(OutcomeKind.FOLLOW_UP_FAILED, reason)
-    outcome = outcome._replace(step=step.name, problem=problem, is_new=False, is_last_attempt=is_over)
+    outcome = outcome._replace(step=step.name, problem=problem, is_new=False, says_what_to_do=is_over)
     if this.registration.problems.get(step.name) == problem:
         return outcome
     with _claim(this) as claim:

@@ -29,7 +29,7 @@ class Waiting(NamedTuple):
     """The step waits for what changes by itself."""
 
     reason: str
-    unverified: str = ""
+    unverified: Unverified | None = None
     """What the step has written, and reads back later."""
     continues: bool = False
     """Whether the next sweep continues the step, however old the registration is."""
@@ -122,9 +122,8 @@ class Run:
         """Note that a step has ended."""
         self.registration = self.registration._replace(results={**self.registration.results, step: result})
 
-    def note_unverified(self, step: str, value: str) -> None:
+    def note_unverified(self, step: str, written: Unverified) -> None:
         """Note what a step has written."""
-        written = Unverified(value, self.invocation.time)
         self.registration = self.registration._replace(unverified={**self.registration.unverified, step: written})
 
     def note_problem(self, step: str, problem: str) -> None:

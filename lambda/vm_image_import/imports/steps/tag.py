@@ -1,6 +1,6 @@
 """Tag the AMI of an image that has become available, and the AMI's snapshots."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from vm_image_import.derive import tags
@@ -9,13 +9,14 @@ from vm_image_import.domain.models import Ami
 from vm_image_import.domain.outcomes import OutcomeKind
 from vm_image_import.imports.steps.follow import USABLE
 from vm_image_import.imports.steps.step import Done, Due, Run, Step, Waiting
+from vm_image_import.records.registration import MAX_REGISTRATIONS, RegistrationId
 from vm_image_import.report.log import count
 
 _MAX_TAGS: Final = 50
 """The most tags of an AMI or snapshot; those of AWS (`aws:`) do not count (user guide, "Tag your resources")."""
-_CALLS: Final = 3
-"""To read the tags, and to tag twice: most disks lack the same tags. What an invocation has no time for, the next sweep
-tags: to tag once more changes nothing."""
+_CALLS: Final = 4
+"""To read the tags and the later registrations, and to tag twice: most disks lack the same tags. What an invocation has
+no time for, the next sweep tags: to tag once more changes nothing."""
 
 
 def _look(run: Run) -> Done | Waiting | Due:
@@ -26,7 +27,7 @@ def _look(run: Run) -> Done | Waiting | Due:
     if run.ami is None:
         return Waiting(f"EC2 does not show {run.registration.ami_id}.") if run.may_be_hidden else Done("")
     wanted, present = _read_tags(run, run.ami)
-    missing = _missing_tags(wanted, present, run.registration.build)
+    missing = _missing_tags(run, wanted, present)
     return Due(_CALLS) if any(missing.values()) else Done(_tagged(wanted, present, missing))
 
 
@@ -34,7 +35,7 @@ def _act(run: Run) -> Done | Waiting:
     if run.ami is None:
         return Done("")
     wanted_tags, present = _read_tags(run, run.ami)
-    missing = _missing_tags(wanted_tags, present, run.registration.build)
+    missing = _missing_tags(run, wanted_tags, present)
     groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for id_, wanted in missing.items():
         groups.setdefault(tuple(wanted.items()), []).append(id_)
@@ -57,10 +58,20 @@ def _read_tags(run: Run, ami: Ami) -> tuple[Mapping[str, str], Mapping[str, Mapp
 
 
 def _missing_tags(
-    wanted: Mapping[str, str], present: Mapping[str, Mapping[str, str]], build: BuildArn
+    run: Run, wanted: Mapping[str, str], present: Mapping[str, Mapping[str, str]]
 ) -> Mapping[str, Mapping[str, str]]:
     """Return the tags to write, by the id of the AMI and of each snapshot."""
-    return {id_: _missing(wanted, found, build) for id_, found in present.items()}
+    later = _find_later_images(run, present)
+    return {id_: _missing(wanted, found, run.registration.build, later) for id_, found in present.items()}
+
+
+def _find_later_images(run: Run, present: Mapping[str, Mapping[str, str]]) -> Collection[str]:
+    """Return the images of the registrations that were forced after this one, where tags may name one of them."""
+    if not {found[tags.IMAGE] for found in present.values() if tags.IMAGE in found} - {run.registration.arn}:
+        return ()
+    ids = [RegistrationId(run.id.import_task_id, each) for each in range(run.id.number + 1, MAX_REGISTRATIONS)]
+    records = run.invocation.store.read(ids)
+    return {record.registration.arn for record in records.values() if record.registration}
 
 
 def _tagged(
@@ -70,14 +81,16 @@ def _tagged(
     return " ".join(id_ for id_, new in added.items() if wanted.items() <= {**present[id_], **new}.items())
 
 
-def _missing(wanted: Mapping[str, str], present: Mapping[str, str], build: BuildArn) -> Mapping[str, str]:
+def _missing(
+    wanted: Mapping[str, str], present: Mapping[str, str], build: BuildArn, later: Collection[str]
+) -> Mapping[str, str]:
     """Return the wanted tags that a resource lacks and has room for, and those with another value of this system."""
     try:
         earlier = BuildArn.parse(present.get(tags.IMAGE, ""))
     except ValueError:
         earlier = None
-    if earlier and earlier.name == build.name and earlier.order > build.order:
-        # A newer build of the same AMI, made with "force".
+    if earlier and (earlier.order > build.order if earlier.name == build.name else earlier.text in later):
+        # A newer build of the same AMI, or the same import under another name, made with "force".
         return {}
     own = tags.of_build(earlier) if earlier else {}
     room = _MAX_TAGS - sum(not key.startswith("aws:") for key in present)

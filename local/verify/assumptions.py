@@ -360,7 +360,7 @@ ASSUMPTIONS: Final = (
     ),
     Assumption(
         "`x.x.x` of a name without an `AVAILABLE` version is not found.",
-        "An invalid parameter means the same. The function lists the builds instead.",
+        "An invalid parameter means the same. No parameter is written, and no image is marked.",
         _no_version,
         "no_version_is_invalid",
     ),

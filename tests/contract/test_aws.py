@@ -383,6 +383,19 @@ def test_an_empty_ami_id_is_no_ami_id(stub: StubServer) -> None:
     assert (task.image_id, task.status, task.disks, task.tags) == (None, None, (), {})
 
 
+@pytest.mark.parametrize("error", ["InvalidParameterException", "InvalidParameterValueException", "AccessDenied"])
+@pytest.mark.parametrize("version", ["x.x.x", "1.0.0/1"])
+def test_a_name_without_an_available_version(stub: StubServer, error: str, version: str) -> None:
+    """An invalid `x.x.x` is a name without an available version; of an exact version, and otherwise, it is an error."""
+    stub.status, stub.body = 400, json.dumps({"__type": error, "message": "Why."}).encode()
+    client, arn = image_builder(stub.url), f"arn:aws:imagebuilder:us-east-1:123456789012:image/web/{version}"
+    if version == "x.x.x" and error != "AccessDenied":
+        assert client.find_image(arn) is None
+        return
+    with pytest.raises(PermanentError, match=error):
+        client.find_image(arn)
+
+
 def test_a_failed_image_has_its_reason_and_context(stub: StubServer) -> None:
     """The reason of a failed image has Image Builder's reason, the stage, the step and the messages, and is bounded."""
     context = {

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _IMPORT: Final = "IMPORT"
 """The build type of images that `ImportVmImage` made."""
 _IMAGE_NOT_FOUND: Final = "ResourceNotFoundException"
+_VERSION_NOT_FOUND: Final = frozenset({_IMAGE_NOT_FOUND, "InvalidParameterException", "InvalidParameterValueException"})
+"""With which of them Image Builder answers `x.x.x` of a name without an available version is not documented. To take
+another error of this kind for it does no harm: where `x.x.x` names nothing, nothing is written."""
 _PAGE_SIZE: Final = 100
 """The most builds of one page (botocore's model of `ListImageBuildVersions`)."""
 _CALLS_AFTER: Final = 4
@@ -53,12 +56,16 @@ class ImageBuilder:
         return ImportAnswer(str(member(answer, "imageArn")), answer.get("requestId", ""))
 
     def find_image(self, arn: str) -> Image | None:
-        """Return the image build version with this ARN, or None. Raises TransientError or PermanentError."""
+        """Return the image build version with this ARN, of `…/x.x.x` the highest available one, or None.
+
+        Raises TransientError or PermanentError.
+        """
+        not_found = _VERSION_NOT_FOUND if arn.endswith("/x.x.x") else {_IMAGE_NOT_FOUND}
         with translate_errors():
             try:
                 answer = member(self._client.get_image(imageBuildVersionArn=arn), "image")
             except ClientError as error:
-                if code(error) == _IMAGE_NOT_FOUND:
+                if code(error) in not_found:
                     return None
                 raise
         state = answer.get("state", {})

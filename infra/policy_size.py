@@ -10,8 +10,8 @@ from .configuration import ConfigurationError
 
 _LIMIT: Final = 10_240
 """Characters of all inline policies of a role, without white space (IAM user guide, "IAM and AWS STS quotas")."""
-_PSEUDO_PARAMETERS: Final = {"AWS::Partition": 10, "AWS::Region": 14, "AWS::AccountId": 12, "AWS::URLSuffix": 16}
-"""The most characters of most of them."""
+_PSEUDO_PARAMETERS: Final = {"AWS::Partition": 3, "AWS::Region": 9, "AWS::AccountId": 12, "AWS::URLSuffix": 13}
+"""The least characters of them: what may fit is not refused."""
 _NAME: Final = 64
 """Characters of the name or ARN that CloudFormation gives a resource, about."""
 

@@ -338,7 +338,7 @@ def test_every_problem_is_named_at_once() -> None:
     assert all(": write " in line for line in str(caught.value).splitlines()[1:])
 
 
-@pytest.mark.parametrize(("length", "fits"), [(10, True), (25, False)])
+@pytest.mark.parametrize(("length", "fits"), [(25, True), (60, False)])
 def test_a_policy_that_iam_refuses_is_a_problem(length: int, *, fits: bool) -> None:
     """A configuration whose policy is longer than a role's can be is refused at synthesis, before CloudFormation."""
     names = [f"team-{number:02}".ljust(length, "-") for number in range(20)]
@@ -353,7 +353,7 @@ def test_a_policy_that_iam_refuses_is_a_problem(length: int, *, fits: bool) -> N
 def test_what_only_a_stack_can_find_is_said_in_one_line() -> None:
     """A configuration that the stack refuses ends the app with one sentence, without a traceback."""
     names = [f"{number:0128}" for number in range(20)]
-    context = {CONTEXT_KEY: json.dumps({"allowedNames": names, "tagAmis": True})}
+    context = {CONTEXT_KEY: json.dumps({"allowedNames": names, "keepVersions": 3, "tagAmis": True})}
     run = subprocess.run(
         [sys.executable, "app.py"],
         cwd=ROOT,

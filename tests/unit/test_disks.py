@@ -138,9 +138,14 @@ PATHS = [
     ("web/8.2R1/disk.vmdk", "web-8-2R1", None),
     ("1.9.0-rc1.ova", "1-9-0-rc1", None),
     ("10.20.30.40/10.20.30.40-flat.vmdk", "10-20-30-40", None),
+    ("web_db_1.10.0-rc1/web_db.ova", "web_db-1-10-0-rc1", None),
+    ("web.db-1.10.0-rc1/web.db.ova", "web-db-1-10-0-rc1", None),
+    ("web/1.9-1/1.9-1.ova", "web-1-9-1", None),
+    ("esxi/8.0U1/esxi.ova", "8-0U1-esxi", None),
     # A month says as little as a year does.
     ("web/2025-10/disk.vmdk", "web", None),
     ("web/2025_12/web.ova", "web", None),
+    ("web/2025-10.ova", "web", None),
     ("web/2025-13/disk.vmdk", "2025-13", None),
     # Branches and stages are of something.
     ("web/prod/1.8.0/disk.vmdk", "web-prod", "1.8.0"),
@@ -149,6 +154,11 @@ PATHS = [
     ("nightly/disk.vmdk", "nightly", None),
     ("prod/1.8.0/disk.vmdk", "prod", "1.8.0"),
     ("web/prod-db.ova", "prod-db", None),
+    ("web/prod-1.8.0.ova", "web-prod", "1.8.0"),
+    ("web/1.8.0-prod/disk.vmdk", "web-prod", "1.8.0"),
+    ("prod/prod.ova", "prod", None),
+    ("web-prod/prod.ova", "web-prod", None),
+    ("web-prod/prod/disk.vmdk", "web-prod", None),
     # The number of a copy.
     ("web-1.4.2 (1).ova", "web", "1.4.2"),
     ("web-1.4.2(12).ova", "web", "1.4.2"),

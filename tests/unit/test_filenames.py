@@ -90,6 +90,7 @@ VERSIONS = [
     ("photon-3-kube-v1.22.8+vmware.1-tkg.1-d69148b2a4aa", "photon-3-kube", "1.22.8"),
     ("web-1.4.2+build.7-amd64", "web-amd64", "1.4.2"),
     ("web-1.4.2+arm64", "web-arm64", "1.4.2"),
+    ("web-1.4.2+custom", "web", "1.4.2"),
     ("web+db", "web+db", None),
     ("my+web-1.4.2", "my+web", "1.4.2"),
     # What could be the third number is a doubt behind two.

@@ -265,13 +265,14 @@ def test_a_free_version_goes_to_one_import() -> None:
 
 
 def test_an_import_may_have_its_own_version_again() -> None:
-    """With `immutableVersions`, `force` makes another build of the import's own version."""
+    """With `immutableVersions`, `force` makes another build of the import's own version, which has the version then."""
     own = Build(ARN, "AVAILABLE", is_import=True, ami_ids=(AMI.id,))
     aws = InMemoryAws(TASK, AMI, IMMUTABLE)
     assert aws.on_event().kind is OutcomeKind.REGISTERED
     for builds in ([own], [own._replace(ami_ids=(), tagged_task_id=TASK_ID, tagged_ami_id=AMI.id)]):
         aws.builds = builds
         assert aws.manually(request_id=str(builds), force=True).kind is OutcomeKind.REGISTERED
+    assert aws.items[VERSION].data == f"{TASK_ID} 2"
 
 
 @pytest.mark.parametrize(

@@ -215,19 +215,40 @@ def test_an_ami_that_is_gone_is_ignored() -> None:
     assert AMI.id in (outcome.reason or "")
 
 
+def test_a_disabled_ami_is_reported_and_registered_when_it_is_enabled() -> None:
+    """A disabled AMI is rejected and reported once; the sweep after it is enabled registers it."""
+    aws = InMemoryAws(TASK, AMI._replace(state="disabled"))
+    assert aws.on_event().kind is OutcomeKind.REJECTED
+    aws.sweep()
+    assert aws.outcomes_published() == ["REJECTED"]
+    aws.ami = AMI
+    aws.sweep()
+    assert len(aws.requests) == 1
+
+
+def test_a_deregistered_ami_that_ec2_shows_is_gone() -> None:
+    """An AMI in the state `deregistered` is one that EC2 does not show: after an hour it is reported as gone."""
+    aws = InMemoryAws(TASK, AMI._replace(state="deregistered"))
+    aws.sweep()
+    assert not aws.published
+    aws.age = timedelta(hours=1)
+    aws.sweep()
+    aws.sweep()
+    assert aws.outcomes_published() == ["REJECTED"]
+    assert "it was deregistered" in aws.published[0].message
+
+
 @pytest.mark.parametrize(
     ("task", "ami"),
     [
         (TASK, AMI._replace(source_image_id="ami-0fedcba9876543210")),
         (None, AMI),
         (TASK._replace(image_id="ami-0fedcba9876543210"), AMI),
-        (TASK, AMI._replace(state="deregistered")),
-        (TASK, AMI._replace(state="disabled")),
     ],
-    ids=["copy", "task unknown here", "another AMI's task", "deregistered", "disabled"],
+    ids=["copy", "task unknown here", "another AMI's task"],
 )
 def test_an_ami_that_only_looks_like_an_import_is_ignored(task: ImportTask | None, ami: Ami) -> None:
-    """A copy, an AMI of an unknown task, another AMI than the task's, and an AMI that cannot be used are ignored."""
+    """A copy, an AMI of an unknown task, and another AMI than the task's are ignored."""
     aws = InMemoryAws(task, ami)
     outcome = aws.on_event()
     assert outcome.kind is OutcomeKind.IGNORED

@@ -29,7 +29,8 @@ _ONE_NUMBER: Final = re.compile(r"v\d+", re.ASCII | re.IGNORECASE)
 """A folder like the v2 of `api/v2/web.ova`."""
 _MONTH: Final = re.compile(r"(?:19|20)\d\d[-_.](?:0[1-9]|1[0-2])", re.ASCII)
 _DOUBT: Final = re.compile(
-    r"[-_. ]?v?\d{1,4}\.\d{1,4}(?:[-_.]\d{1,4})?[-_.]?(?:[a-z]{1,12}[-_.]?\d{0,4})?", re.ASCII | re.IGNORECASE
+    r"[-_. ]?(?!\d{4}\.\d\d\.\d\d\Z)v?\d{1,4}\.\d{1,4}(?:[-_.]\d{1,4})?[-_.]?(?:[a-z]{1,12}[-_.]?\d{0,4})?",
+    re.ASCII | re.IGNORECASE,
 )
 """A version with more behind it: `1.10.0-rc1`, `8.0U1`, `1.8-1`."""
 
@@ -60,10 +61,11 @@ class _Part(NamedTuple):
     @property
     def is_of_folder(self) -> bool:
         """Whether it has listed words only, a branch, a stage or a doubtful version, which say not of what."""
-        if self.version:
-            return _IN_FRONT.match(self.stem) is not None and filenames.is_words_alone(self.name)
-        words_alone = filenames.is_words_alone(self.name) or self.name.lower() in STAGES
-        return words_alone or _DOUBT.fullmatch(self.stem) is not None
+        if self.name.lower() in STAGES:
+            return True
+        if self.version and not _IN_FRONT.match(self.stem):
+            return False
+        return filenames.is_words_alone(self.name) or (not self.version and _DOUBT.fullmatch(self.stem) is not None)
 
 
 def read(disk: Disk, created: datetime | None = None) -> FromPath:
@@ -83,16 +85,24 @@ def read(disk: Disk, created: datetime | None = None) -> FromPath:
         version = version or part.version
         if part.says_nothing or (place and part.name.isdigit()):
             continue
-        name, short = names.sanitize(f"{part.name}-{name}"), short or names.sanitize(part.stem)
+        name, short = names.sanitize(_join(part.name, name)), short or names.sanitize(part.stem)
         if len(name) >= names.MIN_LENGTH and not part.is_of_folder:
             if version or filenames.has_number(part.stem):
                 return FromPath(name, version)
             doubt, version = _of_folders(part, parts[place + 1 :])
-            return FromPath(names.sanitize(f"{name}-{doubt}"), version)
+            return FromPath(names.sanitize(_join(name, doubt)), version)
     if len(name) < names.MIN_LENGTH <= len(short):
         # Too short for a name, so its version stays in it.
         return FromPath(short, None)
     return FromPath(None if filenames.is_words_alone(name) else name, version)
+
+
+def _join(folder: str, name: str) -> str:
+    """Return a name behind that of its folder, once where one of them has the other."""
+    whole, part = f"-{folder}-".lower(), f"-{name}-".lower()
+    if not name or part in whole:
+        return folder
+    return name if whole in part else f"{folder}-{name}"
 
 
 def _of_folders(named: _Part, folders: Sequence[_Part]) -> tuple[str, str | None]:
@@ -103,9 +113,9 @@ def _of_folders(named: _Part, folders: Sequence[_Part]) -> tuple[str, str | None
         )
         above = next((part.name.lower() for part in folders[place + 1 :]), "")
         others = above in _OTHERS and not named.name.lower().startswith(above)
-        rest = re.sub(re.escape(named.name), "", folder.stem, count=1, flags=re.IGNORECASE)
-        if not folder.version and _DOUBT.fullmatch(rest) and not (folder.says_nothing or others):
-            return rest, None
+        rest = re.sub(re.escape(named.stem), "", folder.stem, count=1, flags=re.IGNORECASE)
+        if not folder.version and _DOUBT.fullmatch(rest) and not others:
+            return rest.lstrip("-_. "), None
         if not (folder.says_nothing or same or folder.name.isdigit()):
             return "", None
         if folder.version and (_DAY.fullmatch(folder.version) or same):

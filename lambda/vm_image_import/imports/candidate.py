@@ -72,6 +72,8 @@ class Candidate(NamedTuple):
             return
         owner = self._take(name, version)
         if owner.import_task_id == self.task.id:
+            # A forced image takes the place of the one before it: whether that exists is asked of the owner.
+            self._take(name, version, instead_of=owner)
             return
         # While its record is claimed, no other invocation requests the image of the other import.
         with self.invocation.store.claim(owner, self.invocation.deadline) as claim:

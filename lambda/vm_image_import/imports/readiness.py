@@ -8,8 +8,8 @@ from vm_image_import.settings import Settings
 
 AMI_GONE: Final = "AMI gone"
 """The problem of an import whose AMI was deregistered before it was registered."""
-_FAILED_STATES: Final = frozenset({"error", "failed", "invalid"})
-"""States of an AMI (API reference, EC2 `Image`) of which no later state is documented."""
+_UNUSABLE: Final = frozenset({"disabled", "error", "failed", "invalid"})
+"""States of an AMI (API reference, EC2 `Image`) that somebody has to end: of most, no later state is documented."""
 
 
 def exclude(task: ImportTask, settings: Settings) -> Outcome | None:
@@ -62,7 +62,7 @@ def check_ami(task: ImportTask, ami: Ami) -> Outcome | None:
         reason = f"{ami.id} is a copy of {ami.source_image_id}."
         return Outcome(OutcomeKind.IGNORED, task.id, reason=reason, task=task)
     if ami.state != "available":
-        kind = OutcomeKind.REJECTED if ami.state in _FAILED_STATES else OutcomeKind.IGNORED
+        kind = OutcomeKind.REJECTED if ami.state in _UNUSABLE else OutcomeKind.IGNORED
         reason = f"{ami.id} is {ami.state}, so it cannot be registered."
         return Outcome(kind, task.id, reason=reason, ami_id=ami.id, task=task, problem=ami.state)
     if task.image_id and task.image_id != ami.id:

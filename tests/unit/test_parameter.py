@@ -202,6 +202,20 @@ def test_a_value_that_another_one_has_replaced_is_not_called_dropped() -> None:
     assert aws.outcomes_published() == ["IMAGE_AVAILABLE"]
 
 
+def test_a_value_that_is_replaced_again_and_again_is_reported_once() -> None:
+    """Where something else writes another value before each sweep, the step ends after 6 days with a notification."""
+    aws = registered()
+    aws.on_image_event()
+    for day in range(1, 10):
+        aws.parameters[NAME] = f"ami-other-{day}"
+        aws.age = timedelta(days=day)
+        aws.sweep()
+    assert aws.outcomes_published() == ["IMAGE_AVAILABLE", "FOLLOW_UP_FAILED"]
+    assert f"{NAME} was written again: something else changed {AMI.id} to ami-other-7." in aws.published[1].message
+    assert aws.parameters == {NAME: "ami-other-9"}
+    assert not aws.items[TASK_ID].is_open
+
+
 def test_a_value_that_gave_way_to_the_one_before_was_dropped() -> None:
     """Where the parameter has the value that it had before it was written, the value was dropped."""
     aws = registered(parameters={NAME: "ami-lower"}, keeps_parameters=False)

@@ -1,18 +1,34 @@
 """The sweep: what it does, what it costs, and what stops it."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import pytest
 
 from tests.unit.conftest import Log
-from tests.unit.fakes import AMI, AVAILABLE, NOW, PENDING, SWEEP, TASK, TASK_ID, InMemoryAws, Item, version_arn
+from tests.unit.fakes import (
+    AMI,
+    AVAILABLE,
+    NOW,
+    PENDING,
+    SWEEP,
+    TASK,
+    TASK_ID,
+    InMemoryAws,
+    InMemoryStore,
+    Item,
+    version_arn,
+)
+from vm_image_import.deadline import Deadline
 from vm_image_import.domain.errors import PermanentError, SweepError, TransientError
 from vm_image_import.domain.models import Build, ImportTask
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind, SweepResult
 from vm_image_import.domain.remedies import find_remedy
 from vm_image_import.imports.reports import note_first_seen
+from vm_image_import.imports.sweep import sweep
 from vm_image_import.records.registration import Record, RegistrationId, parse_record
 from vm_image_import.report import log as observability
 from vm_image_import.report.answers import answer_of_sweep
@@ -264,12 +280,53 @@ def test_a_forced_registration_for_which_there_is_no_time_is_reached_later(setti
     assert_all_is_done(aws)
 
 
+@pytest.mark.parametrize("looks", range(6))
+def test_without_time_for_a_forced_registration_the_first_one_waits(looks: int) -> None:
+    """Wherever a sweep finds no time left, between two calls or not, later ones do what is left."""
+    aws = renamed(PARAMETER)
+    clock = count()
+    deadline = Deadline(lambda: 300_000 if next(clock) < looks else 0)
+    sweep(replace(aws.invocation(), deadline=deadline), dry_run=False)
+    assert_all_is_done(aws)
+
+
 def test_a_forced_registration_whose_step_fails_is_reached_later() -> None:
     """Where a step of a forced registration fails, the next sweep tries it again."""
     aws = renamed(PARAMETER)
     aws.errors[f"{BASE}/database"] = TransientError("503")
-    assert aws.sweep().problems == [f"{TASK_ID}: 503"]
+    assert aws.sweep().problems == []
+    assert aws.sweep().problems == [f"{TASK_ID} 1: 503"]
     aws.errors.clear()
+    assert_all_is_done(aws)
+
+
+def test_a_forced_registration_whose_step_fails_does_not_delay_the_first() -> None:
+    """While a step of a forced registration fails, the steps of the first registration are run."""
+    aws = renamed(PARAMETER)
+    aws.put_registration()
+    aws.items[TASK_ID] = aws.items[TASK_ID]._replace(is_open=False)
+    aws.parameters.clear()
+    aws.errors[f"{BASE}/database"] = TransientError("503")
+    aws.sweep()
+    assert aws.outcomes_published() == ["IMAGE_AVAILABLE"]
+    assert aws.parameters == {f"{BASE}/web-server": AMI.id}
+
+
+def test_a_forced_registration_that_waits_does_not_delay_the_first() -> None:
+    """While a step of a forced registration waits, it is open, and the steps of the first registration end."""
+    aws = renamed(PARAMETER)
+    aws.current_builds = []
+    aws.sweep()
+    assert {id_ for id_, item in aws.items.items() if item.is_open} == {f"{TASK_ID} 1"}
+    assert aws.registration().results["parameter"] == f"{BASE}/web-server"
+
+
+def test_a_forced_registration_that_waits_is_reached_when_ec2_lists_the_task_no_more() -> None:
+    """What a sweep found left of a forced registration is done after EC2's 7 days, too."""
+    aws = renamed(PARAMETER)
+    aws.current_builds = []
+    aws.sweep()
+    aws.pages, aws.current_builds = [[]], None
     assert_all_is_done(aws)
 
 
@@ -281,6 +338,21 @@ def test_a_forced_registration_that_another_invocation_has_claimed_is_reached_la
     assert aws.sweep().problems == []
     aws.in_progress.clear()
     assert_all_is_done(aws)
+
+
+def test_a_forced_registration_whose_steps_have_ended_meanwhile_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a sweep reads an older record of a forced registration, one whose steps have ended stays closed."""
+    aws = renamed(PARAMETER)
+    forced, older, read = f"{TASK_ID} 1", aws.record(f"{TASK_ID} 1"), InMemoryStore.read
+    aws.put_registration(forced, arn=RENAMED, results={**ENDED, "parameter": f"{BASE}/database"})
+    aws.items[forced] = aws.items[forced]._replace(is_open=False)
+    monkeypatch.setattr(
+        InMemoryStore,
+        "read",
+        lambda *args, **how: {id_: older if id_ == forced else found for id_, found in read(*args, **how).items()},
+    )
+    aws.sweep()
+    assert not any(item.is_open for item in aws.items.values())
 
 
 def test_nothing_new_costs_one_read_a_page() -> None:

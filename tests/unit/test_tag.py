@@ -125,6 +125,17 @@ def test_a_renamed_import_keeps_its_new_name() -> None:
     assert {aws.tags[id_]["vm-image-import:image"] for id_ in ALL} == {renamed}
 
 
+def test_an_import_that_is_renamed_later_gets_its_new_name() -> None:
+    """A forced registration with another name replaces the tags that the first one gave the AMI and its snapshots."""
+    aws = registered()
+    aws.on_image_event()
+    renamed = version_arn("1.4.2", "database")
+    aws.put_registration(f"{TASK_ID} 1", arn=renamed)
+    aws.on_image_event(renamed)
+    assert {aws.tags[id_]["Name"] for id_ in ALL} == {"database 1.4.2"}
+    assert {aws.tags[id_]["vm-image-import:image"] for id_ in ALL} == {renamed}
+
+
 def test_a_changed_name_stays_when_the_image_is_replaced() -> None:
     """A name that another user gave the AMI meanwhile is not replaced with the image."""
     own = version_arn("1.4.2", build=2)

@@ -1,7 +1,8 @@
 """Sweeps all import tasks: registers what is not registered, and runs what is left of the steps."""
 
 import random
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -23,6 +24,8 @@ from vm_image_import.report.log import log_and_count, log_and_count_sweep, log_c
 _LOCK: Final = "sweep"
 _CALLS: Final = 3
 """The calls for which there must be time before an import is begun. Each use case looks at the time by itself, too."""
+_OPEN_CALLS: Final = 2
+"""To claim a record, and to save it."""
 _HANGS_AFTER: Final = timedelta(hours=12)
 _ACTIVE: Final = "active"
 """What is noted in a record with the time at which the task was first seen active."""
@@ -117,8 +120,7 @@ def _process(
         yield from steps.run(id_, record, invocation)
     elif record.registration:
         # Only while steps of the first registration are left, a sweep looks for the forced ones.
-        forced_have_ended = yield from _run_steps_of_forced(task, open_ids, invocation)
-        if forced_have_ended:
+        if _open_forced(task, open_ids, invocation):
             yield from steps.run(id_, record, invocation)
     elif dry_run:
         yield exclude(task, invocation.settings) or _with_remedy(
@@ -210,21 +212,27 @@ def _has_options(invocation: Invocation) -> bool:
     return invocation.settings.tag_amis or bool(invocation.settings.parameter_prefix)
 
 
-def _run_steps_of_forced(
-    task: ImportTask, open_ids: Collection[RegistrationId], invocation: Invocation
-) -> Generator[Outcome, None, bool]:
-    """Run the steps of the forced registrations of a task to which an option applies that was turned on later.
+def _open_forced(task: ImportTask, open_ids: Collection[RegistrationId], invocation: Invocation) -> bool:
+    """Add the forced registrations of a task to which an option applies that was turned on later to what is open.
 
-    Return whether no step of them is left. Raises what `steps.run` raises.
+    The next sweep runs their steps. Return whether none of them is left to add. Raises TransientError or
+    PermanentError.
     """
     if not _has_options(invocation):
         return True
     ids = [RegistrationId(task.id, number) for number in range(1, MAX_REGISTRATIONS)]
     records = invocation.store.read((id_ for id_ in ids if id_ not in open_ids), consistent=False)
-    left = {id_: record for id_, record in records.items() if _has_steps_left(record, invocation)}
-    for id_, record in left.items():
-        yield from steps.run(RegistrationId.parse(id_), record, invocation)
-    return not left or not any(_has_steps_left(record, invocation) for record in invocation.store.read(left).values())
+    return all(_open(id_, invocation) for id_, record in records.items() if _has_steps_left(record, invocation))
+
+
+def _open(id_: str, invocation: Invocation) -> bool:
+    """Add a registration with steps left to what is open, and return whether there was time and no other claim."""
+    if invocation.deadline.allows(_OPEN_CALLS):
+        with suppress(InProgressError), invocation.store.claim(id_, invocation.deadline) as claim:
+            if _has_steps_left(claim.record, invocation):
+                claim.save(claim.record, is_open=True)
+            return True
+    return False
 
 
 def _is_pending(task: ImportTask, record: Record, invocation: Invocation) -> bool:

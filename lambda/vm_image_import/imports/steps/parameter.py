@@ -79,9 +79,15 @@ def _act(run: Run) -> Done | Waiting:
             " the role of the function may describe."
         )
         raise PermanentError(message, "ValueDropped")
-    reason = f"{name} was written: {newest.ami_id}. The next sweep reads it back."
+    # Something else may replace the value again and again: the step ends in time, as others do.
+    is_repeated = written is not None and written.value == newest.ami_id
+    reason = (
+        f"{name} was written again: something else changed {newest.ami_id} to {writing.previous or 'nothing'}."
+        if is_repeated
+        else f"{name} was written: {newest.ami_id}. The next sweep reads it back."
+    )
     outcome = run.outcome(OutcomeKind.IN_PROGRESS, reason)._replace(parameter=name) if run.is_notified else None
-    return Waiting(reason, unverified=writing, continues=True, outcome=outcome)
+    return Waiting(reason, unverified=writing, continues=not is_repeated, outcome=outcome)
 
 
 def _wait(run: Run, name: str, newest: _Newest) -> Waiting | None:

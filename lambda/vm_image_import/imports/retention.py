@@ -28,7 +28,9 @@ from vm_image_import.settings import Settings
 RECORD: Final = "retention"
 """The id of the record of the passes."""
 CHECKED: Final = "marks checked"
-"""What is noted in the record with the time of the last pass that removed every mark that did not apply."""
+"""What is noted in the record with the time of the last pass that tried to remove every mark that did not apply."""
+_NOT_UNTAGGED: Final = "not untagged "
+"""What is noted in the record, with the ARN after it, of each image whose mark AWS refused to remove in that pass."""
 _NOTIFIED: Final = "notified"
 """What is noted in the record with the time of the last announcement."""
 _SEPARATOR: Final = ", "
@@ -113,7 +115,8 @@ def _decide(rule: Rule, builds: Sequence[Build], record: Record, invocation: Inv
                 raise TransientError(message)
             pinned.append(invocation.clients.parameter_store.find(f"{prefix}/{name}"))
     checked, pinned_amis = record.first_seen.get(CHECKED), {each.value for each in pinned if each}
-    return [*decide(builds, rule, invocation.time.date(), checked and checked.date(), pinned_amis)]
+    not_untagged = {what.removeprefix(_NOT_UNTAGGED) for what in record.first_seen if what.startswith(_NOT_UNTAGGED)}
+    return [*decide(builds, rule, invocation.time.date(), checked and checked.date(), pinned_amis, not_untagged)]
 
 
 class _Pass:
@@ -130,8 +133,8 @@ class _Pass:
         self._is_complete = True
         self._refused: dict[str, PermanentError] = {}
         """What AWS has refused first of each kind of problem."""
-        self._refused_arn: str | None = None
-        """The ARN of the image that the first refusal was about."""
+        self._refused_arns: list[str | None] = []
+        """The ARN of the image that each refusal was about; None where it was about no image."""
 
     def run(self) -> Iterator[Outcome]:
         """Make the pass, record it, and yield the outcomes. Raises TransientError."""
@@ -165,8 +168,8 @@ class _Pass:
                 if outcomes and each.stops_deletion:
                     stopped.append(each)
                 yield from outcomes
-            if self._is_complete and not self._refused:
-                self._note_time(CHECKED)
+            if self._is_complete:
+                self._note_checked()
             for each in [each for each in decisions if each.added]:
                 if self._may_add(each):
                     yield from self._tag(each, each.added)
@@ -194,9 +197,17 @@ class _Pass:
         return self._is_current[arn.name]
 
     def _note(self, error: PermanentError, arn: str | None = None) -> None:
-        if not self._refused:
-            self._refused_arn = arn
+        self._refused_arns.append(arn)
         self._refused.setdefault(error.problem, error)
+
+    def _note_checked(self) -> None:
+        """Note that every mark that does not apply was removed but those of the refusals until now."""
+        # One refusal holds up no other image.
+        times = self._record.first_seen.items()
+        kept = {what: time for what, time in times if not what.startswith(_NOT_UNTAGGED)}
+        self._record = self._record._replace(first_seen=kept)
+        for what in (CHECKED, *(f"{_NOT_UNTAGGED}{arn}" for arn in self._refused_arns)):
+            self._note_time(what)
 
     def _note_time(self, name: str) -> None:
         self._record = self._record._replace(first_seen={**self._record.first_seen, name: self._invocation.time})
@@ -249,7 +260,7 @@ class _Pass:
         problems = sorted({*filter(None, reported), *self._refused})
         outcome = Outcome(
             OutcomeKind.RETENTION_FAILED,
-            image_arn=self._refused_arn,
+            image_arn=self._refused_arns[0],
             reason=" ".join(str(error) for _, error in sorted(self._refused.items())),
             problem=_SEPARATOR.join(problems),
         )

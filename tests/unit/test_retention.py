@@ -611,6 +611,31 @@ def test_a_removed_tag_is_reported_whatever_follows() -> None:
     assert (marks_of(aws), len(aws.published)) == (Marks(day(-1)), 1)
 
 
+@pytest.mark.parametrize(
+    "error", [TransientError("Slow down."), PermanentError("Denied.", "AuthorizationErrorException")]
+)
+def test_a_removed_tag_is_reported_when_it_can_be(error: Exception) -> None:
+    """A removed tag whose notification could not be sent is reported once, by the next pass that can."""
+    aws = account(Marks(day(-1), YES))
+    aws.publish_error = error
+    aws.sweep()
+    assert (marks_of(aws), aws.published) == (Marks(day(-1)), [])
+    aws.publish_error = None
+    for days in range(3):
+        aws.age = timedelta(days=days)
+        aws.sweep()
+    ((_, message, outcome, _),) = aws.published
+    assert ("web/1.0.0/1 (ami-web-1.0.0-1) had the tag" in message, outcome) == (True, "RETENTION")
+
+
+def test_a_notification_of_removed_tags_announces_no_deletion() -> None:
+    """A notification about removed tags only says that, and of no image that it will be deleted."""
+    aws = account(Marks(day(-1), YES))
+    aws.sweep()
+    ((_, message, *_),) = aws.published
+    assert ("Image Builder will delete" in message, "No deletion is announced." in message) == (False, True)
+
+
 def test_only_a_tag_that_was_removed_is_reported_so() -> None:
     """A notification does not say of a tag that AWS keeps, or for which there was no time, that it was removed."""
     aws = account(Marks(day(-1), YES), Marks(day(-1), YES))

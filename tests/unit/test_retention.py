@@ -188,12 +188,13 @@ def test_when_an_image_may_be_deleted(present: Marks, wanted: Marks, deletion_da
 @pytest.mark.parametrize("checked", [None, -8], ids=["never", "more than a week ago"])
 @pytest.mark.parametrize("delete", [YES, day(-300), day(0)], ids=["to be deleted", "overdue", "due"])
 def test_an_old_announcement_is_made_anew(delete: str, checked: int | None) -> None:
-    """Where the marks were not checked for more than a week, what is due is announced again, and its tag removed."""
+    """Where marks were not checked for a week, or one was not removed, what is due is announced again and untagged."""
     builds = [build("1.0.0", marks=Marks(day(-330), delete)), build("2.0.0"), build("3.0.0")]
     last = None if checked is None else TODAY + timedelta(days=checked)
-    (decision,) = decide(builds, RULE, TODAY, last)
-    assert (decision.marks, str(decision.deletion_day)) == (Marks(day(-330), day(7)), day(7))
-    assert (decision.announced, decision.removed) == (day(7), ["vm-image-import:delete"])
+    for decisions in (decide(builds, RULE, TODAY, last), decide(builds, RULE, TODAY, TODAY, (), {builds[0].arn})):
+        (decision,) = decisions
+        assert (decision.marks, str(decision.deletion_day)) == (Marks(day(-330), day(7)), day(7))
+        assert (decision.announced, decision.removed) == (day(7), ["vm-image-import:delete"])
 
 
 @pytest.mark.parametrize("checked", [None, -8, -7, 0])
@@ -388,16 +389,43 @@ def test_an_old_mark_gets_a_notice_also_where_its_pass_is_cut_short(
 
 
 def test_what_was_not_untagged_is_not_taken_for_announced() -> None:
-    """As long as AWS refuses to remove an old mark, no old mark counts."""
+    """As long as AWS refuses to remove an old mark, it does not count, and it is announced once it was removed."""
     aws = account(Marks(day(-330), day(-300)), NO_MARKS, checked=None)
     aws.errors[version_arn("1.0.0", "web")] = PermanentError("Denied.", "AccessDeniedException")
-    for _ in range(3):
+    for days in range(20):
+        aws.age = timedelta(days=days)
         aws.sweep()
-    assert (marks_of(aws), CHECKED in aws.record(RECORD).first_seen) == (Marks(day(-330), day(-300)), False)
-    aws.errors = {}
-    aws.age = timedelta(days=1)
+        assert marks_of(aws) == Marks(day(-330), day(-300))
+    aws.errors, aws.age = {}, timedelta(days=20)
     aws.sweep()
-    assert marks_of(aws) == Marks(day(-330), day(8))
+    assert marks_of(aws) == Marks(day(-330), day(27))
+
+
+def test_a_refused_removal_stops_no_other_deletion() -> None:
+    """Where AWS refuses to remove the mark of one image, another one is announced and deleted on its days."""
+    aws = account(Marks(day(-60)))
+    aws.builds.append(build("1.0.0", name="shop", marks=Marks(day(-60), YES)))
+    aws.errors[version_arn("1.0.0", "shop")] = PermanentError("Denied.", "AccessDeniedException")
+    seen: dict[Marks, int] = {}
+    for days in range(60):
+        aws.age = timedelta(days=days)
+        aws.sweep()
+        seen.setdefault(marks_of(aws), days)
+    assert seen == {Marks(day(-60), day(7)): 0, Marks(day(-60), YES): 7}
+
+
+def test_a_refused_removal_is_remembered_until_it_is_made() -> None:
+    """An image whose mark AWS kept is announced anew where it is due later; nothing is remembered afterwards."""
+    aws = account(Marks(day(-60), YES))
+    aws.settings = Settings(keep_versions=3, delete_after_days=30)
+    aws.errors[version_arn("1.0.0", "web")] = PermanentError("Denied.", "AccessDeniedException")
+    aws.sweep()
+    before = {*aws.record(RECORD).first_seen}
+    aws.settings, aws.errors = SETTINGS, {}
+    aws.sweep()
+    assert marks_of(aws) == Marks(day(-60), day(7))
+    remembered = f"not untagged {version_arn('1.0.0', 'web')}"
+    assert (remembered in before, remembered in aws.record(RECORD).first_seen) == (True, False)
 
 
 @pytest.mark.parametrize("days", range(1, 9))
@@ -581,6 +609,31 @@ def test_a_removed_tag_is_reported_whatever_follows() -> None:
     aws.errors[version_arn("1.1.0", "web")] = TransientError("Slow down.")
     assert aws.sweep().problems == ["Retention: Slow down."]
     assert (marks_of(aws), len(aws.published)) == (Marks(day(-1)), 1)
+
+
+@pytest.mark.parametrize(
+    "error", [TransientError("Slow down."), PermanentError("Denied.", "AuthorizationErrorException")]
+)
+def test_a_removed_tag_is_reported_when_it_can_be(error: Exception) -> None:
+    """A removed tag whose notification could not be sent is reported once, by the next pass that can."""
+    aws = account(Marks(day(-1), YES))
+    aws.publish_error = error
+    aws.sweep()
+    assert (marks_of(aws), aws.published) == (Marks(day(-1)), [])
+    aws.publish_error = None
+    for days in range(3):
+        aws.age = timedelta(days=days)
+        aws.sweep()
+    ((_, message, outcome, _),) = aws.published
+    assert ("web/1.0.0/1 (ami-web-1.0.0-1) had the tag" in message, outcome) == (True, "RETENTION")
+
+
+def test_a_notification_of_removed_tags_announces_no_deletion() -> None:
+    """A notification about removed tags only says that, and of no image that it will be deleted."""
+    aws = account(Marks(day(-1), YES))
+    aws.sweep()
+    ((_, message, *_),) = aws.published
+    assert ("Image Builder will delete" in message, "No deletion is announced." in message) == (False, True)
 
 
 def test_only_a_tag_that_was_removed_is_reported_so() -> None:

@@ -92,9 +92,6 @@ class Ec2:
         """
         found, left = set[str](), sorted(ids)
         while left:
-            if not deadline.allows(_CALLS_AFTER):
-                message = "There are more AMIs of superseded images than one invocation has time to look at."
-                raise TransientError(message)
             # Not by `ImageIds`: EC2 answers an error where one of them does not exist.
             by_id: Any = [{"Name": "image-id", "Values": left[:_FILTER_VALUES]}]
             pages = self._client.get_paginator("describe_images").paginate(Owners=["self"], Filters=by_id)
@@ -102,6 +99,9 @@ class Ec2:
                 images = [image for page in pages for image in member(page, "Images")]
             found |= {image["ImageId"] for image in images if image["State"] == "available"}
             left = left[_FILTER_VALUES:]
+            if left and not deadline.allows(_CALLS_AFTER):
+                message = "There are more AMIs of superseded images than one invocation has time to look at."
+                raise TransientError(message)
         return found
 
     def find_tags(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:

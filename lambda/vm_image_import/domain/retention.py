@@ -124,11 +124,17 @@ def disable_without_ami(builds: Iterable[Build], lost_amis: Collection[str]) -> 
 
 
 def decide(
-    builds: Sequence[Build], rule: Rule, today: date, checked: date | None, pinned_amis: Collection[str] = ()
+    builds: Sequence[Build],
+    rule: Rule,
+    today: date,
+    checked: date | None,
+    pinned_amis: Collection[str] = (),
+    not_untagged: Collection[str] = (),
 ) -> Iterator[Decision]:
     """Yield a decision for each build that is superseded, and for each other one that has marks.
 
-    `checked` is the last day on which every mark that did not apply was removed; None where it is not known.
+    `checked` is the last day on which every mark that did not apply was removed; None where it is not known. The marks
+    of the ARNs `not_untagged` could not be removed then.
     """
     superseded = find_superseded(builds, rule, pinned_amis)
     # Builds of one AMI, made with "force", go together: the first deletion takes the AMI away from all of them.
@@ -141,7 +147,7 @@ def decide(
         due = None
         if rule.delete_after:
             due = max((day, *(marked[ami_id] for ami_id in _amis(build)))) + rule.delete_after
-        delete = _decide_delete(build.marks.delete, due, today, checked)
+        delete = _decide_delete(build.marks.delete, due, today, None if build.arn in not_untagged else checked)
         deletion_day = today if delete == YES else parse_day(delete) or due
         yield Decision(build, Marks(day.isoformat(), delete), deletion_day)
     going = {build.arn for build in superseded}

@@ -28,7 +28,12 @@ from vm_image_import.settings import Settings
 RECORD: Final = "retention"
 """The id of the record of the passes."""
 CHECKED: Final = "marks checked"
-"""What is noted in the record with the time of the last pass that removed every mark that did not apply."""
+"""What is noted in the record with the time of the last pass that tried to remove every mark that did not apply."""
+_NOT_UNTAGGED: Final = "not untagged "
+"""What is noted in the record, with the ARN after it, of each image whose mark AWS refused to remove in that pass."""
+_UNTAGGED: Final = "untagged "
+"""What is noted in the record, with the label of the image after it, of each removed tag for deletion that is not
+published yet: no later pass finds the tag."""
 _NOTIFIED: Final = "notified"
 """What is noted in the record with the time of the last announcement."""
 _SEPARATOR: Final = ", "
@@ -113,7 +118,13 @@ def _decide(rule: Rule, builds: Sequence[Build], record: Record, invocation: Inv
                 raise TransientError(message)
             pinned.append(invocation.clients.parameter_store.find(f"{prefix}/{name}"))
     checked, pinned_amis = record.first_seen.get(CHECKED), {each.value for each in pinned if each}
-    return [*decide(builds, rule, invocation.time.date(), checked and checked.date(), pinned_amis)]
+    not_untagged = _noted(record, _NOT_UNTAGGED)
+    return [*decide(builds, rule, invocation.time.date(), checked and checked.date(), pinned_amis, not_untagged)]
+
+
+def _noted(record: Record, prefix: str) -> list[str]:
+    """Return what is noted in the record after a prefix."""
+    return [what.removeprefix(prefix) for what in record.first_seen if what.startswith(prefix)]
 
 
 class _Pass:
@@ -130,8 +141,8 @@ class _Pass:
         self._is_complete = True
         self._refused: dict[str, PermanentError] = {}
         """What AWS has refused first of each kind of problem."""
-        self._refused_arn: str | None = None
-        """The ARN of the image that the first refusal was about."""
+        self._refused_arns: list[str | None] = []
+        """The ARN of the image that each refusal was about; None where it was about no image."""
 
     def run(self) -> Iterator[Outcome]:
         """Make the pass, record it, and yield the outcomes. Raises TransientError."""
@@ -142,13 +153,15 @@ class _Pass:
             self._note(error)
         except TransientError as error:
             failed = error
-        if self._refused:
-            yield self._report()
-        elif self._is_complete and failed is None:
-            kept = {name: time for name, time in self._record.first_seen.items() if name in {CHECKED, _NOTIFIED}}
-            self._record = self._record._replace(reported="", first_seen=kept)
-            self._note_time(_name_of_pass(self._rule))
-        self._claim.save(self._record)
+        try:
+            if self._refused:
+                yield self._report()
+            elif self._is_complete and failed is None:
+                kept = {name: time for name, time in self._record.first_seen.items() if name in {CHECKED, _NOTIFIED}}
+                self._record = self._record._replace(reported="", first_seen=kept)
+                self._note_time(_name_of_pass(self._rule))
+        finally:
+            self._claim.save(self._record)
         if failed:
             raise failed
 
@@ -157,16 +170,15 @@ class _Pass:
         self._newest = newest_builds(builds)
         decisions = _decide(self._rule, builds, self._record, self._invocation)
         announced: list[Decision] = []
-        stopped: list[Decision] = []
         try:
             # First what keeps images.
             for each in [each for each in decisions if each.removed]:
                 outcomes = [*self._untag(each)]
                 if outcomes and each.stops_deletion:
-                    stopped.append(each)
+                    self._note_time(f"{_UNTAGGED}{_label(each)}")
                 yield from outcomes
-            if self._is_complete and not self._refused:
-                self._note_time(CHECKED)
+            if self._is_complete:
+                self._note_checked()
             for each in [each for each in decisions if each.added]:
                 if self._may_add(each):
                     yield from self._tag(each, each.added)
@@ -174,8 +186,8 @@ class _Pass:
             if not notified or notified.date() != self._invocation.time.date():
                 announced = [each for each in decisions if each.announced and self._may_add(each)]
         finally:
-            # Whatever AWS answers then: no later pass finds a tag that was removed.
-            self._notify(announced, stopped)
+            # Whatever AWS answers then: what was removed is published at once, or by the next sweep.
+            self._notify(announced)
         for each in announced:
             yield from self._tag(each, {DELETE: each.announced or ""})
 
@@ -194,12 +206,23 @@ class _Pass:
         return self._is_current[arn.name]
 
     def _note(self, error: PermanentError, arn: str | None = None) -> None:
-        if not self._refused:
-            self._refused_arn = arn
+        self._refused_arns.append(arn)
         self._refused.setdefault(error.problem, error)
+
+    def _note_checked(self) -> None:
+        """Note that every mark that does not apply was removed but those of the refusals until now."""
+        # One refusal holds up no other image.
+        self._forget(_NOT_UNTAGGED)
+        for what in (CHECKED, *(f"{_NOT_UNTAGGED}{arn}" for arn in self._refused_arns)):
+            self._note_time(what)
 
     def _note_time(self, name: str) -> None:
         self._record = self._record._replace(first_seen={**self._record.first_seen, name: self._invocation.time})
+
+    def _forget(self, prefix: str) -> None:
+        times = self._record.first_seen.items()
+        kept = {what: time for what, time in times if not what.startswith(prefix)}
+        self._record = self._record._replace(first_seen=kept)
 
     def _has_time(self) -> bool:
         if self._changes < _MAX_CHANGES and self._invocation.deadline.allows(_CALLS):
@@ -230,16 +253,20 @@ class _Pass:
         if exists:
             yield _outcome(decision, reason)
 
-    def _notify(self, announced: Sequence[Decision], stopped: Sequence[Decision]) -> None:
+    def _notify(self, announced: Sequence[Decision]) -> None:
         """Publish what is about to be deleted, and of what the tag for its deletion was removed."""
+        stopped = _noted(self._record, _UNTAGGED)
         lines = [f"{_label(each)}: from {each.announced} on." for each in announced]
-        lines += [f"{_label(each)} had the tag {DELETE} and is not due. The tag was removed." for each in stopped]
+        lines += [f"{label} had the tag {DELETE} and is not due. The tag was removed." for label in stopped]
         if not lines:
             return
         left = len(lines) - _MAX_LISTED
         more = [f"{left} more: invoke the function with the payload of a sweep and dryRun."] if left > 0 else []
-        reason = f"Image Builder will delete {len(announced)} superseded images, with their AMIs and snapshots."
+        reason = f"No deletion is announced. The tag {DELETE} was removed from {len(stopped)} images."
+        if announced:
+            reason = f"Image Builder will delete {len(announced)} superseded images, with their AMIs and snapshots."
         publish(Outcome(OutcomeKind.RETENTION, reason=reason, warnings=[*lines[:_MAX_LISTED], *more]), self._invocation)
+        self._forget(_UNTAGGED)
         if announced:
             self._note_time(_NOTIFIED)
 
@@ -249,7 +276,7 @@ class _Pass:
         problems = sorted({*filter(None, reported), *self._refused})
         outcome = Outcome(
             OutcomeKind.RETENTION_FAILED,
-            image_arn=self._refused_arn,
+            image_arn=self._refused_arns[0],
             reason=" ".join(str(error) for _, error in sorted(self._refused.items())),
             problem=_SEPARATOR.join(problems),
         )

@@ -12,8 +12,10 @@ import threading
 from typing import Any, Final
 
 from moto.cloudwatch.models import CloudWatchBackend
+from moto.core.common_types import TYPE_RESPONSE
 from moto.core.exceptions import JsonRESTError
 from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.responses import DynamoHandler
 from moto.ec2.models import ec2_backends
 from moto.logs.utils import EventMessageFilter, FilterPattern, UnsupportedFilterPattern
 from moto.sns.models import SNSBackend, sns_backends
@@ -26,7 +28,7 @@ from local.aws.common import ServiceError
 _EQUAL: Final = re.compile(r'\{ *\$\.([\w.]+) *= *"([^"]*)" *\}')
 _CLOUDWATCH: Final = "cloudwatch.amazonaws.com"
 _ACCESS_DENIED: Final = "AccessDeniedException"
-_writing: Final = threading.RLock()
+_tables: Final = threading.Lock()
 
 
 def unchecked_parameters(account_id: str, region: str) -> list[Parameter]:
@@ -108,7 +110,7 @@ def install() -> None:
                 del self._parameters[name]
         return parameter
 
-    _let_no_write_interrupt_another()
+    _answer_one_request_to_tables_at_a_time()
     _let_tables_need_their_keys()
     _let_alarms_notify()
     EventMessageFilter.__init__ = read_pattern  # type: ignore[method-assign]
@@ -153,19 +155,19 @@ def _notify(backend: CloudWatchBackend, name: str, reason: str, state: str) -> N
                 sns.publish(json.dumps(message), arn, subject=subject)
 
 
-def _let_no_write_interrupt_another() -> None:
-    """Let no write of an item come between the condition of another one and its effect."""
+def _answer_one_request_to_tables_at_a_time() -> None:
+    """Let no write of an item come between the condition of another one and its effect, or into a read.
 
-    def locked(write: Any) -> Any:  # noqa: ANN401 - moto's
-        @functools.wraps(write)
-        def write_alone(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - moto's
-            with _writing:
-                return write(*arguments, **options)
+    moto copies and serializes items while other requests change them.
+    """
+    call_action = DynamoHandler.call_action
 
-        return write_alone
+    @functools.wraps(call_action)
+    def call_alone(self: DynamoHandler) -> TYPE_RESPONSE:
+        with _tables:
+            return call_action(self)
 
-    for name in ("put_item", "update_item", "delete_item"):
-        setattr(DynamoDBBackend, name, locked(getattr(DynamoDBBackend, name)))
+    DynamoHandler.call_action = call_alone  # type: ignore[method-assign]
 
 
 def _let_tables_need_their_keys() -> None:

@@ -9,7 +9,7 @@ import functools
 import json
 import re
 import threading
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from moto.cloudwatch.models import CloudWatchBackend
 from moto.core.common_types import TYPE_RESPONSE
@@ -24,6 +24,9 @@ from moto.ssm.models import Parameter, SimpleSystemManagerBackend, ssm_backends
 
 from local.aws import keys, policies
 from local.aws.common import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _EQUAL: Final = re.compile(r'\{ *\$\.([\w.]+) *= *"([^"]*)" *\}')
 _CLOUDWATCH: Final = "cloudwatch.amazonaws.com"
@@ -160,7 +163,7 @@ def _answer_one_request_to_tables_at_a_time() -> None:
 
     moto copies and serializes items while other requests change them.
     """
-    call_action = DynamoHandler.call_action
+    call_action: Callable[[DynamoHandler], TYPE_RESPONSE] = DynamoHandler.call_action
 
     @functools.wraps(call_action)
     def call_alone(self: DynamoHandler) -> TYPE_RESPONSE:

@@ -362,6 +362,12 @@ def test_only_available_amis_are_found_available(stub: StubServer, state: str) -
     assert found == ({"ami-0abcdef1234567890"} if state == "available" else set())
 
 
+def test_a_deregistered_ami_is_none(stub: StubServer) -> None:
+    """An AMI that EC2 still shows as deregistered is none."""
+    stub.body = AMI_ANSWER.replace(b">available<", b">deregistered<")
+    assert ec2(stub.url).find_ami("ami-0abcdef1234567890") is None
+
+
 def test_a_disabled_ami_is_asked_for(stub: StubServer) -> None:
     """EC2 is asked for an AMI even if it is disabled: by default it leaves such AMIs out."""
     stub.body = AMI_ANSWER.replace(b">available<", b">disabled<")

@@ -215,6 +215,18 @@ def test_an_ami_that_is_gone_is_ignored() -> None:
     assert AMI.id in (outcome.reason or "")
 
 
+def test_an_ami_that_is_gone_for_an_hour_is_reported() -> None:
+    """An import whose AMI EC2 does not show is reported once, an hour after its first sweep."""
+    aws = InMemoryAws(TASK)
+    aws.sweep()
+    assert not aws.published
+    aws.age = timedelta(hours=1)
+    aws.sweep()
+    aws.sweep()
+    assert aws.outcomes_published() == ["REJECTED"]
+    assert "it was deregistered" in aws.published[0].message
+
+
 def test_a_disabled_ami_is_reported_and_registered_when_it_is_enabled() -> None:
     """A disabled AMI is rejected and reported once; the sweep after it is enabled registers it."""
     aws = InMemoryAws(TASK, AMI._replace(state="disabled"))
@@ -224,18 +236,6 @@ def test_a_disabled_ami_is_reported_and_registered_when_it_is_enabled() -> None:
     aws.ami = AMI
     aws.sweep()
     assert len(aws.requests) == 1
-
-
-def test_a_deregistered_ami_that_ec2_shows_is_gone() -> None:
-    """An AMI in the state `deregistered` is one that EC2 does not show: after an hour it is reported as gone."""
-    aws = InMemoryAws(TASK, AMI._replace(state="deregistered"))
-    aws.sweep()
-    assert not aws.published
-    aws.age = timedelta(hours=1)
-    aws.sweep()
-    aws.sweep()
-    assert aws.outcomes_published() == ["REJECTED"]
-    assert "it was deregistered" in aws.published[0].message
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_the_event_of_an_adopted_image_leads_to_its_record_by_the_ami() -> None:
     assert "parentImage" in aws.published[0].message
 
 
-@pytest.mark.parametrize("ami", [None, AMI._replace(state="deregistered"), AMI._replace(state="disabled")])
+@pytest.mark.parametrize("ami", [None, AMI._replace(state="disabled")])
 def test_an_image_whose_ami_is_gone_is_not_called_available(ami: object) -> None:
     """Where the AMI of an available image is gone or cannot be used, the notification says so, once."""
     aws = registered(ami=ami, age=HOUR)
@@ -175,7 +175,6 @@ def test_an_image_whose_ami_is_gone_is_not_called_available(ami: object) -> None
     ("ami", "action"),
     [
         (None, "Delete the image, and import the VM again."),
-        (AMI._replace(state="deregistered"), "Delete the image, and import the VM again."),
         (AMI._replace(state="disabled"), '"force": true'),
     ],
 )

@@ -67,7 +67,10 @@ class Ec2:
         return TaskPage(tasks, answer.get("NextToken") or None)
 
     def find_ami(self, image_id: str) -> Ami | None:
-        """Return the AMI, or None where EC2 does not show it. Raises TransientError or PermanentError."""
+        """Return the AMI, or None where EC2 shows none or a deregistered one.
+
+        Raises TransientError or PermanentError.
+        """
         with translate_errors():
             try:
                 # Without this, a disabled AMI may look like a deregistered one.
@@ -76,7 +79,8 @@ class Ec2:
                 if code(error) in _AMI_NOT_FOUND:
                     return None
                 raise
-        return next(map(parse_ami, member(answer, "Images")), None)
+        ami = next(map(parse_ami, member(answer, "Images")), None)
+        return None if ami is None or ami.state == "deregistered" else ami
 
     def find_ami_of(self, task: ImportTask) -> Ami | None:
         """Return the AMI that a task names: anybody in the account may register another one with the task's name.

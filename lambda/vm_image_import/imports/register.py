@@ -55,7 +55,7 @@ def register(  # noqa: PLR0911, PLR0913 - a guard for each case, from top to bot
     try:
         if registration := record.readable().registration:
             return already_registered(id_, record, registration, overrides)
-        if ami is None or ami.state == "deregistered":
+        if ami is None:
             return _without_ami(task, id_, record, invocation, dry_run=dry_run)
         if not_ready := check_ami(task, ami):
             return Registered(not_ready)

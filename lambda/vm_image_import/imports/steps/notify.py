@@ -50,7 +50,7 @@ def _describe(run: Run) -> Outcome:
         if run.image and run.image.reason:
             return run.outcome(OutcomeKind.IMAGE_FAILED, run.image.reason)._replace(said_by=_IMAGE_BUILDER)
         return run.outcome(OutcomeKind.IMAGE_FAILED, _REASONS.get(status))
-    if run.ami is None or run.ami.state == "deregistered":
+    if run.ami is None:
         reason = _AMI_GONE.format(status, run.registration.ami_id)
         return run.outcome(OutcomeKind.IMAGE_FAILED, reason)._replace(says_what_to_do=True)
     if run.ami.state != "available":

@@ -54,8 +54,17 @@ PARAMETERS = "/imagebuilder/base"
 EMAIL = "ops@example.com"
 """The notificationEmail of the configured assembly."""
 SLOW = (
-    *("properties", "invariance"),
-    *("verify", "switches", "command_line", "document_commands", "demo", "simulation", "races", "permissions"),
+    *(
+        "properties",
+        "verify",
+        "switches",
+        "command_line",
+        "document_commands",
+        "demo",
+        "simulation",
+        "races",
+        "permissions",
+    ),
     *("local_image_builder", "local_vm_import", "local_updates", "local_functions", "configuration", "sweep", "pruned"),
 )
 """The test files that take longest."""

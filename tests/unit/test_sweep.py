@@ -1,6 +1,7 @@
 """The sweep: what it does, what it costs, and what stops it."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
@@ -29,12 +30,13 @@ from vm_image_import.domain.outcomes import Outcome, OutcomeKind, SweepResult
 from vm_image_import.domain.remedies import find_remedy
 from vm_image_import.imports.reports import note_first_seen
 from vm_image_import.imports.sweep import sweep
-from vm_image_import.records.registration import Record, RegistrationId, parse_record
+from vm_image_import.records.registration import Record, RegistrationId, Unverified, parse_record
 from vm_image_import.report import log as observability
 from vm_image_import.report.answers import answer_of_sweep
 from vm_image_import.settings import Settings
 
 ENDED = {"follow": "AVAILABLE", "notify": "IMAGE_AVAILABLE"}
+UNVERIFIED = {"unverified": {"parameter": Unverified(AMI.id, NOW)}}
 FILTER = Settings(only_tasks_tagged={"Images": "yes"})
 
 
@@ -432,6 +434,34 @@ def test_a_time_without_a_time_zone_cannot_be_read(member: str) -> None:
     time = "2026-11-23T10:15:00"
     found["registration"][member] = {"parameter": [AMI.id, time]} if member == "unverified" else time
     assert parse_record(TASK_ID, json.dumps(found), "").unreadable
+
+
+@pytest.mark.parametrize("value", [None, 7, False, [7], {"x": 7}])
+def test_a_wrong_type_in_a_registration_is_one_problem(value: object) -> None:
+    """A registration in which something has a wrong type cannot be read, or its steps run; others are processed."""
+    bad, good = (task.id for task in tasks(2))
+    settings = Settings(tag_amis=True, ami_tag_keys=("Team",), parameter_prefix="/base")
+    aws = InMemoryAws(TASK)
+    aws.put_registration(bad, sources={"name": "tag"}, warnings=["w"], problems={"tag": "p"}, **UNVERIFIED)
+    registration = json.loads(aws.items[bad].data or "")["registration"]
+    for changed in changes(registration, value):
+        aws = InMemoryAws(ami=AMI, settings=settings, image=AVAILABLE, pages=[[]])
+        aws.put_registration(good)
+        aws.items[bad] = Item(json.dumps({"registration": changed}), is_open=True)
+        unreadable = f"{bad}: The record '{bad}' cannot be read ("
+        assert all(problem.startswith(unreadable) for problem in aws.sweep().problems), changed
+        assert any(good in each.message for each in aws.published), changed
+
+
+def changes(found: object, value: object) -> Iterator[object]:
+    """Yield JSON with each of its parts replaced by a value."""
+    yield value
+    if isinstance(found, dict):
+        for key in found:
+            yield from ({**found, key: changed} for changed in changes(found[key], value))
+    if isinstance(found, list):
+        for place, each in enumerate(found):
+            yield from ([*found[:place], changed, *found[place + 1 :]] for changed in changes(each, value))
 
 
 def test_a_record_of_a_later_version_is_read() -> None:

@@ -108,19 +108,49 @@ def parse_record(id_: str, text: str | None, reported: str) -> Record:
 
 def _parse_registration(found: Mapping[str, Any]) -> Registration:
     """Return a registration. A field that a later version of the function adds is ignored."""
-    task = _known(ImportTask, found["task"])
     parsed = {
+        "ami_id": _text(found["ami_id"]),
         "time": _parse_time(found["time"]),
-        "task": ImportTask(**{**task, "disks": tuple(Disk(**_known(Disk, disk)) for disk in task["disks"])}),
-        "warnings": tuple(found.get("warnings", ())),
+        "task": _parse_task(found["task"]),
+        "warnings": tuple(map(_text, found.get("warnings", ()))),
+        "adopted": found.get("adopted") is True,
         "unverified": {
-            step: Unverified(value, _parse_time(time), *previous)
+            step: Unverified(_text(value), _parse_time(time), *map(_text, previous))
             for step, (value, time, *previous) in found["unverified"].items()
         },
     }
-    registration = Registration(**{**_known(Registration, found), **parsed})
+    parsed |= {field: _texts(found.get(field, {})) for field in ("sources", "results", "problems")}
+    registration = Registration(**_known(Registration, found, parsed))
     BuildArn.parse(registration.arn)
     return registration
+
+
+def _parse_task(found: Mapping[str, Any]) -> ImportTask:
+    parsed = {
+        "id": _text(found["id"]),
+        "disks": tuple(Disk(**_known(Disk, disk, {})) for disk in found["disks"]),
+        "tags": _texts(found.get("tags", {})),
+    }
+    return ImportTask(**_known(ImportTask, found, parsed))
+
+
+def _known(
+    kind: type[Registration | ImportTask | Disk], found: Mapping[str, Any], parsed: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the fields of a kind: those that are parsed, and the texts. Raises TypeError for what is none."""
+    texts = {key: value for key, value in found.items() if key in kind._fields and key not in parsed}
+    return {**{key: value if value is None else _text(value) for key, value in texts.items()}, **parsed}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    message = f"{value!r} is no text"
+    raise TypeError(message)
+
+
+def _texts(found: Mapping[str, object]) -> dict[str, str]:
+    return {key: _text(value) for key, value in found.items()}
 
 
 def _parse_time(text: str) -> datetime:
@@ -130,10 +160,6 @@ def _parse_time(text: str) -> datetime:
         message = f"{text!r} has no time zone"
         raise ValueError(message)
     return time
-
-
-def _known(kind: type[Registration | ImportTask | Disk], found: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in found.items() if key in kind._fields}
 
 
 def _to_dict(registration: Registration) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def test_a_superseded_image_is_marked_announced_and_deleted(aws: LocalAws, notif
     pass_days(aws, 1)
     due = (datetime.now(UTC) + timedelta(days=7)).date()
     ((outcome, subject, text),) = notifications.about(f"whole/1.9.0/1 ({ami})")
-    assert (outcome, subject) == ("RETENTION", "Images will be deleted")
+    assert (outcome, subject) == ("RETENTION", "Deletion of superseded images")
     assert f"whole/1.9.0/1 ({ami}): from {due} on." in text
     aws.run_lifecycle_policies()
     assert len(versions(aws, "whole")) == 3

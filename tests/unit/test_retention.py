@@ -314,7 +314,7 @@ def test_an_image_is_marked_announced_and_deleted() -> None:
         seen.setdefault(marks_of(aws), days)
     assert seen == {Marks(day(0)): 0, Marks(day(0), day(30)): 23, Marks(day(0), YES): 30}
     ((subject, message, outcome, _),) = aws.published
-    assert (subject, outcome) == ("Images will be deleted", "RETENTION")
+    assert (subject, outcome) == ("Deletion of superseded images", "RETENTION")
     assert f"web/1.0.0/1 (ami-web-1.0.0-1): from {day(30)} on." in message
     assert len(writes(aws)) == 3
 
@@ -762,7 +762,7 @@ def test_more_names_than_there_is_time_for_are_a_problem() -> None:
     builds = [build(version, name=name) for name in ("web", "shop") for version in ("1.0.0", "2.0.0")]
     aws = InMemoryAws(settings=settings, builds=builds, calls_in_time=2)
     (problem,) = aws.sweep().problems
-    assert "more names with superseded images than one invocation has time" in problem
+    assert "No time was left to read the parameters" in problem
     assert writes(aws) == []
 
 

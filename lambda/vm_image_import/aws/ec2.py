@@ -104,7 +104,7 @@ class Ec2:
             found |= {image["ImageId"] for image in images if image["State"] == "available"}
             left = left[_FILTER_VALUES:]
             if left and not deadline.allows(_CALLS_AFTER):
-                message = "There are more AMIs of superseded images than one invocation has time to look at."
+                message = "No time was left to look at the AMIs of all superseded images."
                 raise TransientError(message)
         return found
 

@@ -97,7 +97,7 @@ MEANINGS: Final[Mapping[OutcomeKind, Meaning]] = {
         is_problem=True,
     ),
     OutcomeKind.RETENTION: Meaning(
-        title="Images will be deleted",
+        title="Deletion of superseded images",
         actions=(
             "To keep one: aws imagebuilder tag-resource --resource-arn ARN --tags vm-image-import:keep=yes",
             "To see all: invoke the function with the payload of a sweep and dryRun.",

@@ -114,7 +114,7 @@ def _decide(rule: Rule, builds: Sequence[Build], record: Record, invocation: Inv
         superseded = find_superseded(builds, rule)
         for name in sorted({BuildArn.parse(build.arn).name for build in superseded}):
             if not invocation.deadline.allows(_CALLS):
-                message = "There are more names with superseded images than one invocation has time to look at."
+                message = "No time was left to read the parameters of all names with superseded images."
                 raise TransientError(message)
             pinned.append(invocation.clients.parameter_store.find(f"{prefix}/{name}"))
     checked, pinned_amis = record.first_seen.get(CHECKED), {each.value for each in pinned if each}

@@ -17,7 +17,9 @@ from typing import Any, Final, NamedTuple, Self, cast
 
 import boto3
 from moto import backends
+from moto.core import responses
 from moto.core.base_backend import BackendDict
+from moto.core.utils import method_names_from_class
 from moto.ec2.models import ec2_backends
 from moto.events.models import events_backends
 from moto.kms import models as kms
@@ -214,8 +216,9 @@ class LocalAws:
 
 @functools.cache
 def _save_time() -> None:
-    """Let moto list its services once, not for each request, and make no pair of keys for each symmetric key."""
+    """Let moto list its services and their methods once, not for each request, and make no pair for a symmetric key."""
     services = frozenset(backends.list_of_moto_modules())
+    vars(responses).update(method_names_from_class=functools.cache(method_names_from_class))
     vars(backends).update(list_of_moto_modules=lambda: services)
     vars(kms).update(generate_private_key=functools.cache(generate_private_key))
 

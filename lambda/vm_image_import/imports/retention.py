@@ -1,6 +1,6 @@
 """Marks the superseded images of each name, once a day, and removes marks that do not apply. It deletes nothing."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -173,7 +173,7 @@ class _Pass:
         try:
             # First what keeps images.
             for each in [each for each in decisions if each.removed]:
-                outcomes = [*self._untag(each)]
+                outcomes = [*self._change(each)]
                 if outcomes and each.stops_deletion:
                     self._note_time(f"{_UNTAGGED}{_label(each)}")
                 yield from outcomes
@@ -181,7 +181,7 @@ class _Pass:
                 self._note_checked()
             for each in [each for each in decisions if each.added]:
                 if self._may_add(each):
-                    yield from self._tag(each, each.added)
+                    yield from self._change(each, each.added)
             notified = self._record.first_seen.get(_NOTIFIED)
             if not notified or notified.date() != self._invocation.time.date():
                 announced = [each for each in decisions if each.announced and self._may_add(each)]
@@ -189,7 +189,7 @@ class _Pass:
             # Whatever AWS answers then: what was removed is published at once, or by the next sweep.
             self._notify(announced)
         for each in announced:
-            yield from self._tag(each, {DELETE: each.announced or ""})
+            yield from self._change(each, {DELETE: each.announced or ""})
 
     def _may_add(self, decision: Decision) -> bool:
         """Return whether `x.x.x` is what the list of builds shows, which may be late: marks depend on it."""
@@ -230,28 +230,23 @@ class _Pass:
         self._is_complete = False
         return False
 
-    def _tag(self, decision: Decision, tags: Mapping[str, str]) -> Iterator[Outcome]:
-        arn, image_builder = decision.build.arn, self._invocation.clients.image_builder
-        reason = f"Tagged: {', '.join(f'{key} = {value}' for key, value in tags.items())}."
-        yield from self._change(decision, lambda: image_builder.tag(arn, tags), reason)
+    def _change(self, decision: Decision, added: Mapping[str, str] = {}) -> Iterator[Outcome]:
+        """Add tags to an image, or remove those that do not apply, and yield the outcome.
 
-    def _untag(self, decision: Decision) -> Iterator[Outcome]:
-        arn, image_builder = decision.build.arn, self._invocation.clients.image_builder
-        reason = f"Untagged: {', '.join(decision.removed)}."
-        yield from self._change(decision, lambda: image_builder.untag(arn, decision.removed), reason)
-
-    def _change(self, decision: Decision, change: Callable[[], bool], reason: str) -> Iterator[Outcome]:
-        """Change the tags of an image, and yield the outcome. What AWS refuses does not stop the others."""
+        What AWS refuses does not stop the others.
+        """
         if not self._has_time():
             return
         self._changes += 1
+        arn, image_builder = decision.build.arn, self._invocation.clients.image_builder
         try:
-            exists = change()
+            exists = image_builder.tag(arn, added) if added else image_builder.untag(arn, decision.removed)
         except PermanentError as error:
-            self._note(error, decision.build.arn)
+            self._note(error, arn)
             return
         if exists:
-            yield _outcome(decision, reason)
+            tags = [f"{key} = {value}" for key, value in added.items()] or decision.removed
+            yield _outcome(decision, f"{'Tagged' if added else 'Untagged'}: {', '.join(tags)}.")
 
     def _notify(self, announced: Sequence[Decision]) -> None:
         """Publish what is about to be deleted, and of what the tag for its deletion was removed."""

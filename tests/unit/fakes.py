@@ -28,7 +28,7 @@ from vm_image_import.domain.models import (
     Overrides,
 )
 from vm_image_import.domain.outcomes import Outcome, SweepResult
-from vm_image_import.domain.retention import newest_builds
+from vm_image_import.domain.retention import is_of, newest_builds
 from vm_image_import.events import AmiAvailable, ManualImport
 from vm_image_import.imports.ami_event import on_ami_event
 from vm_image_import.imports.image_event import on_image_event
@@ -358,7 +358,8 @@ class InMemoryImageBuilder(ImageBuilder):
     def find_image(self, arn: str) -> Image | None:
         self._aws.called("find_image", arn)
         if arn.endswith("/x.x.x"):
-            newest = newest_builds(self._aws.known_builds()).get(arn.split("/")[1])
+            builds = [build for build in self._aws.known_builds() if is_of(build, ARN.split(":")[4])]
+            newest = newest_builds(builds).get(arn.split("/")[1])
             return Image(newest, status="AVAILABLE") if newest else None
         return self._aws.image and self._aws.image._replace(arn=arn)
 

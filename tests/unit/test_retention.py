@@ -10,7 +10,7 @@ from tests.unit.fakes import NOW, TASK_ID, InMemoryAws, version_arn
 from vm_image_import.domain.errors import PermanentError, TransientError
 from vm_image_import.domain.models import NO_MARKS, Build, Marks
 from vm_image_import.domain.outcomes import OutcomeKind
-from vm_image_import.domain.retention import YES, Decision, Rule, decide, find_superseded, newest_builds
+from vm_image_import.domain.retention import YES, Decision, Noted, Rule, decide, find_superseded, newest_builds
 from vm_image_import.imports.retention import CHECKED, RECORD
 from vm_image_import.records.registration import Record
 from vm_image_import.settings import Settings
@@ -181,7 +181,7 @@ def test_what_is_superseded(case: Case) -> None:
 def test_when_an_image_may_be_deleted(present: Marks, wanted: Marks, deletion_day: str, checked: int) -> None:
     """An image is announced a week before the end of its time, and may be deleted no sooner than that."""
     builds = [build("1.0.0", marks=present), build("2.0.0"), build("3.0.0")]
-    (decision,) = decide(builds, RULE, TODAY, TODAY + timedelta(days=checked))
+    (decision,) = decide(builds, RULE, TODAY, Noted(TODAY + timedelta(days=checked)))
     assert (decision.marks, str(decision.deletion_day)) == (wanted, deletion_day)
 
 
@@ -191,8 +191,8 @@ def test_an_old_announcement_is_made_anew(delete: str, checked: int | None) -> N
     """Where marks were not checked for a week, or one was not removed, what is due is announced again and untagged."""
     builds = [build("1.0.0", marks=Marks(day(-330), delete)), build("2.0.0"), build("3.0.0")]
     last = None if checked is None else TODAY + timedelta(days=checked)
-    for decisions in (decide(builds, RULE, TODAY, last), decide(builds, RULE, TODAY, TODAY, (), {builds[0].arn})):
-        (decision,) = decisions
+    for noted in (Noted(last), Noted(TODAY, {builds[0].arn})):
+        (decision,) = decide(builds, RULE, TODAY, noted)
         assert (decision.marks, str(decision.deletion_day)) == (Marks(day(-330), day(7)), day(7))
         assert (decision.announced, decision.removed) == (day(7), ["vm-image-import:delete"])
 
@@ -202,14 +202,14 @@ def test_an_announced_day_to_come_is_kept(checked: int | None) -> None:
     """A day that is to come is not announced again, whenever the marks were checked."""
     builds = [build("1.0.0", marks=Marks(day(-29), day(1))), build("2.0.0"), build("3.0.0")]
     last = None if checked is None else TODAY + timedelta(days=checked)
-    (decision,) = decide(builds, RULE, TODAY, last)
+    (decision,) = decide(builds, RULE, TODAY, Noted(last))
     assert (decision.marks.delete, decision.removed, decision.announced) == (day(1), [], None)
 
 
 def test_without_days_nothing_is_deleted() -> None:
     """Without `deleteAfterDays` images are marked as superseded, and the tag for the deletion is removed."""
     builds = [build("1.0.0", marks=Marks(day(-400), YES)), build("2.0.0"), build("3.0.0")]
-    (decision,) = decide(builds, Rule(2), TODAY, TODAY)
+    (decision,) = decide(builds, Rule(2), TODAY, Noted(TODAY))
     assert (decision.marks, decision.deletion_day) == (Marks(day(-400), None), None)
     assert (decision.removed, decision.added, decision.announced) == (["vm-image-import:delete"], {}, None)
 
@@ -221,8 +221,10 @@ def test_builds_of_one_ami_wait_for_each_other() -> None:
         *(build("1.0.0", ami="ami-1", marks=old), build("1.1.0", ami="ami-1", marks=new)),
         *(build("2.0.0"), build("3.0.0")),
     ]
-    assert [each.deletion_day for each in decide(builds, RULE, TODAY, TODAY)] == [date.fromisoformat(day(27))] * 2
-    assert [each.marks.delete for each in decide(builds, RULE, TODAY, TODAY)] == [None, None]
+    assert [each.deletion_day for each in decide(builds, RULE, TODAY, Noted(TODAY))] == [
+        date.fromisoformat(day(27))
+    ] * 2
+    assert [each.marks.delete for each in decide(builds, RULE, TODAY, Noted(TODAY))] == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -237,7 +239,7 @@ def test_builds_of_one_ami_wait_for_each_other() -> None:
 )
 def test_marks_that_do_not_apply_are_removed(other: Build) -> None:
     """An image that is not superseded keeps no mark, whoever has tagged it."""
-    (decision,) = decide([other, build("2.0.0")], RULE, TODAY, TODAY)
+    (decision,) = decide([other, build("2.0.0")], RULE, TODAY, Noted(TODAY))
     assert decision.removed == ["vm-image-import:superseded", "vm-image-import:delete"]
     assert (decision.stops_deletion, decision.added, decision.announced) == (True, {}, None)
 
@@ -255,7 +257,7 @@ def test_marks_that_do_not_apply_are_removed(other: Build) -> None:
 def test_marks_without_effect_are_left(other: Build) -> None:
     """Marks on what the policy cannot delete are not changed."""
     rule = Rule(2, MONTH, allows=lambda name: name == "web")
-    assert [*decide([other, build("2.0.0")], rule, TODAY, TODAY)] == []
+    assert [*decide([other, build("2.0.0")], rule, TODAY, Noted(TODAY))] == []
 
 
 def test_the_newest_build_is_whoevers() -> None:
@@ -389,7 +391,7 @@ def test_an_old_mark_gets_a_notice_also_where_its_pass_is_cut_short(
 
 
 def test_what_was_not_untagged_is_not_taken_for_announced() -> None:
-    """As long as AWS refuses to remove an old mark, it does not count, and it is announced once it was removed."""
+    """As long as AWS refuses to remove an old mark, it does not count; then the last announced day is written."""
     aws = account(Marks(day(-330), day(-300)), NO_MARKS, checked=None)
     aws.errors[version_arn("1.0.0", "web")] = PermanentError("Denied.", "AccessDeniedException")
     for days in range(20):
@@ -398,7 +400,7 @@ def test_what_was_not_untagged_is_not_taken_for_announced() -> None:
         assert marks_of(aws) == Marks(day(-330), day(-300))
     aws.errors, aws.age = {}, timedelta(days=20)
     aws.sweep()
-    assert marks_of(aws) == Marks(day(-330), day(27))
+    assert marks_of(aws) == Marks(day(-330), day(21))
 
 
 def test_a_refused_removal_stops_no_other_deletion() -> None:
@@ -764,6 +766,67 @@ def test_more_names_than_there_is_time_for_are_a_problem() -> None:
     (problem,) = aws.sweep().problems
     assert "No time was left to read the parameters" in problem
     assert writes(aws) == []
+
+
+def test_a_refused_day_of_deletion_is_announced_once() -> None:
+    """Where AWS refuses the tag with the announced day, each sweep tries again, until it can be written."""
+    aws = account(Marks(day(-60)), Marks(day(-60)))
+    aws.errors[version_arn("1.0.0", "web")] = PermanentError("Too many.", "InvalidParameterException")
+    for days in range(3):
+        for _ in range(2):
+            aws.age = timedelta(days=days)
+            aws.sweep()
+    assert aws.outcomes_published() == ["RETENTION", "RETENTION_FAILED"]
+    aws.errors.clear()
+    aws.sweep()
+    assert (marks_of(aws), marks_of(aws, "1.1.0")) == (Marks(day(-60), day(7)), Marks(day(-60), day(7)))
+    assert len(aws.published) == 2
+
+
+def test_a_day_of_deletion_that_was_never_written_is_announced_again() -> None:
+    """An announced day that has passed before AWS lets it be written is announced anew."""
+    aws = account(Marks(day(-60)))
+    aws.errors[version_arn("1.0.0", "web")] = PermanentError("Denied.", "AccessDeniedException")
+    aws.sweep()
+    aws.errors, aws.age = {}, timedelta(days=8)
+    aws.sweep()
+    assert (marks_of(aws), aws.outcomes_published().count("RETENTION")) == (Marks(day(-60), day(15)), 2)
+
+
+def test_a_throttled_day_of_deletion_is_written_by_the_next_sweep() -> None:
+    """Every day of one announcement is written, whenever AWS has time."""
+    aws = account(*[Marks(day(-60))] * 3)
+    aws.errors[version_arn("1.1.0", "web")] = TransientError("Slow down.")
+    aws.sweep()
+    aws.errors.clear()
+    aws.sweep()
+    assert {marks_of(aws, f"1.{number}.0") for number in range(3)} == {Marks(day(-60), day(7))}
+    assert aws.outcomes_published() == ["RETENTION"]
+
+
+def test_no_more_is_announced_than_one_sweep_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each image is announced once, with the day that its tag gets, however many there are."""
+    monkeypatch.setattr("vm_image_import.imports.retention._MAX_CHANGES", 2)
+    aws = account(*[Marks(day(-60))] * 5)
+    for days in range(4):
+        aws.age = timedelta(days=days)
+        aws.sweep()
+        aws.sweep()
+    days_of_tags = [marks_of(aws, f"1.{number}.0").delete for number in range(5)]
+    assert sorted(filter(None, days_of_tags)) == [day(7), day(7), day(8), day(8), day(9)]
+    for number, tagged in enumerate(days_of_tags):
+        found = [each.message for each in aws.published if f"web/1.{number}.0/1 (" in each.message]
+        assert len(found) == 1
+        assert f"web/1.{number}.0/1 (ami-web-1.{number}.0-1): from {tagged} on." in found[0]
+
+
+def test_what_another_account_shares_is_not_looked_at() -> None:
+    """Builds of another account neither count as versions nor get marks."""
+    aws = account(NO_MARKS)
+    theirs = [build(version, marks=Marks(day(-60), YES)) for version in ("1.0.0", "9.0.0")]
+    aws.builds += [each._replace(arn=each.arn.replace(":123456789012:", ":210987654321:")) for each in theirs]
+    aws.sweep()
+    assert writes(aws) == [f"tag {version_arn('1.0.0', 'web')}"]
 
 
 def test_an_image_that_is_gone_is_no_failure() -> None:

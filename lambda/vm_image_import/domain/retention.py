@@ -4,7 +4,7 @@ The function marks images with tags and never deletes one. A lifecycle policy of
 DELETE with the value YES. docs/retention.md is the contract.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Final, NamedTuple
 
@@ -34,6 +34,17 @@ class Rule(NamedTuple):
     """Says whether a name, as the ARN has it, is one of this deployment."""
 
 
+class Noted(NamedTuple):
+    """What earlier passes have noted."""
+
+    checked: date | None = None
+    """The last day on which every mark that did not apply was removed; None where it is not known."""
+    not_untagged: Collection[str] = ()
+    """The ARNs whose marks could not be removed then."""
+    announced: Mapping[str, str] = {}
+    """The days of deletion that were announced and could not be written, by the ARN."""
+
+
 class Decision(NamedTuple):
     """What the marks of one build should be."""
 
@@ -42,6 +53,8 @@ class Decision(NamedTuple):
     """Without `is_kept`."""
     deletion_day: date | None = None
     """The first day on which the lifecycle policy may delete it, by what is known today; None for never."""
+    is_announced: bool = False
+    """Whether its day of deletion was announced, and is not written yet."""
 
     @property
     def stops_deletion(self) -> bool:
@@ -67,7 +80,7 @@ class Decision(NamedTuple):
 
     @property
     def announced(self) -> str | None:
-        """The day to announce and to write as the value of the tag DELETE."""
+        """The day to write as the value of the tag DELETE, and to announce before."""
         day = self.marks.delete
         return day if day not in {None, YES, self.build.marks.delete} else None
 
@@ -124,18 +137,9 @@ def disable_without_ami(builds: Iterable[Build], lost_amis: Collection[str]) -> 
 
 
 def decide(
-    builds: Sequence[Build],
-    rule: Rule,
-    today: date,
-    checked: date | None,
-    pinned_amis: Collection[str] = (),
-    not_untagged: Collection[str] = (),
+    builds: Sequence[Build], rule: Rule, today: date, noted: Noted, pinned_amis: Collection[str] = ()
 ) -> Iterator[Decision]:
-    """Yield a decision for each build that is superseded, and for each other one that has marks.
-
-    `checked` is the last day on which every mark that did not apply was removed; None where it is not known. The marks
-    of the ARNs `not_untagged` could not be removed then.
-    """
+    """Yield a decision for each build that is superseded, and for each other one that has marks."""
     superseded = find_superseded(builds, rule, pinned_amis)
     # Builds of one AMI, made with "force", go together: the first deletion takes the AMI away from all of them.
     marked: dict[str, date] = {}
@@ -147,9 +151,12 @@ def decide(
         due = None
         if rule.delete_after:
             due = max((day, *(marked[ami_id] for ami_id in _amis(build)))) + rule.delete_after
-        delete = _decide_delete(build.marks.delete, due, today, None if build.arn in not_untagged else checked)
+        announced = noted.announced.get(build.arn)
+        checked = None if build.arn in noted.not_untagged else noted.checked
+        delete = _decide_delete(announced or build.marks.delete, due, today, checked)
         deletion_day = today if delete == YES else parse_day(delete) or due
-        yield Decision(build, Marks(day.isoformat(), delete), deletion_day)
+        is_announced = delete is not None and delete == announced
+        yield Decision(build, Marks(day.isoformat(), delete), deletion_day, is_announced)
     going = {build.arn for build in superseded}
     for build in builds:
         has_marks = build.marks.superseded is not None or build.marks.delete is not None
@@ -181,6 +188,12 @@ def newest_builds(builds: Iterable[Build]) -> dict[str, str]:
         if arn and build.status == _AVAILABLE and (arn.name not in found or found[arn.name].order < arn.order):
             found[arn.name] = arn
     return {name: arn.text for name, arn in found.items()}
+
+
+def is_of(build: Build, account: str) -> bool:
+    """Return whether a build is one of an account, or has an ARN that no image has."""
+    arn = _parse(build.arn)
+    return arn is None or arn.account == account
 
 
 def is_own(build: Build) -> bool:

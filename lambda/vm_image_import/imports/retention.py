@@ -1,7 +1,7 @@
 """Marks the superseded images of each name, once a day, and removes marks that do not apply. It deletes nothing."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 from vm_image_import.derive import names
@@ -10,12 +10,15 @@ from vm_image_import.domain.errors import InProgressError, PermanentError, Trans
 from vm_image_import.domain.models import DELETE, SUPERSEDED, Build
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.domain.retention import (
+    NOTICE,
     Decision,
+    Noted,
     Rule,
     counted_amis,
     decide,
     disable_without_ami,
     find_superseded,
+    is_of,
     newest_builds,
 )
 from vm_image_import.invocation import Invocation
@@ -34,12 +37,15 @@ _NOT_UNTAGGED: Final = "not untagged "
 _UNTAGGED: Final = "untagged "
 """What is noted in the record, with the label of the image after it, of each removed tag for deletion that is not
 published yet: no later pass finds the tag."""
+_ANNOUNCED: Final = "announced "
+"""What is noted in the record, with the ARN after it, of each image whose day of deletion is published and not written
+yet."""
 _NOTIFIED: Final = "notified"
 """What is noted in the record with the time of the last announcement."""
 _SEPARATOR: Final = ", "
 """Between the kinds of problems that were reported."""
 _MAX_CHANGES: Final = 300
-"""The most images whose marks one sweep changes. The next sweep continues."""
+"""The most images whose marks one sweep changes, and that one notification announces. The next sweep continues."""
 _MAX_LISTED: Final = 100
 """The most images that a notification lists."""
 _CALLS: Final = 5
@@ -99,7 +105,9 @@ def _name_of_pass(rule: Rule) -> str:
 
 
 def _list(invocation: Invocation) -> Sequence[Build]:
-    return [*invocation.clients.image_builder.list_builds(invocation.deadline)]
+    """Return the builds of this account. The list may have those that other accounts share."""
+    account = invocation.environment.account
+    return [each for each in invocation.clients.image_builder.list_builds(invocation.deadline) if is_of(each, account)]
 
 
 def _decide(rule: Rule, builds: Sequence[Build], record: Record, invocation: Invocation) -> Sequence[Decision]:
@@ -117,14 +125,18 @@ def _decide(rule: Rule, builds: Sequence[Build], record: Record, invocation: Inv
                 message = "No time was left to read the parameters of all names with superseded images."
                 raise TransientError(message)
             pinned.append(invocation.clients.parameter_store.find(f"{prefix}/{name}"))
-    checked, pinned_amis = record.first_seen.get(CHECKED), {each.value for each in pinned if each}
-    not_untagged = _noted(record, _NOT_UNTAGGED)
-    return [*decide(builds, rule, invocation.time.date(), checked and checked.date(), pinned_amis, not_untagged)]
+    checked = record.first_seen.get(CHECKED)
+    noted = Noted(
+        checked and checked.date(),
+        _noted(record, _NOT_UNTAGGED),
+        {arn: (time.date() + NOTICE).isoformat() for arn, time in _noted(record, _ANNOUNCED).items()},
+    )
+    return [*decide(builds, rule, invocation.time.date(), noted, {each.value for each in pinned if each})]
 
 
-def _noted(record: Record, prefix: str) -> list[str]:
-    """Return what is noted in the record after a prefix."""
-    return [what.removeprefix(prefix) for what in record.first_seen if what.startswith(prefix)]
+def _noted(record: Record, prefix: str) -> dict[str, datetime]:
+    """Return what is noted in the record after a prefix, and when."""
+    return {what.removeprefix(prefix): time for what, time in record.first_seen.items() if what.startswith(prefix)}
 
 
 class _Pass:
@@ -157,7 +169,10 @@ class _Pass:
             if self._refused:
                 yield self._report()
             elif self._is_complete and failed is None:
-                kept = {name: time for name, time in self._record.first_seen.items() if name in {CHECKED, _NOTIFIED}}
+                times = self._record.first_seen.items()
+                kept = {
+                    what: time for what, time in times if what in {CHECKED, _NOTIFIED} or what.startswith(_ANNOUNCED)
+                }
                 self._record = self._record._replace(reported="", first_seen=kept)
                 self._note_time(_name_of_pass(self._rule))
         finally:
@@ -170,6 +185,7 @@ class _Pass:
         self._newest = newest_builds(builds)
         decisions = _decide(self._rule, builds, self._record, self._invocation)
         announced: list[Decision] = []
+        self._keep(_ANNOUNCED, [each.build.arn for each in decisions if each.is_announced])
         try:
             # First what keeps images.
             for each in [each for each in decisions if each.removed]:
@@ -182,14 +198,17 @@ class _Pass:
             for each in [each for each in decisions if each.added]:
                 if self._may_add(each):
                     yield from self._change(each, each.added)
+            to_write = [each for each in decisions if each.announced and self._may_add(each)]
+            for each in [each for each in to_write if each.is_announced]:
+                yield from self._write_day(each)
             notified = self._record.first_seen.get(_NOTIFIED)
             if not notified or notified.date() != self._invocation.time.date():
-                announced = [each for each in decisions if each.announced and self._may_add(each)]
+                announced = [each for each in to_write if not each.is_announced][: _MAX_CHANGES - self._changes]
         finally:
             # Whatever AWS answers then: what was removed is published at once, or by the next sweep.
             self._notify(announced)
         for each in announced:
-            yield from self._change(each, {DELETE: each.announced or ""})
+            yield from self._write_day(each)
 
     def _may_add(self, decision: Decision) -> bool:
         """Return whether `x.x.x` is what the list of builds shows, which may be late: marks depend on it."""
@@ -212,17 +231,18 @@ class _Pass:
     def _note_checked(self) -> None:
         """Note that every mark that does not apply was removed but those of the refusals until now."""
         # One refusal holds up no other image.
-        self._forget(_NOT_UNTAGGED)
+        self._keep(_NOT_UNTAGGED)
         for what in (CHECKED, *(f"{_NOT_UNTAGGED}{arn}" for arn in self._refused_arns)):
             self._note_time(what)
 
     def _note_time(self, name: str) -> None:
         self._record = self._record._replace(first_seen={**self._record.first_seen, name: self._invocation.time})
 
-    def _forget(self, prefix: str) -> None:
-        times = self._record.first_seen.items()
-        kept = {what: time for what, time in times if not what.startswith(prefix)}
-        self._record = self._record._replace(first_seen=kept)
+    def _keep(self, prefix: str, kept: Collection[str] = ()) -> None:
+        """Keep of what is noted after a prefix only this."""
+        others = {what: time for what, time in self._record.first_seen.items() if not what.startswith(prefix)}
+        noted = {f"{prefix}{what}": time for what, time in _noted(self._record, prefix).items() if what in kept}
+        self._record = self._record._replace(first_seen={**others, **noted})
 
     def _has_time(self) -> bool:
         if self._changes < _MAX_CHANGES and self._invocation.deadline.allows(_CALLS):
@@ -248,9 +268,15 @@ class _Pass:
             tags = [f"{key} = {value}" for key, value in added.items()] or decision.removed
             yield _outcome(decision, f"{'Tagged' if added else 'Untagged'}: {', '.join(tags)}.")
 
+    def _write_day(self, decision: Decision) -> Iterator[Outcome]:
+        """Write the announced day of deletion of an image. Until it is written, each sweep tries again."""
+        for outcome in self._change(decision, {DELETE: decision.announced or ""}):
+            self._keep(_ANNOUNCED, {*_noted(self._record, _ANNOUNCED)} - {decision.build.arn})
+            yield outcome
+
     def _notify(self, announced: Sequence[Decision]) -> None:
         """Publish what is about to be deleted, and of what the tag for its deletion was removed."""
-        stopped = _noted(self._record, _UNTAGGED)
+        stopped = [*_noted(self._record, _UNTAGGED)]
         lines = [f"{_label(each)}: from {each.announced} on." for each in announced]
         lines += [f"{label} had the tag {DELETE} and is not due. The tag was removed." for label in stopped]
         if not lines:
@@ -261,9 +287,10 @@ class _Pass:
         if announced:
             reason = f"Image Builder will delete {len(announced)} superseded images, with their AMIs and snapshots."
         publish(Outcome(OutcomeKind.RETENTION, reason=reason, warnings=[*lines[:_MAX_LISTED], *more]), self._invocation)
-        self._forget(_UNTAGGED)
+        self._keep(_UNTAGGED)
         if announced:
-            self._note_time(_NOTIFIED)
+            for what in (_NOTIFIED, *(f"{_ANNOUNCED}{each.build.arn}" for each in announced)):
+                self._note_time(what)
 
     def _report(self) -> Outcome:
         """Return what AWS has refused, published unless each of these problems was reported since a complete pass."""

@@ -722,7 +722,7 @@ def test_a_repeated_payload_is_already_registered() -> None:
 
 
 def test_an_ami_that_is_gone_is_rejected_after_an_hour() -> None:
-    """An AMI that EC2 does not show for an hour is one notification, and costs later sweeps no call and no outcome."""
+    """An AMI that EC2 does not show for an hour is one notification, and costs later sweeps one look and no outcome."""
     aws = InMemoryAws(TASK, age=timedelta(days=1))
     assert aws.by_sweep().kind is OutcomeKind.IGNORED
     aws.age += timedelta(minutes=59)
@@ -734,7 +734,7 @@ def test_an_ami_that_is_gone_is_rejected_after_an_hour() -> None:
     assert "ami_name" in aws.published[0].message
     aws.calls.clear()
     assert aws.sweep().outcomes == []
-    assert aws.calls == []
+    assert aws.calls == [f"find_available {AMI.id}"]
 
 
 def test_force_makes_another_build_where_a_record_was_lost() -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from vm_image_import.domain.errors import InProgressError, PermanentError, TransientError
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
-from vm_image_import.imports.steps.follow import FOLLOW, USABLE
+from vm_image_import.imports.steps.follow import FOLLOW
 from vm_image_import.imports.steps.notify import NOTIFY
 from vm_image_import.imports.steps.parameter import PARAMETER
 from vm_image_import.imports.steps.step import GIVEN_UP, Done, Due, Run, Step, Waiting
@@ -30,14 +30,10 @@ _RECORD_CALLS: Final = 2
 """To claim a record, and to save it."""
 
 
-def have_ended(registration: Registration, settings: Settings) -> bool:
-    """Return whether no step of a registration is left."""
-    return all(step.name in registration.results for step in STEPS if step.is_configured(settings))
-
-
-def has_failed(registration: Registration) -> bool:
-    """Return whether the image of a registration is one that nothing can be built on."""
-    return FOLLOW.name in registration.results and registration.results[FOLLOW.name] not in USABLE
+def have_ended(registration: Registration, settings: Settings | None) -> bool:
+    """Return whether no step of a registration is left; without settings, none that may ever be configured."""
+    steps = [step for step in STEPS if settings is None or step.is_configured(settings)]
+    return all(step.name in registration.results for step in steps)
 
 
 def run(id_: RegistrationId, record: Record, invocation: Invocation) -> Iterator[Outcome]:
@@ -159,6 +155,7 @@ def _claim(this: Run) -> Iterator[Claim]:
 
 
 def _save(claim: Claim, this: Run) -> None:
-    is_open = not have_ended(this.registration, this.settings)
+    # A sweep finds forced registrations in the index only: options may be turned on while EC2 lists their task.
+    is_open = not have_ended(this.registration, None if this.id.number else this.settings)
     claim.save(claim.record._replace(registration=this.registration), is_open=is_open)
     this.recorded = this.registration

@@ -951,3 +951,34 @@ def test_a_tag_in_another_case_is_a_warning() -> None:
     aws.image = AVAILABLE
     aws.sweep()
     assert warning in aws.published[-1].message
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_manual_invocation_that_was_not_carried_out_says_what_to_do(*, force: bool) -> None:
+    """Sweeps do not know a payload, so an invocation that has to wait says to invoke the function again."""
+    aws = InMemoryAws(TASK, AMI, calls_in_time=0)
+    outcome = aws.manually(Overrides(name="payroll"), force=force)
+    assert (outcome.kind, aws.requests) == (OutcomeKind.IN_PROGRESS, [])
+    assert (outcome.reason or "").endswith("Invoke the function with this payload again: a sweep does not know it.")
+    aws.calls_in_time, aws.in_progress = 1000, {TASK_ID, f"{TASK_ID} 1"}
+    assert "Invoke the function with this payload again" in (aws.manually(Overrides(name="payroll")).reason or "")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "kind", "reason"),
+    [
+        (Overrides(name="payroll"), OutcomeKind.REJECTED, "so name of the payload cannot be used"),
+        (Overrides(semantic_version="9.9.9"), OutcomeKind.REJECTED, "so semanticVersion of the payload cannot be used"),
+        (Overrides(platform="Windows"), OutcomeKind.REGISTERED, "requested the image with other values, which apply"),
+    ],
+)
+def test_a_payload_that_differs_from_an_earlier_request_says_so(
+    overrides: Overrides, kind: OutcomeKind, reason: str
+) -> None:
+    """Where an earlier, unrecorded request has made the image, it is recorded, and a payload that differs is told."""
+    error = ClientTokenReusedError("reused", "IdempotentParameterMismatchException")
+    build = Build(ARN, "AVAILABLE", is_import=True, ami_ids=(AMI.id,), tagged_task_id=TASK_ID, tagged_ami_id=AMI.id)
+    aws = InMemoryAws(TASK, AMI, import_error=error, builds_after_request=[build])
+    outcome = aws.manually(overrides)
+    assert (outcome.kind, aws.registration().arn) == (kind, ARN)
+    assert reason in (outcome.reason or "")

@@ -1,11 +1,12 @@
 """The steps that follow a registration: what each one does once, what it waits for, and how it ends."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from tests.unit.conftest import Log
-from tests.unit.fakes import AMI, ARN, AVAILABLE, PENDING, TASK, TASK_ID, InMemoryAws, version_arn
+from tests.unit.fakes import AMI, ARN, AVAILABLE, PENDING, TASK, TASK_ID, InMemoryAws, Item, version_arn
 from vm_image_import.domain.errors import PermanentError, TransientError
 from vm_image_import.domain.models import Ami, Image
 from vm_image_import.domain.outcomes import OutcomeKind
@@ -418,3 +419,36 @@ def test_a_record_keeps_what_the_steps_need() -> None:
         sources={"name": "file name", "semanticVersion": "file name"},
         request_id="event",
     )
+
+
+def test_an_image_that_a_user_registers_after_a_rejection_is_followed() -> None:
+    """The event of an available image records it for an import that was rejected before."""
+    aws = InMemoryAws(TASK._replace(tags={"Version": "latest"}), AMI)
+    aws.sweep()
+    aws.image = AVAILABLE._replace(ami_id=AMI.id, tagged_task_id=None)
+    assert aws.on_image_event().kind is OutcomeKind.IMAGE_AVAILABLE
+    assert (aws.outcomes_published(), aws.registration().adopted) == (["REJECTED", "IMAGE_AVAILABLE"], True)
+    assert aws.requests == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"settings": Settings(observe=True)},
+        {"settings": Settings(only_tasks_tagged={"Images": "yes"})},
+        {"ami": AMI._replace(state="disabled")},
+        {"task": TASK._replace(image_id="ami-0fedcba9876543210")},
+        {"task": None},
+        {"image": AVAILABLE._replace(status="FAILED", ami_id=AMI.id)},
+        {"image": AVAILABLE._replace(ami_id="ami-0fedcba9876543210", tagged_task_id=TASK_ID)},
+        {"in_progress": {TASK_ID}},
+        {"items": {TASK_ID: Item("?")}},
+    ],
+)
+def test_an_image_without_a_record_that_is_not_to_be_followed(changes: dict[str, Any]) -> None:
+    """An image that is not the one of a completed import of this deployment, or not available, is not recorded."""
+    known = {"task": TASK, "ami": AMI, "image": AVAILABLE._replace(ami_id=AMI.id)}
+    aws = InMemoryAws(**{**known, **changes})
+    before = {**aws.items}
+    assert aws.on_image_event().kind is OutcomeKind.IGNORED
+    assert (aws.items, aws.published) == (before, [])

@@ -23,6 +23,8 @@ STEPS: Final = (FOLLOW, TAG, PARAMETER, NOTIFY)
 """In their order: a step uses the results of those before it."""
 _GIVEN_UP_AFTER: Final = timedelta(days=6)
 """EC2 lists a task for 7 days after its end. What has not happened before is given up."""
+_TRIED_FOR: Final = timedelta(days=1)
+"""A step that begins later, such as one of an option that was off, is tried for so long before it is given up."""
 _NOT_REPEATED: Final = (
     "{} This was tried for {} days, and is not repeated. The image is registered. Do the step manually: {}."
 )
@@ -55,7 +57,8 @@ def run(id_: RegistrationId, record: Record, invocation: Invocation) -> Iterator
             except Exception as error:  # noqa: BLE001 - one step must not stop the others
                 logger.exception("The step failed", step=step.name)
                 errors.append(error)
-    if this.registration.results != this.recorded.results:
+    _note_overdue(this)
+    if this.registration != this.recorded:
         # Without the record, the next sweep looks again.
         with suppress(InProgressError), _claim(this) as claim:
             _save(claim, this)
@@ -73,7 +76,7 @@ def follow_up(id_: RegistrationId, record: Record, invocation: Invocation) -> It
 
 def _run_step(step: Step, this: Run) -> Iterator[Outcome]:
     """Run one step, and yield its outcome. Raises InProgressError, or an error of the step that was not reported."""
-    is_over = this.invocation.time - this.registration.time > _GIVEN_UP_AFTER
+    is_over = _is_over(step, this)
     try:
         found = _look_and_act(step, this)
     except PermanentError as error:
@@ -98,6 +101,25 @@ def _run_step(step: Step, this: Run) -> Iterator[Outcome]:
         return
     if found.outcome:
         yield found.outcome
+
+
+def _is_overdue(this: Run) -> bool:
+    return this.invocation.time - this.registration.time > _GIVEN_UP_AFTER
+
+
+def _is_over(step: Step, this: Run) -> bool:
+    """Return whether a step is given up that cannot be done now."""
+    since = this.registration.overdue.get(step.name)
+    return _is_overdue(this) and since is not None and this.invocation.time - since >= _TRIED_FOR
+
+
+def _note_overdue(this: Run) -> None:
+    """Note since when the steps that are left are overdue."""
+    if _is_overdue(this):
+        left = [
+            step for step in STEPS if step.is_configured(this.settings) and step.name not in this.registration.results
+        ]
+        this.note_overdue([step.name for step in left])
 
 
 def _look_and_act(step: Step, this: Run) -> Done | Waiting:
@@ -150,7 +172,10 @@ def _claim(this: Run) -> Iterator[Claim]:
         if recorded is None or recorded.arn != this.registration.arn:
             message = f"The record of {this.id} was deleted or replaced."
             raise TransientError(message)
-        this.registration = recorded._replace(results={**this.registration.results, **recorded.results})
+        this.registration = recorded._replace(
+            results={**this.registration.results, **recorded.results},
+            overdue={**this.registration.overdue, **recorded.overdue},
+        )
         yield claim
 
 

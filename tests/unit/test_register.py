@@ -982,3 +982,14 @@ def test_a_payload_that_differs_from_an_earlier_request_says_so(
     outcome = aws.manually(overrides)
     assert (outcome.kind, aws.registration().arn) == (kind, ARN)
     assert reason in (outcome.reason or "")
+
+
+def test_an_image_that_a_forced_invocation_cannot_find_is_reported_once() -> None:
+    """IMAGE_NOT_FOUND of a forced registration is published once, although the import has another image."""
+    aws = InMemoryAws(TASK, AMI)
+    aws.on_event()
+    aws.import_error = ClientTokenReusedError("reused", "IdempotentParameterMismatchException")
+    for minutes in (60, 75, 90):
+        aws.age = timedelta(minutes=minutes)
+        aws.manually(request_id=f"run-{minutes}", force=True)
+    assert aws.outcomes_published() == ["IMAGE_NOT_FOUND"]

@@ -295,6 +295,19 @@ def test_a_parameter_that_is_dropped_after_6_days_is_given_up() -> None:
     assert not aws.items[TASK_ID].is_open
 
 
+def test_one_cause_is_one_notification() -> None:
+    """Where AWS refuses one read that several steps need, it is reported once for the image."""
+    aws = registered(settings=ALL, errors={AMI.id: PermanentError("Not DescribeImages.", "UnauthorizedOperation")})
+    for _ in range(2):
+        aws.sweep()
+    assert aws.outcomes_published() == ["FOLLOW_UP_FAILED"]
+    assert set(aws.registration().problems) == {"tag", "parameter", "notify"}
+    aws.errors.clear()
+    for _ in range(2):
+        aws.sweep()
+    assert aws.outcomes_published() == ["FOLLOW_UP_FAILED", "IMAGE_AVAILABLE"]
+
+
 def test_a_step_that_begins_late_is_tried_again() -> None:
     """A step that is tried for the first time after 6 days, and fails, is tried again by later sweeps."""
     aws = registered(age=DAYS_6, publish_error=TransientError("slow down"))

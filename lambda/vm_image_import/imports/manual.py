@@ -34,7 +34,6 @@ def on_manual_invocation(trigger: ManualImport, invocation: Invocation) -> Itera
             yield Outcome(OutcomeKind.NOT_FOUND, trigger.import_task_id, reason=reason)
             return
         ami = invocation.clients.ec2.find_ami_of(task)
-        first = RegistrationId(task.id)
         records = read_registrations(task.id, invocation, forced=trigger.force)
         try:
             id_, registered = _register(task, ami, records, trigger, invocation)
@@ -51,7 +50,7 @@ def on_manual_invocation(trigger: ManualImport, invocation: Invocation) -> Itera
         if trigger.dry_run:
             yield registered.outcome
             return
-        yield report(registered.outcome, first, records.get(str(first), Record()), invocation, is_manual=True)
+        yield report(registered.outcome, id_, records.get(str(id_), Record()), invocation, is_manual=True)
         yield from steps.follow_up(id_, registered.record, invocation)
 
 

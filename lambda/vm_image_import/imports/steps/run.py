@@ -158,10 +158,14 @@ def _report(step: Step, problem: str, reason: str, this: Run, *, is_over: bool) 
     with _claim(this) as claim:
         if this.registration.problems.get(step.name) == problem:
             return outcome
-        publish(outcome, this.invocation)
+        # One cause may keep several steps from being done.
+        is_new = reason not in this.reported
+        if is_new:
+            publish(outcome, this.invocation)
+            this.reported.add(reason)
         this.note_problem(step.name, problem)
         _save(claim, this)
-    return outcome._replace(is_new=True)
+    return outcome._replace(is_new=is_new)
 
 
 @contextmanager

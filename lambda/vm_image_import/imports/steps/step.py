@@ -54,6 +54,8 @@ class Run:
         """With what this invocation has done."""
         self.recorded = registration
         """As it was read or saved last."""
+        self.reported: set[str] = set()
+        """Why steps failed, as far as this invocation has reported it."""
         self._images: list[Image | None] = []
         self._amis: list[Ami | None] = []
         """What was read, once."""

@@ -242,8 +242,13 @@ class History:
             self._lambda.run_due()
 
     def _open_registrations(self) -> set[str]:
+        """Return the ids of the open registrations, without forced ones that wait for an option to be turned on."""
         items: Any = dynamodb_backends[ACCOUNT][REGION].tables[TABLE].items
-        return {item.attrs["id"].value for item in items.values() if "open" in item.attrs}
+        opened = {item.attrs["id"].value: item.attrs["data"].value for item in items.values() if "open" in item.attrs}
+        if self.state.follow_up:
+            return {*opened}
+        results = {id_: json.loads(data)["registration"]["results"] for id_, data in opened.items()}
+        return {id_ for id_ in opened if " " not in id_ or not results[id_].keys() >= {"follow", "notify"}}
 
     def _pass(self, minutes: int) -> None:
         for minute in range(1, minutes + 1):

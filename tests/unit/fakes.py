@@ -291,7 +291,7 @@ class InMemoryEc2(Ec2):
     def find_available(self, ids: Collection[str], deadline: Deadline) -> set[str]:  # noqa: ARG002 - the signature of EC2
         if ids:
             self._aws.called("find_available", " ".join(sorted(ids)))
-        return {*ids} - self._aws.gone
+        return {*ids} - self._aws.gone - (set() if self._aws.ami else {AMI.id})
 
     def find_tags(self, ids: Sequence[str]) -> dict[str, dict[str, str]]:
         self._aws.called("find_tags", " ".join(ids))

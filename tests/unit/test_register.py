@@ -722,7 +722,7 @@ def test_a_repeated_payload_is_already_registered() -> None:
 
 
 def test_an_ami_that_is_gone_is_rejected_after_an_hour() -> None:
-    """An AMI that EC2 does not show for an hour is one notification, and costs later sweeps no call and no outcome."""
+    """An AMI that EC2 does not show for an hour is one notification, and costs later sweeps one look and no outcome."""
     aws = InMemoryAws(TASK, age=timedelta(days=1))
     assert aws.by_sweep().kind is OutcomeKind.IGNORED
     aws.age += timedelta(minutes=59)
@@ -734,7 +734,7 @@ def test_an_ami_that_is_gone_is_rejected_after_an_hour() -> None:
     assert "ami_name" in aws.published[0].message
     aws.calls.clear()
     assert aws.sweep().outcomes == []
-    assert aws.calls == []
+    assert aws.calls == [f"find_available {AMI.id}"]
 
 
 def test_force_makes_another_build_where_a_record_was_lost() -> None:
@@ -951,3 +951,45 @@ def test_a_tag_in_another_case_is_a_warning() -> None:
     aws.image = AVAILABLE
     aws.sweep()
     assert warning in aws.published[-1].message
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_manual_invocation_that_was_not_carried_out_says_what_to_do(*, force: bool) -> None:
+    """Sweeps do not know a payload, so an invocation that has to wait says to invoke the function again."""
+    aws = InMemoryAws(TASK, AMI, calls_in_time=0)
+    outcome = aws.manually(Overrides(name="payroll"), force=force)
+    assert (outcome.kind, aws.requests) == (OutcomeKind.IN_PROGRESS, [])
+    assert (outcome.reason or "").endswith("Invoke the function with this payload again: a sweep does not know it.")
+    aws.calls_in_time, aws.in_progress = 1000, {TASK_ID, f"{TASK_ID} 1"}
+    assert "Invoke the function with this payload again" in (aws.manually(Overrides(name="payroll")).reason or "")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "kind", "reason"),
+    [
+        (Overrides(name="payroll"), OutcomeKind.REJECTED, "so name of the payload cannot be used"),
+        (Overrides(semantic_version="9.9.9"), OutcomeKind.REJECTED, "so semanticVersion of the payload cannot be used"),
+        (Overrides(platform="Windows"), OutcomeKind.REGISTERED, "requested the image with other values, which apply"),
+    ],
+)
+def test_a_payload_that_differs_from_an_earlier_request_says_so(
+    overrides: Overrides, kind: OutcomeKind, reason: str
+) -> None:
+    """Where an earlier, unrecorded request has made the image, it is recorded, and a payload that differs is told."""
+    error = ClientTokenReusedError("reused", "IdempotentParameterMismatchException")
+    build = Build(ARN, "AVAILABLE", is_import=True, ami_ids=(AMI.id,), tagged_task_id=TASK_ID, tagged_ami_id=AMI.id)
+    aws = InMemoryAws(TASK, AMI, import_error=error, builds_after_request=[build])
+    outcome = aws.manually(overrides)
+    assert (outcome.kind, aws.registration().arn) == (kind, ARN)
+    assert reason in (outcome.reason or "")
+
+
+def test_an_image_that_a_forced_invocation_cannot_find_is_reported_once() -> None:
+    """IMAGE_NOT_FOUND of a forced registration is published once, although the import has another image."""
+    aws = InMemoryAws(TASK, AMI)
+    aws.on_event()
+    aws.import_error = ClientTokenReusedError("reused", "IdempotentParameterMismatchException")
+    for minutes in (60, 75, 90):
+        aws.age = timedelta(minutes=minutes)
+        aws.manually(request_id=f"run-{minutes}", force=True)
+    assert aws.outcomes_published() == ["IMAGE_NOT_FOUND"]

@@ -1,11 +1,12 @@
 """The steps that follow a registration: what each one does once, what it waits for, and how it ends."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from tests.unit.conftest import Log
-from tests.unit.fakes import AMI, ARN, AVAILABLE, PENDING, TASK, TASK_ID, InMemoryAws, version_arn
+from tests.unit.fakes import AMI, ARN, AVAILABLE, NOW, PENDING, TASK, TASK_ID, InMemoryAws, Item, version_arn
 from vm_image_import.domain.errors import PermanentError, TransientError
 from vm_image_import.domain.models import Ami, Image
 from vm_image_import.domain.outcomes import OutcomeKind
@@ -248,13 +249,17 @@ def test_observing_follows_and_notifies_only() -> None:
     ids=["never available", "refused", "never answered", "unforeseen", "no AMI shown"],
 )
 def test_every_step_ends(image: Image, errors: dict[str, Exception], published: list[str]) -> None:
-    """A step that is not done after 6 days is given up and reported once, and the registration is closed."""
+    """A step that is not done after 6 days, and a day of tries, is given up and reported once; nothing stays open."""
     aws = registered(settings=ALL, image=image, errors=errors, age=DAYS_6, pages=[[]])
     for _ in range(3):
         aws.sweep()
-    assert aws.outcomes_published() == published
-    failures = [each.message for each in aws.published if each.outcome == "FOLLOW_UP_FAILED"]
-    assert all("is not repeated" in message and "next sweep" not in message for message in failures)
+    assert aws.items[TASK_ID].is_open
+    aws.age += timedelta(days=1)
+    aws.sweep()
+    assert sorted(aws.outcomes_published()) == published
+    (failure,) = (each.message for each in aws.published if each.outcome == "FOLLOW_UP_FAILED")
+    is_refused = any(isinstance(error, PermanentError) for error in errors.values())
+    assert ("is not repeated" in failure, "next sweep" in failure) == (not is_refused, is_refused)
     assert not aws.items[TASK_ID].is_open
     assert aws.sweep().outcomes == []
 
@@ -281,13 +286,36 @@ def test_an_option_that_is_turned_on_on_the_last_day_is_no_failure() -> None:
 
 
 def test_a_parameter_that_is_dropped_after_6_days_is_given_up() -> None:
-    """A value that Systems Manager drops is written twice and reported once, and the registration is closed."""
+    """A value that Systems Manager drops again and again is reported once, and the registration is closed."""
     aws = registered(age=DAYS_6, settings=ALL, keeps_parameters=False)
-    for _ in range(4):
+    for minutes in (10, 10, 24 * 60, 10):
         aws.sweep()
-        aws.age += timedelta(minutes=10)
+        aws.age += timedelta(minutes=minutes)
     assert aws.outcomes_published() == ["IMAGE_AVAILABLE", "FOLLOW_UP_FAILED"]
-    assert aws.calls.count(f"put_parameter {PARAMETER}") == 2
+    assert not aws.items[TASK_ID].is_open
+
+
+def test_one_cause_is_one_notification() -> None:
+    """Where AWS refuses one read that several steps need, it is reported once for the image."""
+    aws = registered(settings=ALL, errors={AMI.id: PermanentError("Not DescribeImages.", "UnauthorizedOperation")})
+    for _ in range(2):
+        aws.sweep()
+    assert aws.outcomes_published() == ["FOLLOW_UP_FAILED"]
+    assert set(aws.registration().problems) == {"tag", "parameter", "notify"}
+    aws.errors.clear()
+    for _ in range(2):
+        aws.sweep()
+    assert aws.outcomes_published() == ["FOLLOW_UP_FAILED", "IMAGE_AVAILABLE"]
+
+
+def test_a_step_that_begins_late_is_tried_again() -> None:
+    """A step that is tried for the first time after 6 days, and fails, is tried again by later sweeps."""
+    aws = registered(age=DAYS_6, publish_error=TransientError("slow down"))
+    for _ in range(2):
+        aws.sweep()
+    aws.publish_error = None
+    aws.sweep()
+    assert aws.outcomes_published() == ["IMAGE_AVAILABLE"]
     assert not aws.items[TASK_ID].is_open
 
 
@@ -302,8 +330,10 @@ def test_a_step_for_which_there_was_no_time_is_not_given_up() -> None:
 
 
 def test_a_notification_that_cannot_be_sent_is_given_up() -> None:
-    """A topic that refuses for 6 days keeps no registration open."""
+    """A topic that refuses for 6 days, and for a day after that, keeps no registration open."""
     aws = registered(publish_error=PermanentError("denied"), age=DAYS_6)
+    aws.sweep()
+    aws.age += timedelta(days=1)
     aws.sweep()
     assert not aws.items[TASK_ID].is_open
 
@@ -317,18 +347,13 @@ def test_a_registration_is_followed_when_ec2_lists_the_task_no_more() -> None:
 
 
 def test_an_option_that_is_turned_on_later_applies_to_listed_imports() -> None:
-    """After `tagAmis` is turned on, the images of listed tasks are tagged, also that of a forced registration."""
+    """After `tagAmis` is turned on, the images of listed tasks are tagged."""
     aws = registered()
-    second = version_arn("1.4.2", build=2)
-    aws.put_registration(results={"follow": "FAILED", "notify": "IMAGE_FAILED"})
-    aws.put_registration(f"{TASK_ID} 1", arn=second, results={"follow": "AVAILABLE", "notify": "IMAGE_AVAILABLE"})
-    aws.items = {id_: item._replace(is_open=False) for id_, item in aws.items.items()}
     aws.sweep()
-    assert aws.tags == {}
+    assert (aws.tags, aws.items[TASK_ID].is_open) == ({}, False)
     aws.settings = Settings(tag_amis=True)
-    (outcome,) = [*aws.sweep().outcomes, *aws.sweep().outcomes]
+    (outcome,) = aws.sweep().outcomes
     assert (outcome.kind, outcome.tagged) == (OutcomeKind.ALREADY_REGISTERED, [AMI.id])
-    assert aws.tags[AMI.id]["vm-image-import:image"] == second
     assert aws.sweep().outcomes == []
 
 
@@ -406,6 +431,8 @@ def test_the_log_names_each_step_that_was_not_done(
 ) -> None:
     """A step that was not done, for whatever reason, is logged with its name."""
     aws = registered(settings=Settings(parameter_prefix="/imagebuilder/base"), **changes)
+    if message == "The step is given up":
+        aws.put_registration(overdue={"parameter": NOW + timedelta(days=5)})
     list(steps.follow_up(RegistrationId(TASK_ID), aws.record(), aws.invocation()))
     assert [entry["step"] for entry in log() if entry["message"] == message] == names
 
@@ -423,3 +450,36 @@ def test_a_record_keeps_what_the_steps_need() -> None:
         sources={"name": "file name", "semanticVersion": "file name"},
         request_id="event",
     )
+
+
+def test_an_image_that_a_user_registers_after_a_rejection_is_followed() -> None:
+    """The event of an available image records it for an import that was rejected before."""
+    aws = InMemoryAws(TASK._replace(tags={"Version": "latest"}), AMI)
+    aws.sweep()
+    aws.image = AVAILABLE._replace(ami_id=AMI.id, tagged_task_id=None)
+    assert aws.on_image_event().kind is OutcomeKind.IMAGE_AVAILABLE
+    assert (aws.outcomes_published(), aws.registration().adopted) == (["REJECTED", "IMAGE_AVAILABLE"], True)
+    assert aws.requests == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"settings": Settings(observe=True)},
+        {"settings": Settings(only_tasks_tagged={"Images": "yes"})},
+        {"ami": AMI._replace(state="disabled")},
+        {"task": TASK._replace(image_id="ami-0fedcba9876543210")},
+        {"task": None},
+        {"image": AVAILABLE._replace(status="FAILED", ami_id=AMI.id)},
+        {"image": AVAILABLE._replace(ami_id="ami-0fedcba9876543210", tagged_task_id=TASK_ID)},
+        {"in_progress": {TASK_ID}},
+        {"items": {TASK_ID: Item("?")}},
+    ],
+)
+def test_an_image_without_a_record_that_is_not_to_be_followed(changes: dict[str, Any]) -> None:
+    """An image that is not the one of a completed import of this deployment, or not available, is not recorded."""
+    known = {"task": TASK, "ami": AMI, "image": AVAILABLE._replace(ami_id=AMI.id)}
+    aws = InMemoryAws(**{**known, **changes})
+    before = {**aws.items}
+    assert aws.on_image_event().kind is OutcomeKind.IGNORED
+    assert (aws.items, aws.published) == (before, [])

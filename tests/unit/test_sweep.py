@@ -2,9 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
-from itertools import count
 from typing import Any
 
 import pytest
@@ -19,17 +17,14 @@ from tests.unit.fakes import (
     TASK,
     TASK_ID,
     InMemoryAws,
-    InMemoryStore,
     Item,
     version_arn,
 )
-from vm_image_import.deadline import Deadline
 from vm_image_import.domain.errors import PermanentError, SweepError, TransientError
 from vm_image_import.domain.models import Build, ImportTask
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind, SweepResult
 from vm_image_import.domain.remedies import find_remedy
 from vm_image_import.imports.reports import note_first_seen
-from vm_image_import.imports.sweep import sweep
 from vm_image_import.records.registration import Record, RegistrationId, Unverified, parse_record
 from vm_image_import.report import log as observability
 from vm_image_import.report.answers import answer_of_sweep
@@ -106,7 +101,7 @@ def test_what_is_done_costs_one_read_a_page() -> None:
 def test_thousands_with_nothing_to_do_cost_their_pages(
     task: ImportTask, settings: Settings, reported: str, log: Log
 ) -> None:
-    """5,000 imports that are excluded, or whose rejection was reported, cost no call and no line of their own."""
+    """5,000 imports that are excluded, or whose rejection was reported, cost no line and at most one call a page."""
     many = [task._replace(id=f"import-ami-{number:08}") for number in range(5000)]
     aws = InMemoryAws(settings=settings, pages=[many[first : first + 100] for first in range(0, 5000, 100)])
     if reported:
@@ -114,7 +109,9 @@ def test_thousands_with_nothing_to_do_cost_their_pages(
             aws.put(Record(reported=reported), each.id, is_open=False)
     assert aws.sweep().outcomes == []
     # The pages, and what is open: its ids, and their records. The claim of the sweep.
-    assert (aws.calls, aws.reads, aws.writes) == ([], 50 + 2, 1)
+    assert (aws.reads, aws.writes) == (50 + 2, 1)
+    # An AMI may come back.
+    assert aws.calls == [f"find_available {AMI.id}"] * (50 if reported.endswith("gone") else 0)
     assert [line["message"] for line in log()] == ["Swept"]
 
 
@@ -255,8 +252,8 @@ def renamed(settings: Settings) -> InMemoryAws:
     builds = [Build(RENAMED, "AVAILABLE", is_import=True, ami_ids=(AMI.id,))]
     aws = InMemoryAws(TASK, AMI, settings, image=AVAILABLE, builds=builds, parameters={f"{BASE}/web-server": AMI.id})
     aws.put_registration(results=ENDED)
+    aws.items[TASK_ID] = aws.items[TASK_ID]._replace(is_open=False)
     aws.put_registration(f"{TASK_ID} 1", arn=RENAMED, results=ENDED)
-    aws.items = {id_: item._replace(is_open=False) for id_, item in aws.items.items()}
     return aws
 
 
@@ -268,6 +265,33 @@ def assert_all_is_done(aws: InMemoryAws) -> None:
         assert aws.tags[AMI.id]["Name"] == "database 1.4.2"
     if aws.settings.parameter_prefix:
         assert aws.parameters[f"{BASE}/database"] == AMI.id
+    assert not aws.items[TASK_ID].is_open
+    assert aws.sweep().outcomes == []
+
+
+@pytest.mark.parametrize("before", [Settings(), Settings(observe=True, tag_amis=True, parameter_prefix=BASE)])
+@pytest.mark.parametrize("settings", [TAG, PARAMETER], ids=["tag", "parameter"])
+def test_an_option_that_is_turned_on_later_applies_to_a_forced_registration(
+    settings: Settings, before: Settings
+) -> None:
+    """An option that was off, or without effect, while an import was renamed applies to the renamed image later."""
+    aws = renamed(before)
+    done = {**ENDED, "tag": AMI.id, "parameter": f"{BASE}/web-server"}
+    aws.put_registration(results=done)
+    aws.items[TASK_ID] = aws.items[TASK_ID]._replace(is_open=False)
+    aws.put_registration(f"{TASK_ID} 1", arn=RENAMED)
+    for _ in range(3):
+        aws.sweep()
+    assert aws.registration(f"{TASK_ID} 1").results == ENDED
+    aws.settings = settings
+    assert_all_is_done(aws)
+
+
+def test_a_forced_registration_is_closed_when_every_step_has_ended() -> None:
+    """A forced registration for which no option is left is looked at no more."""
+    aws = renamed(Settings(tag_amis=True, parameter_prefix=BASE))
+    for _ in range(3):
+        aws.sweep()
     assert not any(item.is_open for item in aws.items.values())
 
 
@@ -282,79 +306,44 @@ def test_a_forced_registration_for_which_there_is_no_time_is_reached_later(setti
     assert_all_is_done(aws)
 
 
-@pytest.mark.parametrize("looks", range(6))
-def test_without_time_for_a_forced_registration_the_first_one_waits(looks: int) -> None:
-    """Wherever a sweep finds no time left, between two calls or not, later ones do what is left."""
+def test_a_forced_registration_whose_step_fails_delays_nothing() -> None:
+    """While a step of a forced registration fails, the first registration is followed; later sweeps try again."""
     aws = renamed(PARAMETER)
-    clock = count()
-    deadline = Deadline(lambda: 300_000 if next(clock) < looks else 0)
-    sweep(replace(aws.invocation(), deadline=deadline), dry_run=False)
-    assert_all_is_done(aws)
-
-
-def test_a_forced_registration_whose_step_fails_is_reached_later() -> None:
-    """Where a step of a forced registration fails, the next sweep tries it again."""
-    aws = renamed(PARAMETER)
+    aws.put_registration()
+    aws.parameters.clear()
     aws.errors[f"{BASE}/database"] = TransientError("503")
-    assert aws.sweep().problems == []
     assert aws.sweep().problems == [f"{TASK_ID} 1: 503"]
+    assert aws.outcomes_published() == ["IMAGE_AVAILABLE"]
+    assert aws.parameters == {f"{BASE}/web-server": AMI.id}
     aws.errors.clear()
     assert_all_is_done(aws)
 
 
-def test_a_forced_registration_whose_step_fails_does_not_delay_the_first() -> None:
-    """While a step of a forced registration fails, the steps of the first registration are run."""
+def test_a_forced_registration_is_followed_when_ec2_lists_the_task_no_more() -> None:
+    """What is left of a forced registration is done after EC2's 7 days, too."""
     aws = renamed(PARAMETER)
-    aws.put_registration()
-    aws.items[TASK_ID] = aws.items[TASK_ID]._replace(is_open=False)
-    aws.parameters.clear()
-    aws.errors[f"{BASE}/database"] = TransientError("503")
-    aws.sweep()
-    assert aws.outcomes_published() == ["IMAGE_AVAILABLE"]
-    assert aws.parameters == {f"{BASE}/web-server": AMI.id}
-
-
-def test_a_forced_registration_that_waits_does_not_delay_the_first() -> None:
-    """While a step of a forced registration waits, it is open, and the steps of the first registration end."""
-    aws = renamed(PARAMETER)
-    aws.current_builds = []
-    aws.sweep()
-    assert {id_ for id_, item in aws.items.items() if item.is_open} == {f"{TASK_ID} 1"}
-    assert aws.registration().results["parameter"] == f"{BASE}/web-server"
-
-
-def test_a_forced_registration_that_waits_is_reached_when_ec2_lists_the_task_no_more() -> None:
-    """What a sweep found left of a forced registration is done after EC2's 7 days, too."""
-    aws = renamed(PARAMETER)
-    aws.current_builds = []
-    aws.sweep()
-    aws.pages, aws.current_builds = [[]], None
+    aws.pages = [[]]
     assert_all_is_done(aws)
 
 
-@pytest.mark.parametrize("settings", [TAG, PARAMETER], ids=["tag", "parameter"])
-def test_a_forced_registration_that_another_invocation_has_claimed_is_reached_later(settings: Settings) -> None:
-    """Where another invocation has the claim of a forced registration, a later sweep does what is left of it."""
-    aws = renamed(settings)
-    aws.in_progress.add(f"{TASK_ID} 1")
-    assert aws.sweep().problems == []
-    aws.in_progress.clear()
-    assert_all_is_done(aws)
-
-
-def test_a_forced_registration_whose_steps_have_ended_meanwhile_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a sweep reads an older record of a forced registration, one whose steps have ended stays closed."""
-    aws = renamed(PARAMETER)
-    forced, older, read = f"{TASK_ID} 1", aws.record(f"{TASK_ID} 1"), InMemoryStore.read
-    aws.put_registration(forced, arn=RENAMED, results={**ENDED, "parameter": f"{BASE}/database"})
-    aws.items[forced] = aws.items[forced]._replace(is_open=False)
-    monkeypatch.setattr(
-        InMemoryStore,
-        "read",
-        lambda *args, **how: {id_: older if id_ == forced else found for id_, found in read(*args, **how).items()},
-    )
+def test_an_ami_that_comes_back_is_registered() -> None:
+    """An import whose AMI was reported as gone is registered by the next sweep that finds the AMI."""
+    aws = InMemoryAws(TASK, None)
+    for aws.age in (timedelta(), timedelta(hours=1), timedelta(hours=2)):
+        aws.sweep()
+    assert (aws.outcomes_published(), aws.requests) == (["REJECTED"], [])
+    aws.ami = AMI
     aws.sweep()
-    assert not any(item.is_open for item in aws.items.values())
+    assert len(aws.requests) == 1
+
+
+def test_a_refused_look_at_amis_that_are_gone_hides_nothing() -> None:
+    """Where EC2 refuses to show the AMIs that are gone, it is one problem, and the page's other tasks are processed."""
+    gone, other = tasks(2)
+    aws = InMemoryAws(pages=[[gone, other]], errors={gone.image_id or "": PermanentError("Denied.")})
+    aws.put(Record(reported="REJECTED AMI gone"), gone.id, is_open=False)
+    assert aws.sweep().problems == [f"{gone.id} and 1 more: Denied."]
+    assert tasks_asked_for(aws) == [other.id]
 
 
 def test_nothing_new_costs_one_read_a_page() -> None:

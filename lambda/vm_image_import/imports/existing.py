@@ -14,10 +14,9 @@ from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import MAX_REGISTRATIONS, Record, RegistrationId
 from vm_image_import.records.store import Claim
 
-_UNDECIDED: Final = (
-    "Image Builder is importing a VM, and does not show yet whether it is this import. The next sweep looks again."
-)
-_NOT_LISTED: Final = "Image Builder has an image of this import, but does not list it yet. The next sweep looks again."
+_UNDECIDED: Final = "Image Builder is importing a VM, and does not show yet whether it is this import."
+_NOT_LISTED: Final = "Image Builder has an image of this import, but does not list it yet."
+_EARLIER_REQUEST: Final = "An earlier invocation has requested the image with other values, which apply."
 _IMAGE_NOT_FOUND: Final = (
     "Image Builder has an image of this import, requested with the client token {}, but its ARN was not recorded and no"
     " image has the tag vm-image-import:task-id of the import. Look for the image in Image Builder by the import's name"
@@ -68,6 +67,7 @@ def find_requested_image(candidate: Candidate, claim: Claim, derivation: Derivat
     """Record the image of a request that an earlier invocation made with other values and did not record.
 
     It may be missing from Image Builder's list for some minutes. Meanwhile a failed or deleted one may be an older one.
+    Raises RejectedError where the payload states another name or version, when the image is recorded.
     """
     task, ami, invocation = candidate.task, candidate.ami, candidate.invocation
     since = claim.record.first_seen.get(_SEARCHED, invocation.time)
@@ -77,9 +77,12 @@ def find_requested_image(candidate: Candidate, claim: Claim, derivation: Derivat
         requested, made = derivation.request.semantic_version, BuildArn.parse(build.arn)
         if made.version != requested:
             candidate.claims(derivation.request.name).give_back(requested)
-        record = claim.record._replace(registration=candidate.registration(build.arn, {}))
+        registration = candidate.registration(build.arn, {})
+        record = claim.record._replace(registration=registration)
         claim.save(record, is_open=True)
-        return registered(candidate, record, None)
+        already_registered(candidate.id, record, registration, candidate.overrides)
+        found = registered(candidate, record, None)
+        return found._replace(outcome=found.outcome._replace(reason=_EARLIER_REQUEST))
     if invocation.time == since:
         claim.save(claim.record._replace(first_seen={**claim.record.first_seen, _SEARCHED: since}))
     if not is_listed:

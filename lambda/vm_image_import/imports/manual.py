@@ -18,6 +18,7 @@ from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import MAX_REGISTRATIONS, Record, RegistrationId
 from vm_image_import.report.log import log_context
 
+_AGAIN: Final = "{}. Invoke the function with this payload again: a sweep does not know it."
 _TOO_MANY: Final = "The import was registered {} times, which is the most. Import the VM again for another image."
 
 
@@ -33,20 +34,23 @@ def on_manual_invocation(trigger: ManualImport, invocation: Invocation) -> Itera
             yield Outcome(OutcomeKind.NOT_FOUND, trigger.import_task_id, reason=reason)
             return
         ami = invocation.clients.ec2.find_ami_of(task)
-        first = RegistrationId(task.id)
         records = read_registrations(task.id, invocation, forced=trigger.force)
         try:
             id_, registered = _register(task, ami, records, trigger, invocation)
         except InProgressError as error:
-            yield Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=str(error))
+            yield Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=_AGAIN.format(error))
             return
         except (RejectedError, InvalidRecordError) as error:
             yield rejected(task, error)
             return
+        if registered.outcome.kind is OutcomeKind.IN_PROGRESS:
+            reason = _AGAIN.format((registered.outcome.reason or "").removesuffix("."))
+            yield registered.outcome._replace(reason=reason)
+            return
         if trigger.dry_run:
             yield registered.outcome
             return
-        yield report(registered.outcome, first, records.get(str(first), Record()), invocation, is_manual=True)
+        yield report(registered.outcome, id_, records.get(str(id_), Record()), invocation, is_manual=True)
         yield from steps.follow_up(id_, registered.record, invocation)
 
 

@@ -70,6 +70,6 @@ def check_ami(task: ImportTask, ami: Ami) -> Outcome | None:
         return Outcome(OutcomeKind.IGNORED, task.id, reason=reason, task=task)
     if not task.image_id:
         # Anybody in the account may register an AMI with the name of a task.
-        reason = f"The import does not name {ami.id} as its AMI yet. The next sweep registers it."
+        reason = f"The import does not name {ami.id} as its AMI yet."
         return Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=reason, task=task)
     return None

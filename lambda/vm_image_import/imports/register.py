@@ -27,7 +27,7 @@ _AMI_GONE: Final = (
     "EC2 no longer shows {}, the AMI of this import: it was deregistered. If a tool copied it to an AMI of another name"
     " (Packer's ami_name does), let the tool keep the AMI of the import, or use the copy in a recipe by its AMI id."
 )
-_OUT_OF_TIME: Final = "The invocation has no time left for this import. The next sweep registers it."
+_OUT_OF_TIME: Final = "The invocation has no time left for this import."
 _GONE_AFTER: Final = timedelta(hours=1)
 """An AMI that EC2 does not show for so long is taken for gone."""
 _CALLS: Final = 2

@@ -11,11 +11,16 @@ from vm_image_import.records.registration import Record, Registration, Registrat
 
 _ALREADY_REGISTERED: Final = 'The import was registered before. To register it once more write "force": true.'
 _ADOPTED: Final = (
-    "An earlier deployment or another user registered the import. The image is recorded, and no second one is made."
+    "An earlier invocation or deployment, or another user, registered the import. The image is recorded, and no second"
+    " one is made."
 )
 _CONFLICT: Final = (
     "The import is registered as {}, so {} of the payload cannot be used: leave it out, or write"
     ' "force": true to register the import once more.'
+)
+_NOT_KNOWN: Final = (
+    "An earlier invocation or deployment, or another user, registered the import as {}. Whether the image has {} of the"
+    ' payload is not known: look at it and leave it out, or write "force": true for a second image.'
 )
 
 
@@ -48,20 +53,21 @@ def already_registered(
     id_: RegistrationId, record: Record, registration: Registration, overrides: Overrides
 ) -> Registered:
     """Return the outcome of an import that has an image. Raises RejectedError where a payload states another one."""
-    stated = {
+    different = {
         "name": overrides.name is not None
         and names.arn_name(names.normalise(overrides.name) or overrides.name) != registration.build.name,
         "semanticVersion": overrides.semantic_version is not None
         and not versions.is_same(overrides.semantic_version, registration.build.version),
-        # What another one has registered cannot be compared.
-        "description": registration.adopted and overrides.description is not None,
-        "platform": registration.adopted and overrides.platform is not None,
-        "osVersion": registration.adopted and overrides.os_version is not None,
-        "tags": registration.adopted and bool(overrides.tags),
     }
-    if conflicts := [key for key, conflicting in stated.items() if conflicting]:
-        problem = _CONFLICT.format(registration.build.label, ", ".join(conflicts))
-        raise RejectedError({"payload": problem})
+    not_known = {
+        "description": overrides.description is not None,
+        "platform": overrides.platform is not None,
+        "osVersion": overrides.os_version is not None,
+        "tags": bool(overrides.tags),
+    }
+    for stated, problem in ((different, _CONFLICT), (not_known if registration.adopted else {}, _NOT_KNOWN)):
+        if keys := ", ".join(key for key, is_stated in stated.items() if is_stated):
+            raise RejectedError({"payload": problem.format(registration.build.label, keys)})
     outcome = Outcome(
         OutcomeKind.ALREADY_REGISTERED,
         id_.import_task_id,

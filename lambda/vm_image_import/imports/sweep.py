@@ -1,8 +1,7 @@
 """Sweeps all import tasks: registers what is not registered, and runs what is left of the steps."""
 
 import random
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -18,17 +17,17 @@ from vm_image_import.imports.register import register
 from vm_image_import.imports.reports import note_first_seen, report, report_once
 from vm_image_import.imports.results import Registered
 from vm_image_import.invocation import Invocation
-from vm_image_import.records.registration import MAX_REGISTRATIONS, Record, RegistrationId, unreadable
+from vm_image_import.records.registration import Record, RegistrationId, unreadable
 from vm_image_import.report.log import log_and_count, log_and_count_sweep, log_context, logger
 
 _LOCK: Final = "sweep"
 _CALLS: Final = 3
 """The calls for which there must be time before an import is begun. Each use case looks at the time by itself, too."""
-_OPEN_CALLS: Final = 2
-"""To claim a record, and to save it."""
 _HANGS_AFTER: Final = timedelta(hours=12)
 _ACTIVE: Final = "active"
 """What is noted in a record with the time at which the task was first seen active."""
+_GONE: Final = f"{OutcomeKind.REJECTED.value} {AMI_GONE}"
+"""What is reported of an import whose AMI was deregistered."""
 _HANGS: Final = "The import task has been active for more than {} hours. It says: {}."
 _OUT_OF_TIME: Final = "Out of time. The next sweep continues."
 _ANOTHER_SWEEP: Final = "Another sweep is running."
@@ -47,8 +46,6 @@ class _Listing:
     """The imports with something left to do, as far as they could be listed."""
 
     pending: list[_Pending] = field(default_factory=list)
-    open: set[RegistrationId] = field(default_factory=set)
-    """Those of them that the index of what is open has."""
     problems: list[str] = field(default_factory=list)
     complete: bool = True
     """Whether there was time for everything."""
@@ -83,7 +80,7 @@ def _sweep(invocation: Invocation, *, dry_run: bool) -> SweepResult:
             break
         try:
             with log_context(importTaskId=pending.id.import_task_id):
-                for outcome in _process(pending, listing.open, invocation, dry_run=dry_run):
+                for outcome in _process(pending, invocation, dry_run=dry_run):
                     log_and_count(outcome, dry_run=dry_run)
                     outcomes.append(outcome)
         except Exception as error:  # noqa: BLE001 - one bad task is one problem
@@ -111,17 +108,11 @@ def _retain(invocation: Invocation, outcomes: list[Outcome], problems: list[str]
         problems.append(f"Retention: {error}")
 
 
-def _process(
-    pending: _Pending, open_ids: Collection[RegistrationId], invocation: Invocation, *, dry_run: bool
-) -> Iterator[Outcome]:
+def _process(pending: _Pending, invocation: Invocation, *, dry_run: bool) -> Iterator[Outcome]:
     """Do what is left to do for one import, and yield the outcomes."""
     id_, task, record = pending
-    if task is None:
+    if task is None or record.registration:
         yield from steps.run(id_, record, invocation)
-    elif record.registration:
-        # Only while steps of the first registration are left, a sweep looks for the forced ones.
-        if _open_forced(task, open_ids, invocation):
-            yield from steps.run(id_, record, invocation)
     elif dry_run:
         yield exclude(task, invocation.settings) or _with_remedy(
             _register(task, record, invocation, dry_run=True).outcome, task
@@ -181,58 +172,27 @@ def _add_pending(listing: _Listing, page: Sequence[ImportTask], invocation: Invo
     """Add those tasks of a page that have something left to do."""
     # A claim guards whatever is done, so that an older record costs only a look.
     records = invocation.store.read((RegistrationId(task.id) for task in page), consistent=False)
+    gone: dict[str, _Pending] = {}
     for task in page:
         id_ = RegistrationId(task.id)
         record = records.get(str(id_), Record())
         if record.unreadable:
             _add_unreadable(listing, id_, record.unreadable)
         elif record.registration:
-            if not dry_run and _follows_up(record, invocation):
+            if not dry_run and _has_steps_left(record, invocation):
                 listing.pending.append(_Pending(id_, task, record))
         elif dry_run or _is_pending(task, record, invocation):
             listing.pending.append(_Pending(id_, task, record))
-
-
-def _follows_up(record: Record, invocation: Invocation) -> bool:
-    """Return whether steps are left of a registration, or may be left of the forced ones of its task."""
-    registration = record.registration
-    if registration is None:
-        return False
-    # An option that was turned on later applies to the forced image that replaced a failed one, too.
-    is_replaced = _has_options(invocation) and steps.has_failed(registration)
-    return is_replaced or _has_steps_left(record, invocation)
+        elif task.image_id and record.reported == _GONE:
+            gone[task.image_id] = _Pending(id_, task, record)
+    # An AMI comes back from the Recycle Bin, for example.
+    restored = invocation.clients.ec2.find_available(gone, invocation.deadline)
+    listing.pending += [pending for ami_id, pending in gone.items() if ami_id in restored]
 
 
 def _has_steps_left(record: Record, invocation: Invocation) -> bool:
     registration = record.registration
     return registration is not None and not steps.have_ended(registration, invocation.settings)
-
-
-def _has_options(invocation: Invocation) -> bool:
-    return invocation.settings.tag_amis or bool(invocation.settings.parameter_prefix)
-
-
-def _open_forced(task: ImportTask, open_ids: Collection[RegistrationId], invocation: Invocation) -> bool:
-    """Add the forced registrations of a task to which an option applies that was turned on later to what is open.
-
-    The next sweep runs their steps. Return whether none of them is left to add. Raises TransientError or
-    PermanentError.
-    """
-    if not _has_options(invocation):
-        return True
-    ids = [RegistrationId(task.id, number) for number in range(1, MAX_REGISTRATIONS)]
-    records = invocation.store.read((id_ for id_ in ids if id_ not in open_ids), consistent=False)
-    return all(_open(id_, invocation) for id_, record in records.items() if _has_steps_left(record, invocation))
-
-
-def _open(id_: str, invocation: Invocation) -> bool:
-    """Add a registration with steps left to what is open, and return whether there was time and no other claim."""
-    if invocation.deadline.allows(_OPEN_CALLS):
-        with suppress(InProgressError), invocation.store.claim(id_, invocation.deadline) as claim:
-            if _has_steps_left(claim.record, invocation):
-                claim.save(claim.record, is_open=True)
-            return True
-    return False
 
 
 def _is_pending(task: ImportTask, record: Record, invocation: Invocation) -> bool:
@@ -246,8 +206,7 @@ def _is_pending(task: ImportTask, record: Record, invocation: Invocation) -> boo
         since = record.first_seen.get(_ACTIVE)
         return not record.reported and (since is None or _hangs(since, invocation))
     found = find_problems(task, Overrides(), invocation.settings, invocation.time)
-    rejections = (AMI_GONE, RejectedError(dict(found)).problem)
-    return record.reported not in {f"{OutcomeKind.REJECTED.value} {problem}" for problem in rejections}
+    return record.reported not in {_GONE, f"{OutcomeKind.REJECTED.value} {RejectedError(dict(found)).problem}"}
 
 
 def _hangs(since: datetime, invocation: Invocation) -> bool:
@@ -273,7 +232,6 @@ def _add_open(listing: _Listing, invocation: Invocation) -> None:
             ids.append(RegistrationId.parse(text))
         except ValueError as error:
             _add_unreadable(listing, RegistrationId(text), unreadable(text, error))
-    listing.open.update(ids)
     listed = {pending.id for pending in listing.pending}
     records = invocation.store.read((id_ for id_ in ids if id_ not in listed), consistent=False)
     for id_, record in ((RegistrationId.parse(text), record) for text, record in records.items()):

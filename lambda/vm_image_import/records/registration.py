@@ -65,6 +65,8 @@ class Registration(NamedTuple):
     """What each step has written last, and not read back."""
     problems: Mapping[str, str] = {}
     """The problem that was reported last of each step."""
+    overdue: Mapping[str, datetime] = {}
+    """Since when each step is tried whose time is over."""
 
     @property
     def build(self) -> BuildArn:
@@ -119,6 +121,7 @@ def _parse_registration(found: Mapping[str, Any]) -> Registration:
             for step, (value, time, *previous) in found["unverified"].items()
         },
     }
+    parsed["overdue"] = {step: _parse_time(time) for step, time in found.get("overdue", {}).items()}
     parsed |= {field: _texts(found.get(field, {})) for field in ("sources", "results", "problems")}
     registration = Registration(**_known(Registration, found, parsed))
     BuildArn.parse(registration.arn)

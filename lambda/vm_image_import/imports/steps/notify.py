@@ -14,7 +14,7 @@ _REASONS: Final = {
     "DEPRECATED": "The image was deprecated after it became available.",
     "DISABLED": "The image was disabled after it became available.",
 }
-_ADOPTED: Final = "An earlier deployment or another user registered the import, not this function."
+_ADOPTED: Final = "No record of the request was found: an earlier deployment or another user registered the import."
 _IMAGE_BUILDER: Final = "Image Builder"
 _AMI_GONE: Final = "The image is {}, but its AMI {} was deregistered. Delete the image, and import the VM again."
 _AMI_UNUSABLE: Final = "The image is {}, but its AMI {} is {}."

@@ -7,7 +7,7 @@ from typing import Final
 
 from vm_image_import.domain.errors import InProgressError, PermanentError, TransientError
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
-from vm_image_import.imports.steps.follow import FOLLOW, USABLE
+from vm_image_import.imports.steps.follow import FOLLOW
 from vm_image_import.imports.steps.notify import NOTIFY
 from vm_image_import.imports.steps.parameter import PARAMETER
 from vm_image_import.imports.steps.step import GIVEN_UP, Done, Due, Run, Step, Waiting
@@ -23,6 +23,8 @@ STEPS: Final = (FOLLOW, TAG, PARAMETER, NOTIFY)
 """In their order: a step uses the results of those before it."""
 _GIVEN_UP_AFTER: Final = timedelta(days=6)
 """EC2 lists a task for 7 days after its end. What has not happened before is given up."""
+_TRIED_FOR: Final = timedelta(days=1)
+"""A step that begins later, such as one of an option that was off, is tried for so long before it is given up."""
 _NOT_REPEATED: Final = (
     "{} This was tried for {} days, and is not repeated. The image is registered. Do the step manually: {}."
 )
@@ -30,14 +32,10 @@ _RECORD_CALLS: Final = 2
 """To claim a record, and to save it."""
 
 
-def have_ended(registration: Registration, settings: Settings) -> bool:
-    """Return whether no step of a registration is left."""
-    return all(step.name in registration.results for step in STEPS if step.is_configured(settings))
-
-
-def has_failed(registration: Registration) -> bool:
-    """Return whether the image of a registration is one that nothing can be built on."""
-    return FOLLOW.name in registration.results and registration.results[FOLLOW.name] not in USABLE
+def have_ended(registration: Registration, settings: Settings | None) -> bool:
+    """Return whether no step of a registration is left; without settings, none that may ever be configured."""
+    steps = [step for step in STEPS if settings is None or step.is_configured(settings)]
+    return all(step.name in registration.results for step in steps)
 
 
 def run(id_: RegistrationId, record: Record, invocation: Invocation) -> Iterator[Outcome]:
@@ -59,7 +57,8 @@ def run(id_: RegistrationId, record: Record, invocation: Invocation) -> Iterator
             except Exception as error:  # noqa: BLE001 - one step must not stop the others
                 logger.exception("The step failed", step=step.name)
                 errors.append(error)
-    if this.registration.results != this.recorded.results:
+    _note_overdue(this)
+    if this.registration != this.recorded:
         # Without the record, the next sweep looks again.
         with suppress(InProgressError), _claim(this) as claim:
             _save(claim, this)
@@ -77,7 +76,7 @@ def follow_up(id_: RegistrationId, record: Record, invocation: Invocation) -> It
 
 def _run_step(step: Step, this: Run) -> Iterator[Outcome]:
     """Run one step, and yield its outcome. Raises InProgressError, or an error of the step that was not reported."""
-    is_over = this.invocation.time - this.registration.time > _GIVEN_UP_AFTER
+    is_over = _is_over(step, this)
     try:
         found = _look_and_act(step, this)
     except PermanentError as error:
@@ -102,6 +101,25 @@ def _run_step(step: Step, this: Run) -> Iterator[Outcome]:
         return
     if found.outcome:
         yield found.outcome
+
+
+def _is_overdue(this: Run) -> bool:
+    return this.invocation.time - this.registration.time > _GIVEN_UP_AFTER
+
+
+def _is_over(step: Step, this: Run) -> bool:
+    """Return whether a step is given up that cannot be done now."""
+    since = this.registration.overdue.get(step.name)
+    return _is_overdue(this) and since is not None and this.invocation.time - since >= _TRIED_FOR
+
+
+def _note_overdue(this: Run) -> None:
+    """Note since when the steps that are left are overdue."""
+    if _is_overdue(this):
+        left = [
+            step for step in STEPS if step.is_configured(this.settings) and step.name not in this.registration.results
+        ]
+        this.note_overdue([step.name for step in left])
 
 
 def _look_and_act(step: Step, this: Run) -> Done | Waiting:
@@ -140,10 +158,14 @@ def _report(step: Step, problem: str, reason: str, this: Run, *, is_over: bool) 
     with _claim(this) as claim:
         if this.registration.problems.get(step.name) == problem:
             return outcome
-        publish(outcome, this.invocation)
+        # One cause may keep several steps from being done.
+        is_new = reason not in this.reported
+        if is_new:
+            publish(outcome, this.invocation)
+            this.reported.add(reason)
         this.note_problem(step.name, problem)
         _save(claim, this)
-    return outcome._replace(is_new=True)
+    return outcome._replace(is_new=is_new)
 
 
 @contextmanager
@@ -154,11 +176,15 @@ def _claim(this: Run) -> Iterator[Claim]:
         if recorded is None or recorded.arn != this.registration.arn:
             message = f"The record of {this.id} was deleted or replaced."
             raise TransientError(message)
-        this.registration = recorded._replace(results={**this.registration.results, **recorded.results})
+        this.registration = recorded._replace(
+            results={**this.registration.results, **recorded.results},
+            overdue={**this.registration.overdue, **recorded.overdue},
+        )
         yield claim
 
 
 def _save(claim: Claim, this: Run) -> None:
-    is_open = not have_ended(this.registration, this.settings)
+    # A sweep finds forced registrations in the index only: options may be turned on while EC2 lists their task.
+    is_open = not have_ended(this.registration, None if this.id.number else this.settings)
     claim.save(claim.record._replace(registration=this.registration), is_open=is_open)
     this.recorded = this.registration

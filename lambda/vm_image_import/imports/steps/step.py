@@ -1,6 +1,6 @@
 """What a step is, and what it works with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -54,6 +54,8 @@ class Run:
         """With what this invocation has done."""
         self.recorded = registration
         """As it was read or saved last."""
+        self.reported: set[str] = set()
+        """Why steps failed, as far as this invocation has reported it."""
         self._images: list[Image | None] = []
         self._amis: list[Ami | None] = []
         """What was read, once."""
@@ -125,6 +127,11 @@ class Run:
     def note_unverified(self, step: str, written: Unverified) -> None:
         """Note what a step has written."""
         self.registration = self.registration._replace(unverified={**self.registration.unverified, step: written})
+
+    def note_overdue(self, steps: Iterable[str]) -> None:
+        """Note that steps are overdue, since now where it was not noted before."""
+        times = dict.fromkeys(steps, self.invocation.time)
+        self.registration = self.registration._replace(overdue={**times, **self.registration.overdue})
 
     def note_problem(self, step: str, problem: str) -> None:
         """Note the problem that was reported of a step."""

@@ -331,6 +331,8 @@ class History:
         self._lambda.enqueue({"action": "sweep"})
         self._lambda.run_due()
         self._pass(3)
+        # What no sweep could try in that week is tried for a day.
+        self._wait_until(now() + timedelta(days=1))
 
     def _sweep_once_more(self) -> Counter[str]:
         """Sweep when nothing is left to do, and return what the sweep called."""

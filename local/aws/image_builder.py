@@ -29,6 +29,8 @@ _REASON_MAX: Final = 1024
 _TOKEN_STEPS: Final = 15
 _IN_PROGRESS: Final = ("PENDING", "importing")
 """The enum of the model has no `importing`; the user guide has it in two sentences."""
+RUNNING: Final = frozenset({*_IN_PROGRESS, "CREATING", "BUILDING", "TESTING", "DISTRIBUTING", "INTEGRATING"})
+"""The states of an image whose build is still running: an import has the first two, other builds have the others."""
 
 # The error code for an invalid parameter is not documented. ImportVmImage, GetImage and the list operations declare
 # ClientException for errors of the client, the tagging operations InvalidParameterException. Both have status 400.
@@ -39,6 +41,9 @@ _NO_SUCH_PAGE: Final = "InvalidPaginationTokenException"
 _NOT_FOUND: Final = "ResourceNotFoundException"
 _NO_VERSION: Final = "InvalidParameterValueException"
 _MISMATCH: Final = "IdempotentParameterMismatchException"
+# With which error DeleteImage fails for a running build is not documented: this is the one that the API reference names
+# in the sentence before.
+_DEPENDENCY: Final = "ResourceDependencyException"
 
 _lock: Final = RLock()
 
@@ -250,10 +255,12 @@ class ImageBuilderResponse(BaseResponse):
         return _result(image=backend.get(found).describe())
 
     def delete_image(self) -> ActionResult:
-        """DeleteImage. The AMI stays (API reference)."""
-        arn = self.backend.get(self._valid_params()["imageBuildVersionArn"]).arn
-        del self.backend.images[arn]
-        return _result(imageBuildVersionArn=arn)
+        """DeleteImage. The AMI stays, and a build that is still running cannot be deleted (API reference)."""
+        image = self.backend.get(self._valid_params()["imageBuildVersionArn"])
+        if image.state["status"] in RUNNING:
+            raise ServiceError(_DEPENDENCY, f"The build of {image.arn} is still running.")
+        del self.backend.images[image.arn]
+        return _result(imageBuildVersionArn=image.arn)
 
     def list_images(self) -> ActionResult:
         """ListImages: one entry for each version. No owner but `Self` has images."""

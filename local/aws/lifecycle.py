@@ -15,7 +15,6 @@ from local.aws import common, iam, image_builder
 from local.aws.image_builder import Image, ImageBuilderBackend
 from local.aws.policies import AuthorizationRequest
 
-_IN_PROGRESS: Final = frozenset({"PENDING", "importing", "CREATING", "BUILDING", "TESTING", "DISTRIBUTING"})
 _ENDED_WITHOUT_IMAGE: Final = frozenset({"FAILED", "CANCELLED"})
 _SUCCESS, _FAILED, _SKIPPED = "SUCCESS", "FAILED", "SKIPPED"
 
@@ -52,7 +51,7 @@ class _Execution:
         """Delete what the policy selects, and yield the actions."""
         found = self._denied("*", "tag:GetResources", {}) or self._denied("*", "ec2:DescribeImages", {})
         for image in sorted(self._backend.builds(), key=lambda image: image.created, reverse=True):
-            if not _has_any(image.tags, self._selected) or image.state["status"] in _IN_PROGRESS:
+            if not _has_any(image.tags, self._selected) or image.state["status"] in image_builder.RUNNING:
                 continue
             # What has failed qualifies at any age.
             if not self._is_old(image) and image.state["status"] not in _ENDED_WITHOUT_IMAGE:

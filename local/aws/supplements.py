@@ -1,7 +1,8 @@
 """What moto lacks of CloudWatch, DynamoDB, SNS and Systems Manager.
 
 Filter patterns for JSON, the notifications of alarms, writes of one item one after the other, topics and tables whose
-key is disabled, filter policies where a message has no attributes, and the check of parameters that hold AMIs.
+key is disabled, filter policies where a message has no attributes, and the check of parameters that hold AMIs. Also the
+limits of these services and of EC2.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ from moto.sns.models import SNSBackend, sns_backends
 from moto.sns.utils import FilterPolicyMatcher
 from moto.ssm.models import Parameter, SimpleSystemManagerBackend, ssm_backends
 
-from local.aws import keys, policies
+from local.aws import keys, limits, policies
 from local.aws.common import ServiceError
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ def install() -> None:
     SNSBackend.publish = publish_encrypted  # type: ignore[method-assign, assignment]
     FilterPolicyMatcher.matches = matches_attributes  # type: ignore[method-assign, assignment]
     SimpleSystemManagerBackend.put_parameter = put_unchecked  # type: ignore[method-assign]
+    limits.install()
 
 
 def _let_alarms_notify() -> None:

@@ -12,10 +12,12 @@ Wait = Callable[[float], None]
 """Lets so many seconds pass."""
 
 _TASK_TAG: Final = f"{PREFIX}task-id"
+FINAL: Final = {"AVAILABLE", "FAILED", "CANCELLED", "DEPRECATED", "DISABLED", "DELETED"}
+"""The states of an image whose build has ended."""
 _ENDED: Final = {"completed", "deleted"}
 _SECONDS: Final = 15
 _LOOKS: Final = 80
-"""A cancelled import ends within 20 minutes, or is listed as not removed."""
+"""A cancelled import, and then a build, ends within 20 minutes, or is listed as not removed."""
 
 
 class Imports:
@@ -51,12 +53,16 @@ class Imports:
 
     def images(self) -> dict[str, Mapping[str, str]]:
         """Return the tags of all images of the account, by ARN."""
-        pages = self._builder.get_paginator("list_image_build_versions").paginate()
-        return {image["arn"]: image.get("tags", {}) for page in pages for image in page["imageSummaryList"]}
+        return {image["arn"]: image.get("tags", {}) for image in self._summaries()}
 
     def images_of(self, task_id: str) -> list[str]:
         """Return the ARNs of the images that the function has registered for a task."""
         return [arn for arn, tags in self.images().items() if tags.get(_TASK_TAG) == task_id]
+
+    def _summaries(self) -> Iterator[Mapping[str, Any]]:
+        """Yield all images of the account."""
+        for page in self._builder.get_paginator("list_image_build_versions").paginate():
+            yield from page["imageSummaryList"]
 
     def _own_images(self, tasks: Collection[str]) -> Iterator[str]:
         """Yield the ARNs of the images of this run. A deployment decides which tags of a task its image has."""
@@ -72,7 +78,9 @@ class Imports:
                 command = f"aws ec2 cancel-import-task --import-task-id {id_}"
                 cleanup.call(command, ec2.cancel_import_task, ImportTaskId=id_)
         tasks = self._ended(cleanup, wait)
-        for arn in dict.fromkeys((*known_images, *self._own_images(tasks))):
+        images_left = dict.fromkeys((*known_images, *self._own_images(tasks)))
+        self._let_builds_end(images_left, wait)
+        for arn in images_left:
             command = f"aws imagebuilder delete-image --image-build-version-arn {arn}"
             cleanup.call(command, images.delete_image, imageBuildVersionArn=arn)
         if parameter:
@@ -95,6 +103,13 @@ class Imports:
         running = [id_ for id_, task in tasks.items() if task["Status"] not in _ENDED]
         cleanup.left.extend(f"aws ec2 cancel-import-task --import-task-id {id_}   # It still runs." for id_ in running)
         return tasks
+
+    def _let_builds_end(self, arns: Collection[str], wait: Wait) -> None:
+        """Wait for builds that are still running: their images cannot be deleted (API reference, `DeleteImage`)."""
+        for _ in range(_LOOKS):
+            if all(image["state"]["status"] in FINAL for image in self._summaries() if image["arn"] in arns):
+                return
+            wait(_SECONDS)
 
     def _snapshots(self, ami: str) -> Sequence[str]:
         """Return the snapshots of an AMI. An AMI that does not exist any more has none."""

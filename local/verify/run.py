@@ -16,7 +16,7 @@ from local.verify.account import Account, Answer, VerifyError, answer_of, is_den
 from local.verify.assumptions import PROBE_TAG, SECOND_TAG, Finding, Observations
 from local.verify.cleanup import Cleanup
 from local.verify.deployment import Deployment
-from local.verify.imports import Imports, Wait
+from local.verify.imports import FINAL, Imports, Wait
 from local.verify.mailbox import Mailbox
 from vm_image_import.aws.ec2 import PAGE_SIZE
 from vm_image_import.domain.errors import TransientError
@@ -35,7 +35,6 @@ _SWEEPS: Final = 3
 """After so many sweeps, what was not done will not be."""
 _NETWORK: Final = (HTTPClientError, NetworkError, TransientError)
 _UNKNOWN: Final = "import-ami-00000000000000000"
-_FINAL: Final = {"AVAILABLE", "FAILED", "CANCELLED", "DEPRECATED", "DISABLED", "DELETED"}
 _ENDED: Final = {"completed", "deleted"}
 
 
@@ -295,7 +294,7 @@ class Verification:
         status = image["state"]["status"]
         if status not in seen.states:
             seen.states.append(status)
-        if status not in _FINAL and image.get("outputResources", {}).get("amis"):
+        if status not in FINAL and image.get("outputResources", {}).get("amis"):
             seen.named_in_progress = True
 
     def _look_at_list(self) -> None:
@@ -317,7 +316,7 @@ class Verification:
             left = f"waiting for what comes late, {minutes - minute} minutes"
             progress.update(bar, description="Waiting", completed=100 * minute / minutes, status=left)
             # An image may be in progress for seconds only.
-            looks = 4 if self.seen.states and self.seen.states[-1] not in _FINAL else 1
+            looks = 4 if self.seen.states and self.seen.states[-1] not in FINAL else 1
             for _ in range(looks):
                 self.wait(_MINUTE / looks)
                 self._look_at_second()

@@ -471,6 +471,7 @@ def test_a_deleted_image() -> None:
     task_id = start_import()
     finish_imports()
     first, second = register(task_id), register(task_id)
+    advance()
     assert client("imagebuilder").delete_image(imageBuildVersionArn=first)["imageBuildVersionArn"] == first
     for operation in ("get_image", "delete_image"):
         with pytest.raises(ClientError, match="ResourceNotFoundException"):
@@ -478,6 +479,18 @@ def test_a_deleted_image() -> None:
     assert get(second)["arn"] == second
     assert register(task_id).endswith("/3")
     assert len(client("ec2").describe_images(Owners=["self"])["Images"]) == 1
+
+
+@pytest.mark.parametrize("status", ["PENDING", "importing", "BUILDING", "INTEGRATING"])
+@pytest.mark.usefixtures("local_aws_mode")
+def test_a_running_build_is_not_deleted(status: str) -> None:
+    """DeleteImage refuses an image whose build is still running."""
+    arn = available()
+    image_builder.backends[ACCOUNT][REGION].images[arn].state = {"status": status}
+    with pytest.raises(ClientError, match="is still running") as error:
+        client("imagebuilder").delete_image(imageBuildVersionArn=arn)
+    assert error_of(error) == ("ResourceDependencyException", 400)
+    assert get(arn)["state"]["status"] == status
 
 
 @pytest.mark.usefixtures("local_aws_mode")

@@ -53,12 +53,24 @@ def run() -> list[Action]:
         ({"delete": "yes"}, None, "AVAILABLE", False),
         ({"delete": "yes"}, None, "FAILED", True),
         ({"delete": "yes"}, OLD, "PENDING", False),
+        ({"delete": "yes"}, OLD, "INTEGRATING", False),
         ({"delete": "Yes"}, OLD, "AVAILABLE", False),
         ({"delete": "yes", "keep": "yes"}, OLD, "AVAILABLE", False),
         ({"delete": "yes", "keep": "no"}, OLD, "AVAILABLE", True),
         ({}, OLD, "FAILED", False),
     ],
-    ids=["old", "deprecated", "young", "failed", "in progress", "another value", "kept", "not kept", "not tagged"],
+    ids=[
+        "old",
+        "deprecated",
+        "young",
+        "failed",
+        "pending",
+        "running",
+        "another value",
+        "kept",
+        "not kept",
+        "not tagged",
+    ],
 )
 def test_what_is_deleted(tags: dict[str, str], created: str | None, status: str, *, deleted: bool) -> None:
     """Old images with exactly the tag are deleted, failed ones at any age, with AMIs and snapshots."""

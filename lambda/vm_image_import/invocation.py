@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from functools import cached_property
+from datetime import UTC, datetime
+from functools import cached_property, partial
 from time import sleep
 
 from vm_image_import.aws.ec2 import Ec2
@@ -63,6 +63,8 @@ class Invocation:
     deadline: Deadline
     sleep: Callable[[float], None] = sleep
     """Waits for so many seconds."""
+    now: Callable[[], datetime] = partial(datetime.now, UTC)
+    """Returns the time of an act, with a time zone. A sweep takes up to 5 minutes."""
 
     @property
     def settings(self) -> Settings:

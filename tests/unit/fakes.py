@@ -99,6 +99,8 @@ class InMemoryAws:
     """What Image Builder knows, where its list is late; by default what it lists, and the registered image."""
     age: timedelta = timedelta(0)
     """The time since the AMI was created, for sweeps and manual invocations."""
+    elapsed: timedelta = timedelta(0)
+    """The time since the invocation began."""
     import_error: Exception | None = None
     publish_error: Exception | None = None
     errors: dict[str, Exception] = field(default_factory=dict)
@@ -229,13 +231,15 @@ class InMemoryAws:
 
     def invocation(self, request_id: str = "event", age: timedelta | None = None) -> Invocation:
         """Return an invocation, this long after the AMI was created."""
+        began = NOW + (self.age if age is None else age)
         return Invocation(
             self.clients(),
             ENVIRONMENT,
             request_id,
-            NOW + (self.age if age is None else age),
+            began,
             Deadline(Remaining(self, len(self.calls))),
             self._sleep,
+            lambda: began + self.elapsed,
         )
 
     def _first(self, outcomes: Iterator[Outcome]) -> Outcome:

@@ -533,6 +533,18 @@ def test_a_reused_client_token_finds_a_failed_image_when_every_image_is_listed(s
         assert aws.by_sweep().image_arn == (another or [older])[0].arn
 
 
+def test_every_image_is_listed_five_minutes_after_the_answer() -> None:
+    """The five minutes in which an image may not be listed begin with Image Builder's answer, not with the sweep."""
+    aws = InMemoryAws(TASK, AMI, import_error=ClientTokenReusedError("mismatch"), elapsed=timedelta(seconds=200))
+    aws.sweep()
+    aws.elapsed = timedelta(0)
+    kinds = []
+    for seconds in (499, 500):
+        aws.age = timedelta(seconds=seconds)
+        kinds.append(aws.by_sweep().kind)
+    assert kinds == [OutcomeKind.IN_PROGRESS, OutcomeKind.IMAGE_NOT_FOUND]
+
+
 def test_of_several_requested_builds_the_first_usable_one_is_recorded() -> None:
     """Of several builds with the tags of a request, the lowest one that did not fail is recorded."""
     aws = InMemoryAws(TASK, AMI, import_error=ClientTokenReusedError("mismatch"))

@@ -129,7 +129,7 @@ class Candidate(NamedTuple):
         return Registration(
             arn,
             self.ami.id,
-            self.invocation.time,
+            self.invocation.now(),
             task,
             {part: sources[part] for part in ("name", "semanticVersion") if part in sources},
             adopted=adopted,

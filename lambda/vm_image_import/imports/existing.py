@@ -70,8 +70,8 @@ def find_requested_image(candidate: Candidate, claim: Claim, derivation: Derivat
     Raises RejectedError where the payload states another name or version, when the image is recorded.
     """
     task, ami, invocation = candidate.task, candidate.ami, candidate.invocation
-    since = claim.record.first_seen.get(_SEARCHED, invocation.time)
-    is_listed = invocation.time - since >= LISTED_AFTER
+    since = claim.record.first_seen.get(_SEARCHED)
+    is_listed = since is not None and invocation.time - since >= LISTED_AFTER
     build = invocation.builds.list_again().find_requested(task, ami, recorded_arns(task.id, invocation))
     if build and (is_listed or build.is_usable):
         requested, made = derivation.request.semantic_version, BuildArn.parse(build.arn)
@@ -83,8 +83,8 @@ def find_requested_image(candidate: Candidate, claim: Claim, derivation: Derivat
         already_registered(candidate.id, record, registration, candidate.overrides)
         found = registered(candidate, record, None)
         return found._replace(outcome=found.outcome._replace(reason=_EARLIER_REQUEST))
-    if invocation.time == since:
-        claim.save(claim.record._replace(first_seen={**claim.record.first_seen, _SEARCHED: since}))
+    if since is None:
+        claim.save(claim.record._replace(first_seen={**claim.record.first_seen, _SEARCHED: invocation.now()}))
     if not is_listed:
         return Registered(Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=_NOT_LISTED, ami_id=ami.id))
     reason = _IMAGE_NOT_FOUND.format(candidate.client_token)

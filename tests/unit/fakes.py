@@ -36,7 +36,7 @@ from vm_image_import.imports.manual import on_manual_invocation
 from vm_image_import.imports.sweep import sweep
 from vm_image_import.invocation import Clients, Invocation
 from vm_image_import.records.registration import Record, Registration, parse_record
-from vm_image_import.records.store import Claim, Store
+from vm_image_import.records.store import Claim, Store, Taken
 from vm_image_import.settings import Settings
 
 TASK_ID = "import-ami-fg4d51t0"
@@ -423,10 +423,11 @@ class InMemoryStore(Store):
         self._aws.reads += 1
         return iter([id_ for id_, item in self._aws.items.items() if item.is_open])
 
-    def take(self, key: str, value: str, instead_of: str = "") -> str:
-        if self._aws.items.setdefault(key, Item(value)).data == (instead_of or value):
+    def take(self, key: str, value: str, instead_of: str = "") -> Taken:
+        before = (self._aws.items.get(key) or Item("")).data or ""
+        if key not in self._aws.items or before in {value, instead_of or value}:
             self._aws.items[key] = Item(value)
-        return self._aws.items[key].data or ""
+        return Taken(self._aws.items[key].data or "", before)
 
     def read_values(self, keys: Iterable[str]) -> dict[str, str]:
         self._aws.reads += 1

@@ -13,6 +13,7 @@ from vm_image_import.imports.results import Registered, already_registered, regi
 from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import MAX_REGISTRATIONS, Record, RegistrationId
 from vm_image_import.records.store import Claim
+from vm_image_import.records.version_claims import VersionClaims
 
 _UNDECIDED: Final = "Image Builder is importing a VM, and does not show yet whether it is this import."
 _NOT_LISTED: Final = "Image Builder has an image of this import, but does not list it yet."
@@ -63,7 +64,9 @@ def adopt(candidate: Candidate, build: Build, *, dry_run: bool) -> Registered:
     return answer._replace(record=record)
 
 
-def find_requested_image(candidate: Candidate, claim: Claim, derivation: Derivation) -> Registered:
+def find_requested_image(
+    candidate: Candidate, claim: Claim, claims: VersionClaims, derivation: Derivation
+) -> Registered:
     """Record the image of a request that an earlier invocation made with other values and did not record.
 
     It may be missing from Image Builder's list for some minutes. Meanwhile a failed or deleted one may be an older one.
@@ -76,7 +79,7 @@ def find_requested_image(candidate: Candidate, claim: Claim, derivation: Derivat
     if build and (is_listed or build.is_usable):
         requested, made = derivation.request.semantic_version, BuildArn.parse(build.arn)
         if made.version != requested:
-            candidate.claims(derivation.request.name).give_back(requested)
+            claims.give_back(requested)
         registration = candidate.registration(build.arn, {})
         record = claim.record._replace(registration=registration)
         claim.save(record, is_open=True)

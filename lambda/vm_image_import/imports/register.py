@@ -28,6 +28,7 @@ _AMI_GONE: Final = (
     " (Packer's ami_name does), let the tool keep the AMI of the import, or use the copy in a recipe by its AMI id."
 )
 _OUT_OF_TIME: Final = "The invocation has no time left for this import."
+_MAY_EXIST: Final = "An earlier attempt may have made the image: look for it in Image Builder."
 _GONE_AFTER: Final = timedelta(hours=1)
 """An AMI that EC2 does not show for so long is taken for gone."""
 _CALLS: Final = 2
@@ -99,27 +100,30 @@ def _request(candidate: Candidate, claim: Claim, name: DerivedValue, version: De
 
     Raises InProgressError where there is no time left for it, RejectedError, TransientError or PermanentError.
     """
-    claims = candidate.claims(name.value)
+    claims, other = candidate.claims(name.value), None
     if version is None:
         version = DerivedValue(claims.claim(candidate.highest_version(name.value)), NEXT_PATCH)
     elif (
         candidate.invocation.settings.version_scheme == "increment" or candidate.invocation.settings.immutable_versions
     ):
-        candidate.claim_version(name.value, version.value)
+        other = candidate.claim_version(claims, name.value, version.value)
     identity = Identity(name, version)
     derivation = candidate.derive(identity)
-    warnings = candidate.warnings(identity, derivation)
+    warnings = candidate.warnings(identity, derivation, other)
     others = recorded_arns(candidate.task.id, candidate.invocation) if candidate.id.number else set()
     if not candidate.invocation.deadline.allows(_CALLS):
         raise InProgressError(_OUT_OF_TIME)
     try:
         answer = candidate.invocation.clients.image_builder.import_vm_image(derivation.request)
     except ClientTokenReusedError:
-        return find_requested_image(candidate, claim, derivation)
+        return find_requested_image(candidate, claim, claims, derivation)
     except PermanentError as error:
+        refused = rejected(candidate.task, error, candidate.ami, derivation)
         if error.certain:
             claims.give_back(version.value)
-        return Registered(rejected(candidate.task, error, candidate.ami, derivation))
+        if not error.certain or claims.was_claimed_before(version.value):
+            refused = refused._replace(reason=f"{refused.reason} {_MAY_EXIST}")
+        return Registered(refused)
     if answer.arn in others:
         # An earlier request had this client token. Its record was lost, and its image was found again.
         outcome = Outcome(OutcomeKind.ALREADY_REGISTERED, candidate.task.id, image_arn=answer.arn)

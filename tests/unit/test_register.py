@@ -10,7 +10,7 @@ import pytest
 from tests.unit.conftest import Log
 from tests.unit.fakes import AMI, ARN, AVAILABLE, NOW, TASK, TASK_ID, InMemoryAws, Item, version_arn
 from vm_image_import.deadline import Deadline
-from vm_image_import.domain.errors import ClientTokenReusedError, PermanentError, TransientError
+from vm_image_import.domain.errors import ClientTokenReusedError, PermanentError, TransientError, UnknownArnError
 from vm_image_import.domain.models import Ami, Build, ImportTask, Overrides
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.events import AmiAvailable
@@ -571,6 +571,22 @@ def test_a_reused_client_token_finds_a_failed_image_when_every_image_is_listed(s
         aws.builds += another
         aws.age = timedelta(minutes=5)
         assert aws.by_sweep().image_arn == (another or [older])[0].arn
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_an_image_whose_arn_is_unknown_is_requested_once(log: Log, *, force: bool) -> None:
+    """An image with an ARN of an unknown form is not recorded or requested again; it is found where it is listed."""
+    aws = InMemoryAws(TASK, AMI, import_error=UnknownArnError("'a' is no ARN"))
+    assert aws.manually(force=force).kind is OutcomeKind.IN_PROGRESS
+    assert [entry["reason"] for entry in log() if entry["level"] == "ERROR"] == ["'a' is no ARN"]
+    aws.import_error = None
+    aws.age = timedelta(minutes=5)
+    for _ in range(3):
+        assert aws.manually(force=force).kind is OutcomeKind.IMAGE_NOT_FOUND
+    assert aws.outcomes_published() == ["IMAGE_NOT_FOUND"]
+    assert [aws.calls.count(f"import_vm_image {TASK_ID}"), aws.requests] == [1, []]
+    aws.builds = [OWN]
+    assert aws.by_sweep().image_arn == aws.registration().arn == ARN
 
 
 def test_every_image_is_listed_five_minutes_after_the_answer() -> None:

@@ -27,7 +27,9 @@ _OTHERS_DECIDED_AFTER: Final = timedelta(minutes=30)
 """The age of an AMI at which no build of others is waited for any more."""
 _OWN_DECIDED_AFTER: Final = timedelta(days=1)
 """The age of an AMI at which no build with its tags is waited for any more."""
-_SEARCHED: Final = "image searched"
+NOT_ANSWERED: Final = "image searched"
+ARN_UNKNOWN: Final = "image of unknown ARN searched"
+"""Why the image of a request is looked for, as it is noted in a record with the time since when."""
 
 
 def find_existing(candidate: Candidate) -> Build | None:
@@ -65,15 +67,15 @@ def adopt(candidate: Candidate, build: Build, *, dry_run: bool) -> Registered:
 
 
 def find_requested_image(
-    candidate: Candidate, claim: Claim, claims: VersionClaims, derivation: Derivation
+    candidate: Candidate, claim: Claim, claims: VersionClaims, derivation: Derivation, why: str
 ) -> Registered:
-    """Record the image of a request that an earlier invocation made with other values and did not record.
+    """Record the image of a request of which Image Builder does not answer the ARN, or none that can be recorded.
 
     It may be missing from Image Builder's list for some minutes. Meanwhile a failed or deleted one may be an older one.
     Raises RejectedError where the payload states another name or version, when the image is recorded.
     """
     task, ami, invocation = candidate.task, candidate.ami, candidate.invocation
-    since = claim.record.first_seen.get(_SEARCHED)
+    since = claim.record.first_seen.get(why)
     is_listed = since is not None and invocation.time - since >= LISTED_AFTER
     build = invocation.builds.list_again().find_requested(task, ami, recorded_arns(task.id, invocation))
     if build and (is_listed or build.is_usable):
@@ -87,7 +89,7 @@ def find_requested_image(
         found = registered(candidate, record, None)
         return found._replace(outcome=found.outcome._replace(reason=_EARLIER_REQUEST))
     if since is None:
-        claim.save(claim.record._replace(first_seen={**claim.record.first_seen, _SEARCHED: invocation.now()}))
+        claim.save(claim.record._replace(first_seen={**claim.record.first_seen, why: invocation.now()}))
     if not is_listed:
         return Registered(Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=_NOT_LISTED, ami_id=ami.id))
     reason = _IMAGE_NOT_FOUND.format(candidate.client_token)

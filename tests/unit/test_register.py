@@ -589,6 +589,13 @@ def test_an_image_whose_arn_is_unknown_is_requested_once(log: Log, *, force: boo
     assert aws.by_sweep().image_arn == aws.registration().arn == ARN
 
 
+def test_an_image_whose_arn_is_unknown_may_be_listed_with_another_one() -> None:
+    """An image that is listed with the tags of its import is recorded, although the answer had an unknown ARN."""
+    error = UnknownArnError("'a' is no ARN")
+    outcome = InMemoryAws(TASK, AMI, import_error=error, builds_after_request=[OWN]).on_event()
+    assert (outcome.kind, outcome.image_arn, outcome.reason) == (OutcomeKind.REGISTERED, ARN, None)
+
+
 def test_every_image_is_listed_five_minutes_after_the_answer() -> None:
     """The five minutes in which an image may not be listed begin with Image Builder's answer, not with the sweep."""
     aws = InMemoryAws(TASK, AMI, import_error=ClientTokenReusedError("mismatch"), elapsed=timedelta(seconds=200))

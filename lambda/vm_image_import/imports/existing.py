@@ -87,7 +87,7 @@ def find_requested_image(
         claim.save(record, is_open=True)
         already_registered(candidate.id, record, registration, candidate.overrides)
         found = registered(candidate, record, None)
-        return found._replace(outcome=found.outcome._replace(reason=_EARLIER_REQUEST))
+        return found._replace(outcome=found.outcome._replace(reason=_EARLIER_REQUEST)) if why == NOT_ANSWERED else found
     if since is None:
         claim.save(claim.record._replace(first_seen={**claim.record.first_seen, why: invocation.now()}))
     if not is_listed:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from time import sleep
 
@@ -50,6 +50,10 @@ class Clients:
         return Store(create_client("dynamodb"), self.settings.table_name)
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 @dataclass(frozen=True)
 class Invocation:
     """One invocation of the function."""
@@ -63,6 +67,8 @@ class Invocation:
     deadline: Deadline
     sleep: Callable[[float], None] = sleep
     """Waits for so many seconds."""
+    now: Callable[[], datetime] = _now
+    """Returns the time of an act, with a time zone. A sweep takes up to 5 minutes."""
 
     @property
     def settings(self) -> Settings:

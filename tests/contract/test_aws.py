@@ -17,11 +17,12 @@ from botocore.session import get_session
 
 from infra.operations import OPERATIONS
 from tests.conftest import REGION
+from tests.unit.fakes import version_arn
 from vm_image_import.aws.ec2 import Ec2
 from vm_image_import.aws.image_builder import ImageBuilder
 from vm_image_import.aws.session import CONFIG, CONNECT_TIMEOUT, READ_TIMEOUT, RETRYABLE_ERROR_CODES
 from vm_image_import.deadline import SLOW_CALL_MS, Deadline
-from vm_image_import.domain.errors import ClientTokenReusedError, PermanentError, TransientError
+from vm_image_import.domain.errors import ClientTokenReusedError, PermanentError, TransientError, UnknownArnError
 from vm_image_import.domain.models import Ami, Disk, ImageRequest, ImportTask
 
 # One attempt each: the tests are about the translation of the last answer, not about botocore's retries.
@@ -224,6 +225,15 @@ def test_image_builder_errors_are_translated(stub: StubServer, status: int, code
     with pytest.raises(error, match=f"{code}.*Why") as caught:
         image_builder(stub.url).import_vm_image(REQUEST)
     assert type(caught.value) is error
+
+
+@pytest.mark.parametrize("arn", [version_arn("1.4.2").removesuffix("/1"), version_arn("1.4.2", "web.server"), ""])
+def test_an_arn_of_another_form_is_an_error(stub: StubServer, arn: str) -> None:
+    """An answer to ImportVmImage whose ARN is none of an image build version is an error with the ARN."""
+    stub.body = json.dumps({"imageArn": arn, "requestId": "r"}).encode()
+    with pytest.raises(UnknownArnError, match=f"{arn!r} is not the ARN of an image build version") as caught:
+        image_builder(stub.url).import_vm_image(REQUEST)
+    assert not caught.value.certain
 
 
 @pytest.mark.parametrize("status", [0, -1], ids=["connection dropped", "no answer in time"])

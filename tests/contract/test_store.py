@@ -22,7 +22,7 @@ from vm_image_import.deadline import Deadline
 from vm_image_import.domain.errors import InProgressError, InvalidRecordError, PermanentError, TransientError
 from vm_image_import.domain.models import Disk, ImportTask
 from vm_image_import.records.registration import Record, Registration, RegistrationId, Unverified
-from vm_image_import.records.store import Store
+from vm_image_import.records.store import Store, Taken
 
 TABLE = "idempotency"
 TASK_ID = "import-ami-fg4d51t0"
@@ -308,18 +308,19 @@ def test_a_release_without_any_answer_hides_nothing(server_store: Store, known: 
 def test_a_lost_answer_of_a_version_is_no_error(server_store: Store) -> None:
     """Where DynamoDB's answer to a claimed version is lost, the second attempt has the version."""
     store, sent = losing("UpdateItem")
-    assert store.take("version web/1.0.0", TASK_ID) == TASK_ID
+    assert store.take("version web/1.0.0", TASK_ID).value == TASK_ID
     assert len(sent) == 2
-    assert server_store.take("version web/1.0.0", OTHER_ID) == TASK_ID
+    assert server_store.take("version web/1.0.0", OTHER_ID) == Taken(TASK_ID, TASK_ID)
 
 
 @pytest.mark.parametrize("instead_of", [TASK_ID, TASK_ID.upper(), ""])
 def test_a_value_is_replaced_by_one_invocation(store: Store, instead_of: str) -> None:
     """A key keeps its value unless the value is the one to be replaced, and the first of two replacements counts."""
     key = "version web/1.0.0"
-    assert store.take(key, TASK_ID, instead_of=OTHER_ID) == TASK_ID
+    assert store.take(key, TASK_ID, instead_of=OTHER_ID) == Taken(TASK_ID, "")
     expected = OTHER_ID if instead_of == TASK_ID else TASK_ID
-    assert [new_store().take(key, value, instead_of) for value in (OTHER_ID, "import-ami-2")] == [expected] * 2
+    taken = [new_store().take(key, value, instead_of) for value in (OTHER_ID, "import-ami-2")]
+    assert taken == [Taken(expected, TASK_ID), Taken(expected, expected)]
     assert store.read_values([key]) == {key: expected}
 
 
@@ -327,7 +328,7 @@ def test_a_lost_answer_of_a_replaced_value_is_no_error(server_store: Store) -> N
     """Where DynamoDB's answer to a replacement is lost, the second attempt has the value."""
     server_store.take("version web/1.0.0", OTHER_ID)
     store, sent = losing("UpdateItem")
-    assert store.take("version web/1.0.0", TASK_ID, instead_of=OTHER_ID) == TASK_ID
+    assert store.take("version web/1.0.0", TASK_ID, instead_of=OTHER_ID).value == TASK_ID
     assert len(sent) == 2
 
 
@@ -414,9 +415,19 @@ def test_open_registrations_are_listed(store: Store) -> None:
 def test_a_version_is_taken_once(store: Store) -> None:
     """A version belongs to the first registration that takes it, however often and by whom it is asked for."""
     key = "version web/1.0.0"
-    assert store.take(key, TASK_ID) == TASK_ID
-    assert [new_store().take(key, id_) for id_ in (OTHER_ID, TASK_ID)] == [TASK_ID] * 2
+    assert store.take(key, TASK_ID) == Taken(TASK_ID, before="")
+    assert [new_store().take(key, id_) for id_ in (OTHER_ID, TASK_ID)] == [Taken(TASK_ID, before=TASK_ID)] * 2
     assert store.read_values([key, "version web/1.0.1"]) == {key: TASK_ID}
+
+
+@pytest.mark.parametrize("item", [{"data": {"N": "1"}}, {"data": {"L": []}}, {"note": {"S": "1"}}])
+def test_a_version_of_another_hand_is_an_error_that_names_it(store: Store, item: dict[str, Any]) -> None:
+    """A version whose value is no text is an error that names its item, whether it is read or claimed."""
+    key = "version web/1.0.0"
+    client("dynamodb").put_item(TableName=TABLE, Item={"id": {"S": key}, **item})
+    for read in (lambda: store.read_values([key]), lambda: store.take(key, TASK_ID)):
+        with pytest.raises(InvalidRecordError, match=f"{key}.*delete the item.*The version is then free"):
+            read()
 
 
 def test_only_the_own_version_is_given_back(store: Store) -> None:
@@ -424,11 +435,11 @@ def test_only_the_own_version_is_given_back(store: Store) -> None:
     key = "version web/1.0.0"
     store.take(key, TASK_ID)
     store.give_back(key, OTHER_ID)
-    assert store.take(key, OTHER_ID) == TASK_ID
+    assert store.take(key, OTHER_ID).value == TASK_ID
     for _ in range(2):
         store.give_back(key, TASK_ID)
     assert items() == []
-    assert store.take(key, OTHER_ID) == OTHER_ID
+    assert store.take(key, OTHER_ID) == Taken(OTHER_ID, "")
 
 
 def test_a_version_that_is_given_back_meanwhile_is_nobodys(store: Store) -> None:
@@ -436,8 +447,8 @@ def test_a_version_that_is_given_back_meanwhile_is_nobodys(store: Store) -> None
     key = "version web/1.0.0"
     store.take(key, OTHER_ID)
     racing = new_store("before-call.dynamodb.BatchGetItem", lambda **_: store.give_back(key, OTHER_ID))
-    assert racing.take(key, TASK_ID) == ""
-    assert store.take(key, TASK_ID) == TASK_ID
+    assert racing.take(key, TASK_ID).value == ""
+    assert store.take(key, TASK_ID) == Taken(TASK_ID, "")
 
 
 OPERATIONS: Final[dict[str, Callable[[Store], object]]] = {

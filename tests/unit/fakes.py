@@ -36,7 +36,7 @@ from vm_image_import.imports.manual import on_manual_invocation
 from vm_image_import.imports.sweep import sweep
 from vm_image_import.invocation import Clients, Invocation
 from vm_image_import.records.registration import Record, Registration, parse_record
-from vm_image_import.records.store import Claim, Store
+from vm_image_import.records.store import Claim, Store, Taken
 from vm_image_import.settings import Settings
 
 TASK_ID = "import-ami-fg4d51t0"
@@ -99,6 +99,8 @@ class InMemoryAws:
     """What Image Builder knows, where its list is late; by default what it lists, and the registered image."""
     age: timedelta = timedelta(0)
     """The time since the AMI was created, for sweeps and manual invocations."""
+    elapsed: timedelta = timedelta(0)
+    """The time since the invocation began."""
     import_error: Exception | None = None
     publish_error: Exception | None = None
     errors: dict[str, Exception] = field(default_factory=dict)
@@ -229,13 +231,15 @@ class InMemoryAws:
 
     def invocation(self, request_id: str = "event", age: timedelta | None = None) -> Invocation:
         """Return an invocation, this long after the AMI was created."""
+        began = NOW + (self.age if age is None else age)
         return Invocation(
             self.clients(),
             ENVIRONMENT,
             request_id,
-            NOW + (self.age if age is None else age),
+            began,
             Deadline(Remaining(self, len(self.calls))),
             self._sleep,
+            lambda: began + self.elapsed,
         )
 
     def _first(self, outcomes: Iterator[Outcome]) -> Outcome:
@@ -419,10 +423,11 @@ class InMemoryStore(Store):
         self._aws.reads += 1
         return iter([id_ for id_, item in self._aws.items.items() if item.is_open])
 
-    def take(self, key: str, value: str, instead_of: str = "") -> str:
-        if self._aws.items.setdefault(key, Item(value)).data == (instead_of or value):
+    def take(self, key: str, value: str, instead_of: str = "") -> Taken:
+        before = (self._aws.items.get(key) or Item("")).data or ""
+        if key not in self._aws.items or before in {value, instead_of or value}:
             self._aws.items[key] = Item(value)
-        return self._aws.items[key].data or ""
+        return Taken(self._aws.items[key].data or "", before)
 
     def read_values(self, keys: Iterable[str]) -> dict[str, str]:
         self._aws.reads += 1

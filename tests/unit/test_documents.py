@@ -17,6 +17,7 @@ from botocore.validate import ParamValidator
 from tests.conftest import ROOT
 from tests.e2e import test_security
 from vm_image_import import events
+from vm_image_import.records.registration import MAX_REGISTRATIONS
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")])
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -114,6 +115,12 @@ def test_synchronous_invocations_are_not_repeated(document: Path) -> None:
     """Every documented command that waits for the answer of a function waits for as long as it takes."""
     for command in re.findall(r"^aws lambda invoke .+", document.read_text(encoding="utf-8"), re.MULTILINE):
         assert ("--cli-read-timeout 0 " in command) is ("--invocation-type Event" not in command), command
+
+
+def test_the_reference_says_how_often_an_import_is_registered() -> None:
+    """The reference counts the registration that was not forced, too."""
+    reference = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert f"as another build; an import is registered at most {MAX_REGISTRATIONS} times |" in reference
 
 
 def test_actions_are_pinned_by_commit() -> None:

@@ -183,6 +183,17 @@ def test_a_version_that_is_not_listed_yet_is_taken_all_the_same() -> None:
     assert kinds == {second.id: OutcomeKind.REGISTERED}
 
 
+def test_a_version_is_taken_for_five_minutes_from_its_request() -> None:
+    """A version that a sweep requests after 200 seconds is taken until five minutes after the request."""
+    second = TASK._replace(id="import-ami-00000002")
+    aws = InMemoryAws(TASK, AMI, IMMUTABLE, elapsed=timedelta(seconds=200))
+    assert aws.by_sweep().kind is OutcomeKind.REGISTERED
+    aws.elapsed = timedelta(0)
+    aws.task, aws.ami = second, AMI._replace(name=second.id)
+    kinds = {seconds: aws.on_event(timedelta(seconds=seconds)).kind for seconds in (499, 500)}
+    assert kinds == {499: OutcomeKind.REJECTED, 500: OutcomeKind.REGISTERED}
+
+
 def test_a_version_of_an_import_that_is_being_registered_is_taken() -> None:
     """A version is taken as soon as another import has claimed it, and is given back where Image Builder refuses it."""
     aws = InMemoryAws(TASK, AMI, IMMUTABLE, other_task=FIRST, items={VERSION: Item(FIRST.id)})

@@ -123,6 +123,19 @@ def test_an_ami_that_is_not_shown_is_not_recorded_as_written() -> None:
     assert aws.parameters == {NAME: AMI.id}
 
 
+def test_a_value_is_checked_for_ten_minutes_from_its_write() -> None:
+    """A value that a sweep writes after 200 seconds is not called dropped until ten minutes after the write."""
+    aws = registered(keeps_parameters=False, elapsed=timedelta(seconds=200))
+    aws.sweep()
+    aws.elapsed = timedelta(0)
+    problems = []
+    for seconds in (799, 800):
+        aws.age = timedelta(seconds=seconds)
+        aws.sweep()
+        problems.append(dict(aws.registration().problems))
+    assert problems == [{}, {"parameter": "ValueDropped"}]
+
+
 def test_a_value_that_is_dropped_is_reported_once() -> None:
     """A value that Systems Manager drops is written by each sweep and reported once, until it is kept."""
     aws = registered(keeps_parameters=False)

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.conftest import Log
 from tests.unit.fakes import AMI, ARN, AVAILABLE, NOW, TASK, TASK_ID, InMemoryAws, Item, version_arn
 from vm_image_import.deadline import Deadline
-from vm_image_import.domain.errors import ClientTokenReusedError, PermanentError, TransientError
+from vm_image_import.domain.errors import ClientTokenReusedError, PermanentError, TransientError, UnknownArnError
 from vm_image_import.domain.models import Ami, Build, ImportTask, Overrides
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.events import AmiAvailable
@@ -102,6 +102,45 @@ def test_a_request_that_may_have_arrived_keeps_its_version(error: Exception) -> 
     aws.import_error = None
     aws.by_sweep()
     assert [request.semantic_version for request in aws.requests] == ["1.0.1"]
+
+
+@pytest.mark.parametrize("settings", [INCREMENT, Settings(immutable_versions=True)], ids=["increment", "immutable"])
+@pytest.mark.parametrize("force", [False, True])
+def test_a_refusal_after_a_lost_record_keeps_the_version(settings: Settings, *, force: bool) -> None:
+    """A version whose image an earlier attempt requested and did not record goes to no other import after a refusal."""
+    task = TASK if settings.immutable_versions else TASK._replace(tags={"Name": "web-server"}, disks=())
+    aws = InMemoryAws(task, AMI, settings)
+    aws.manually(force=force)
+    # The first attempt was ended before it could record the image.
+    del aws.items[TASK_ID]
+    claimed = dict(aws.items)
+    aws.import_error = PermanentError("denied.", "AccessDeniedException")
+    outcome = aws.manually(force=force)
+    assert (outcome.kind, outcome.problem) == (OutcomeKind.REJECTED, "AccessDeniedException")
+    assert outcome.reason == "denied. An earlier attempt may have made the image: look for it in Image Builder."
+    assert claimed.items() <= aws.items.items()
+
+
+def test_a_refused_forced_import_leaves_the_version_to_the_first_image() -> None:
+    """Where a forced request is refused, the version stays with the registration that has an image of it."""
+    aws = InMemoryAws(TASK, AMI, Settings(immutable_versions=True))
+    aws.on_event()
+    before = dict(aws.items)
+    aws.import_error = PermanentError("denied", "AccessDeniedException")
+    outcome = aws.manually(force=True)
+    assert (outcome.kind, outcome.reason) == (OutcomeKind.REJECTED, "denied")
+    assert aws.items == before
+
+
+def test_a_forced_image_of_another_version_leaves_the_version_to_the_first_image() -> None:
+    """Where the image of a forced request has another version, that of the first image stays claimed."""
+    aws = InMemoryAws(TASK, AMI, Settings(immutable_versions=True))
+    aws.on_event()
+    before = aws.items["version web-server/1.4.2"]
+    aws.import_error = ClientTokenReusedError("mismatch")
+    aws.builds = [OWN, OWN._replace(arn=version_arn("9.0.0"))]
+    assert aws.manually(force=True).image_arn == version_arn("9.0.0")
+    assert aws.items["version web-server/1.4.2"] == before
 
 
 def test_a_dry_run_shows_the_version_of_the_next_invocation() -> None:
@@ -422,9 +461,10 @@ def test_an_import_that_was_registered_meanwhile_is_not_reported() -> None:
 
 
 def test_an_import_is_registered_at_most_fifty_times() -> None:
-    """From 50 registrations on, `force` is refused with what to do instead."""
+    """After 50 registrations, of which `force` made 49, `force` is refused with what to do instead."""
     aws = InMemoryAws(TASK, AMI)
-    for number in range(50):
+    aws.on_event()
+    for number in range(49):
         assert aws.manually(request_id=f"request-{number}", force=True).kind is OutcomeKind.REGISTERED
     outcome = aws.manually(request_id="request-50", force=True)
     assert outcome.kind is OutcomeKind.REJECTED
@@ -531,6 +571,41 @@ def test_a_reused_client_token_finds_a_failed_image_when_every_image_is_listed(s
         aws.builds += another
         aws.age = timedelta(minutes=5)
         assert aws.by_sweep().image_arn == (another or [older])[0].arn
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_an_image_whose_arn_is_unknown_is_requested_once(log: Log, *, force: bool) -> None:
+    """An image with an ARN of an unknown form is not recorded or requested again; it is found where it is listed."""
+    aws = InMemoryAws(TASK, AMI, import_error=UnknownArnError("'a' is no ARN"))
+    assert aws.manually(force=force).kind is OutcomeKind.IN_PROGRESS
+    assert [entry["reason"] for entry in log() if entry["level"] == "ERROR"] == ["'a' is no ARN"]
+    aws.import_error = None
+    aws.age = timedelta(minutes=5)
+    for _ in range(3):
+        assert aws.manually(force=force).kind is OutcomeKind.IMAGE_NOT_FOUND
+    assert aws.outcomes_published() == ["IMAGE_NOT_FOUND"]
+    assert [aws.calls.count(f"import_vm_image {TASK_ID}"), aws.requests] == [1, []]
+    aws.builds = [OWN]
+    assert aws.by_sweep().image_arn == aws.registration().arn == ARN
+
+
+def test_an_image_whose_arn_is_unknown_may_be_listed_with_another_one() -> None:
+    """An image that is listed with the tags of its import is recorded, although the answer had an unknown ARN."""
+    error = UnknownArnError("'a' is no ARN")
+    outcome = InMemoryAws(TASK, AMI, import_error=error, builds_after_request=[OWN]).on_event()
+    assert (outcome.kind, outcome.image_arn, outcome.reason) == (OutcomeKind.REGISTERED, ARN, None)
+
+
+def test_every_image_is_listed_five_minutes_after_the_answer() -> None:
+    """The five minutes in which an image may not be listed begin with Image Builder's answer, not with the sweep."""
+    aws = InMemoryAws(TASK, AMI, import_error=ClientTokenReusedError("mismatch"), elapsed=timedelta(seconds=200))
+    aws.sweep()
+    aws.elapsed = timedelta(0)
+    kinds = []
+    for seconds in (499, 500):
+        aws.age = timedelta(seconds=seconds)
+        kinds.append(aws.by_sweep().kind)
+    assert kinds == [OutcomeKind.IN_PROGRESS, OutcomeKind.IMAGE_NOT_FOUND]
 
 
 def test_of_several_requested_builds_the_first_usable_one_is_recorded() -> None:
@@ -814,6 +889,40 @@ def test_increment_avoids_stated_versions() -> None:
     aws.ami = AMI._replace(id="ami-2", name=other)
     aws.on_event(image_id="ami-2")
     assert [request.semantic_version for request in aws.requests] == ["1.0.1", "1.0.2"]
+
+
+@pytest.mark.parametrize("listed", [[], [BUILD._replace(ami_ids=("ami-9",))]], ids=["not listed", "listed"])
+@pytest.mark.parametrize("in_progress", [False, True])
+def test_a_stated_version_that_increment_has_given_is_a_warning(listed: list[Build], *, in_progress: bool) -> None:
+    """With `increment`, a stated version that another import has is one warning, also before its image is listed."""
+    first = TASK._replace(id="import-ami-00000002", image_id="ami-9")
+    aws = InMemoryAws(TASK, AMI, INCREMENT, other_task=first, builds=listed)
+    key = "version web-server/1.4.2"
+    aws.items[key] = Item(first.id)
+    if in_progress:
+        aws.in_progress.add(first.id)
+    outcome = aws.on_event()
+    assert outcome.kind is OutcomeKind.REGISTERED
+    other = ARN if listed else first.id
+    assert outcome.warnings == [f"This is another build of version 1.4.2, which another import has: {other}."]
+    assert aws.items[key].data == first.id
+
+
+def test_a_stated_version_that_no_import_has_any_more_is_no_warning() -> None:
+    """With `increment`, the version of an import that can get no image is taken over without a warning."""
+    aws = InMemoryAws(TASK, AMI, INCREMENT, items={"version web-server/1.4.2": Item("import-ami-00000002")})
+    assert not aws.on_event().warnings
+    assert aws.items["version web-server/1.4.2"].data == TASK_ID
+    aws.image = AVAILABLE
+    assert not aws.manually(force=True).warnings
+
+
+def test_a_version_of_another_hand_is_rejected() -> None:
+    """An import whose version was claimed by another hand is rejected with the item to delete."""
+    aws = InMemoryAws(TASK, AMI, INCREMENT, items={"version web-server/1.4.2": Item("note of an operator")})
+    outcome = aws.by_sweep()
+    assert (outcome.kind, outcome.problem) == (OutcomeKind.REJECTED, "InvalidRecordError")
+    assert "'version web-server/1.4.2' cannot be read" in (outcome.reason or "")
 
 
 def test_a_transient_error_is_raised() -> None:

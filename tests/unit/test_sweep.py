@@ -385,6 +385,7 @@ def test_a_page_that_cannot_be_listed_is_an_error() -> None:
         *("?", "[]", "1", '{"registration": 1}', '{"registration": {}}', '{"firstSeen": {"active": "yesterday"}}'),
         '{"registration": {"arn": "a", "ami_id": "b", "time": "2026-11-23T10:15:00+00:00", "task": {"id": "c"}}}',
         '{"firstSeen": {"active": "2026-11-23T10:15:00"}}',
+        *("[" * 100_000, '{"registration": ' * 100_000),
     ],
 )
 def test_an_unreadable_record_is_one_problem(record: str) -> None:
@@ -394,6 +395,34 @@ def test_an_unreadable_record_is_one_problem(record: str) -> None:
     (problem,) = aws.sweep().problems
     assert problem.startswith(f"{bad.id}: ")
     assert tasks_asked_for(aws) == [good.id]
+
+
+def test_what_a_later_version_adds_is_ignored() -> None:
+    """What a later version of the function adds to a registration does not make it unreadable."""
+    aws = InMemoryAws()
+    aws.put_registration(TASK_ID, **UNVERIFIED)
+    found = json.loads(aws.items[TASK_ID].data or "")
+    registration = found["registration"]
+    registration["unverified"]["parameter"] += ["more", {}]
+    for added in (registration, registration["task"], registration["task"]["disks"][0]):
+        added["later"] = ["more"]
+    record = parse_record(TASK_ID, json.dumps(found), "")
+    assert record == aws.record()
+    assert record.readable().registration
+
+
+@pytest.mark.parametrize(
+    ("id_", "what_follows"),
+    [
+        (TASK_ID, "from the idempotency table. The next sweep then looks for the image in Image Builder."),
+        (f"{TASK_ID} 3", "The image stays in Image Builder: no sweep looks for the image of a forced registration."),
+        ("version web/1.0.0", "table. The version is then free, unless Image Builder lists an image of it."),
+        ("retention", "delete the item with this id from the idempotency table."),
+    ],
+)
+def test_an_unreadable_record_says_what_follows_its_deletion(id_: str, what_follows: str) -> None:
+    """The error of a record that cannot be read says what follows when its item is deleted."""
+    assert str(parse_record(id_, "?", "").unreadable).endswith(what_follows)
 
 
 def test_every_unreadable_record_is_logged(log: Log) -> None:

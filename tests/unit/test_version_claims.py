@@ -1,9 +1,11 @@
 """The versions of the scheme `increment`, where imports share a name and Image Builder's lists are old."""
 
+from collections.abc import Callable
+
 import pytest
 
-from tests.unit.fakes import TASK_ID, InMemoryAws
-from vm_image_import.domain.errors import RejectedError, TransientError
+from tests.unit.fakes import TASK_ID, InMemoryAws, Item
+from vm_image_import.domain.errors import InvalidRecordError, RejectedError, TransientError
 from vm_image_import.records.registration import RegistrationId
 from vm_image_import.records.version_claims import VersionClaims
 
@@ -42,27 +44,54 @@ def test_a_version_is_higher_than_every_listed_one() -> None:
 def test_a_version_is_higher_than_every_claimed_one() -> None:
     """A version that was given back is used again only where no higher one is claimed."""
     aws = InMemoryAws()
-    version = claims(aws).claim(None)
+    first, forced = claims(aws), claims(aws, FORCED)
+    version = first.claim(None)
     assert claims(aws, OTHER).claim(None) == "1.0.1"
-    claims(aws).give_back(version)
-    assert claims(aws, FORCED).claim(None) == "1.0.2"
-    claims(aws, FORCED).give_back("1.0.2")
+    first.give_back(version)
+    assert forced.claim(None) == "1.0.2"
+    forced.give_back("1.0.2")
     assert claims(aws).claim(None) == "1.0.2"
 
 
-def test_only_the_own_version_is_given_back() -> None:
-    """A registration does not give back the version of another one."""
+@pytest.mark.parametrize("id_", [FIRST, OTHER])
+@pytest.mark.parametrize(
+    "retry",
+    [lambda each: each.claim(None), lambda each: each.take("1.0.0"), lambda _: None],
+    ids=["claims", "takes", "neither"],
+)
+def test_only_a_new_claim_is_given_back(id_: RegistrationId, retry: Callable[[VersionClaims], object]) -> None:
+    """What another registration or an earlier attempt has claimed is not given back."""
     aws = InMemoryAws()
-    version = claims(aws).claim(None)
-    claims(aws, OTHER).give_back(version)
-    assert claims(aws, OTHER).claim(None) == "1.0.1"
+    assert claims(aws).claim(None) == "1.0.0"
+    attempt = claims(aws, id_)
+    retry(attempt)
+    attempt.give_back("1.0.0")
+    assert claims(aws, FORCED).take("1.0.0") == FIRST
+
+
+def test_a_version_is_given_back_to_the_one_that_had_it() -> None:
+    """A version that was taken from another registration is given back to it, once, and not made free."""
+    aws = InMemoryAws()
+    claims(aws).claim(None)
+    forced = claims(aws, FORCED)
+    assert forced.take("1.0.0", instead_of=FIRST) == FORCED
+    forced.give_back("1.0.0")
+    assert claims(aws, OTHER).take("1.0.0") == FIRST
+
+
+@pytest.mark.parametrize("value", ["note of an operator", f"{TASK_ID} 1 2"])
+def test_a_value_of_another_hand_is_an_error_that_names_it(value: str) -> None:
+    """A version whose value is no registration is an error that names its item."""
+    aws = InMemoryAws(items={"version web/1.0.0": Item(value)})
+    with pytest.raises(InvalidRecordError, match=r"'version web/1\.0\.0' cannot be read"):
+        claims(aws).take("1.0.0")
 
 
 def test_a_stated_version_is_taken() -> None:
     """A version that is stated is not given to another import, however it is written."""
     aws = InMemoryAws()
-    assert claims(aws).take("01.0.0") == str(FIRST)
-    assert claims(aws, OTHER).take("1.0.0") == str(FIRST)
+    assert claims(aws).take("01.0.0") == FIRST
+    assert claims(aws, OTHER).take("1.0.0") == FIRST
     assert claims(aws, OTHER).claim(None) == "1.0.1"
 
 

@@ -8,7 +8,8 @@ from botocore.exceptions import ClientError
 from vm_image_import.aws.session import code, member, translate_errors
 from vm_image_import.deadline import Deadline
 from vm_image_import.derive.tags import PREFIX, STATED_NAME
-from vm_image_import.domain.errors import TransientError
+from vm_image_import.domain.arns import BuildArn
+from vm_image_import.domain.errors import TransientError, UnknownArnError
 from vm_image_import.domain.models import DELETE, KEEP, NO_MARKS, SUPERSEDED, Build, Image, ImageRequest, Marks
 from vm_image_import.domain.text import one_line, without_secrets
 
@@ -48,12 +49,18 @@ class ImageBuilder:
     def import_vm_image(self, request: ImageRequest) -> ImportAnswer:
         """Register the image.
 
-        Raises TransientError, PermanentError, or ClientTokenReusedError where the client token came with other values
-        before.
+        Raises TransientError, PermanentError, ClientTokenReusedError where the client token came with other values
+        before, or UnknownArnError where the image has an ARN that cannot be recorded.
         """
         with translate_errors():
             answer = self._client.import_vm_image(**request.parameters())
-        return ImportAnswer(str(member(answer, "imageArn")), answer.get("requestId", ""))
+        arn, request_id = str(member(answer, "imageArn")), answer.get("requestId", "")
+        try:
+            BuildArn.parse(arn)
+        except ValueError as error:
+            message = f"Image Builder made an image, and answered (request {request_id}): {error}"
+            raise UnknownArnError(message, certain=False) from error
+        return ImportAnswer(arn, request_id)
 
     def find_image(self, arn: str) -> Image | None:
         """Return the image build version with this ARN, of `…/x.x.x` the highest available one, or None.

@@ -27,6 +27,10 @@ class ClientTokenReusedError(PermanentError):
     """The client token came with other values before: an image of this import exists."""
 
 
+class UnknownArnError(PermanentError):
+    """Image Builder has made an image of this import, and answers an ARN that no image build version has."""
+
+
 class InProgressError(Exception):
     """Another invocation of the function is processing the same thing."""
 

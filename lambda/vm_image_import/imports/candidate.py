@@ -14,11 +14,11 @@ from vm_image_import.derive import (
     names,
     stated_name,
 )
-from vm_image_import.domain.errors import PermanentError, RejectedError, TransientError
+from vm_image_import.domain.errors import InProgressError, PermanentError, RejectedError, TransientError
 from vm_image_import.domain.models import Ami, ImportTask, Overrides
 from vm_image_import.domain.outcomes import OutcomeKind
 from vm_image_import.imports.readiness import AMI_GONE
-from vm_image_import.imports.warnings import find_warnings
+from vm_image_import.imports.warnings import ANOTHER_BUILD, find_warnings
 from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import Record, Registration, RegistrationId
 from vm_image_import.records.version_claims import VersionClaims
@@ -61,34 +61,33 @@ class Candidate(NamedTuple):
                 raise RejectedError({"version": _VERSION_TAKEN.format(version.value, name.value, other.arn)})
         return name, version
 
-    def claim_version(self, name: str, version: str) -> None:
+    def claim_version(self, claims: VersionClaims, name: str, version: str) -> RegistrationId | None:
         """Claim a stated version, so that no other import gets it while Image Builder's list may not show it.
 
-        An import that can get no image any more, or whose image failed or was deleted, loses it. Raises RejectedError
-        where another import keeps it, InProgressError while that import is processed, TransientError or PermanentError.
+        An import that can get no image any more, or whose image failed or was deleted, loses it. Return the
+        registration of another import that keeps it. Raises RejectedError where another import keeps it and none may
+        have it a second time, InProgressError while that import is processed, TransientError or PermanentError.
         """
-        if not self.invocation.settings.immutable_versions:
-            self.claims(name).take(version)
-            return
-        owner = self._take(name, version)
+        owner = _take(claims, version)
         if owner.import_task_id == self.task.id:
-            # A forced image takes the place of the one before it: whether that exists is asked of the owner.
-            self._take(name, version, instead_of=owner)
-            return
-        # While its record is claimed, no other invocation requests the image of the other import.
-        with self.invocation.store.claim(owner, self.invocation.deadline) as claim:
-            if self._gives_way(owner, claim.record):
-                owner = self._take(name, version, instead_of=owner)
-        if owner != self.id:
+            if owner != self.id:
+                # A forced image takes the place of the one before it: whether that exists is asked of the owner.
+                _take(claims, version, instead_of=owner)
+            return None
+        is_immutable = self.invocation.settings.immutable_versions
+        try:
+            # While its record is claimed, no other invocation requests the image of the other import.
+            with self.invocation.store.claim(owner, self.invocation.deadline) as claim:
+                if self._gives_way(owner, claim.record):
+                    owner = _take(claims, version, instead_of=owner)
+        except InProgressError:
+            if is_immutable:
+                raise
+        if owner == self.id:
+            return None
+        if is_immutable:
             raise RejectedError({"version": _VERSION_TAKEN.format(version, name, owner.import_task_id)})
-
-    def _take(self, name: str, version: str, instead_of: object = "") -> RegistrationId:
-        """Claim a version, and return the registration that has it now."""
-        taken = self.claims(name).take(version, instead_of)
-        if not taken:
-            message = f"The version {version} of {name} was given back just now. Try again later."
-            raise TransientError(message)
-        return RegistrationId.parse(taken)
+        return owner
 
     def _gives_way(self, owner: RegistrationId, record: Record) -> bool:
         """Return whether another import that has claimed a version has no image of it, and can get none."""
@@ -105,12 +104,21 @@ class Candidate(NamedTuple):
             return False
         return task is None or task.ended_without_ami
 
-    def warnings(self, identity: Identity, derivation: Derivation) -> Sequence[str]:
-        """Return what is unusual. A forced registration is a decision, for which the builds are not listed."""
+    def warnings(
+        self, identity: Identity, derivation: Derivation, other: RegistrationId | None = None
+    ) -> Sequence[str]:
+        """Return what is unusual. A forced registration is a decision, for which the builds are not listed.
+
+        `other` is the registration of another import that has claimed the version.
+        """
         if self.id.number:
             return derivation.unused_tags
         stated = stated_name(self.task, self.overrides, self.invocation.settings, identity.name)
-        unusual = find_warnings(identity, stated, self.task, self.ami, self.invocation.builds.builds())
+        builds = self.invocation.builds.builds()
+        unusual = [*find_warnings(identity, stated, self.task, self.ami, builds)]
+        name, version = names.arn_name(identity.name.value), identity.version.value
+        if other and not builds.find_version(name, version, self.task, self.ami):
+            unusual.append(ANOTHER_BUILD.format(version, other.import_task_id))
         return [*derivation.unused_tags, *unusual]
 
     def highest_version(self, name: str) -> str | None:
@@ -129,9 +137,18 @@ class Candidate(NamedTuple):
         return Registration(
             arn,
             self.ami.id,
-            self.invocation.time,
+            self.invocation.now(),
             task,
             {part: sources[part] for part in ("name", "semanticVersion") if part in sources},
             adopted=adopted,
             request_id=self.invocation.request_id,
         )
+
+
+def _take(claims: VersionClaims, version: str, instead_of: RegistrationId | None = None) -> RegistrationId:
+    """Claim a version, and return the registration that has it now."""
+    owner = claims.take(version, instead_of)
+    if owner is None:
+        message = f"The version {version} was given back just now. Try again later."
+        raise TransientError(message)
+    return owner

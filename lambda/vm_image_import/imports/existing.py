@@ -13,6 +13,7 @@ from vm_image_import.imports.results import Registered, already_registered, regi
 from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import MAX_REGISTRATIONS, Record, RegistrationId
 from vm_image_import.records.store import Claim
+from vm_image_import.records.version_claims import VersionClaims
 
 _UNDECIDED: Final = "Image Builder is importing a VM, and does not show yet whether it is this import."
 _NOT_LISTED: Final = "Image Builder has an image of this import, but does not list it yet."
@@ -26,7 +27,9 @@ _OTHERS_DECIDED_AFTER: Final = timedelta(minutes=30)
 """The age of an AMI at which no build of others is waited for any more."""
 _OWN_DECIDED_AFTER: Final = timedelta(days=1)
 """The age of an AMI at which no build with its tags is waited for any more."""
-_SEARCHED: Final = "image searched"
+NOT_ANSWERED: Final = "image searched"
+ARN_UNKNOWN: Final = "image of unknown ARN searched"
+"""Why the image of a request is looked for, as it is noted in a record with the time since when."""
 
 
 def find_existing(candidate: Candidate) -> Build | None:
@@ -63,28 +66,30 @@ def adopt(candidate: Candidate, build: Build, *, dry_run: bool) -> Registered:
     return answer._replace(record=record)
 
 
-def find_requested_image(candidate: Candidate, claim: Claim, derivation: Derivation) -> Registered:
-    """Record the image of a request that an earlier invocation made with other values and did not record.
+def find_requested_image(
+    candidate: Candidate, claim: Claim, claims: VersionClaims, derivation: Derivation, why: str
+) -> Registered:
+    """Record the image of a request of which Image Builder does not answer the ARN, or none that can be recorded.
 
     It may be missing from Image Builder's list for some minutes. Meanwhile a failed or deleted one may be an older one.
     Raises RejectedError where the payload states another name or version, when the image is recorded.
     """
     task, ami, invocation = candidate.task, candidate.ami, candidate.invocation
-    since = claim.record.first_seen.get(_SEARCHED, invocation.time)
-    is_listed = invocation.time - since >= LISTED_AFTER
+    since = claim.record.first_seen.get(why)
+    is_listed = since is not None and invocation.time - since >= LISTED_AFTER
     build = invocation.builds.list_again().find_requested(task, ami, recorded_arns(task.id, invocation))
     if build and (is_listed or build.is_usable):
         requested, made = derivation.request.semantic_version, BuildArn.parse(build.arn)
         if made.version != requested:
-            candidate.claims(derivation.request.name).give_back(requested)
+            claims.give_back(requested)
         registration = candidate.registration(build.arn, {})
         record = claim.record._replace(registration=registration)
         claim.save(record, is_open=True)
         already_registered(candidate.id, record, registration, candidate.overrides)
         found = registered(candidate, record, None)
-        return found._replace(outcome=found.outcome._replace(reason=_EARLIER_REQUEST))
-    if invocation.time == since:
-        claim.save(claim.record._replace(first_seen={**claim.record.first_seen, _SEARCHED: since}))
+        return found._replace(outcome=found.outcome._replace(reason=_EARLIER_REQUEST)) if why == NOT_ANSWERED else found
+    if since is None:
+        claim.save(claim.record._replace(first_seen={**claim.record.first_seen, why: invocation.now()}))
     if not is_listed:
         return Registered(Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=_NOT_LISTED, ami_id=ami.id))
     reason = _IMAGE_NOT_FOUND.format(candidate.client_token)

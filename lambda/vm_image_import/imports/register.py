@@ -10,17 +10,26 @@ from vm_image_import.domain.errors import (
     InvalidRecordError,
     PermanentError,
     RejectedError,
+    UnknownArnError,
 )
 from vm_image_import.domain.models import NO_OVERRIDES, Ami, ImportTask, Overrides
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.imports.candidate import Candidate
-from vm_image_import.imports.existing import adopt, find_existing, find_requested_image, recorded_arns
+from vm_image_import.imports.existing import (
+    ARN_UNKNOWN,
+    NOT_ANSWERED,
+    adopt,
+    find_existing,
+    find_requested_image,
+    recorded_arns,
+)
 from vm_image_import.imports.readiness import AMI_GONE, check_ami, check_task
 from vm_image_import.imports.reports import note_first_seen
 from vm_image_import.imports.results import Registered, already_registered, registered, rejected
 from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import Record, RegistrationId
 from vm_image_import.records.store import Claim
+from vm_image_import.records.version_claims import VersionClaims
 from vm_image_import.report.log import logger
 
 _AMI_GONE: Final = (
@@ -28,6 +37,7 @@ _AMI_GONE: Final = (
     " (Packer's ami_name does), let the tool keep the AMI of the import, or use the copy in a recipe by its AMI id."
 )
 _OUT_OF_TIME: Final = "The invocation has no time left for this import."
+_MAY_EXIST: Final = "An earlier attempt may have made the image: look for it in Image Builder."
 _GONE_AFTER: Final = timedelta(hours=1)
 """An AMI that EC2 does not show for so long is taken for gone."""
 _CALLS: Final = 2
@@ -100,26 +110,30 @@ def _request(candidate: Candidate, claim: Claim, name: DerivedValue, version: De
     Raises InProgressError where there is no time left for it, RejectedError, TransientError or PermanentError.
     """
     claims = candidate.claims(name.value)
-    if version is None:
-        version = DerivedValue(claims.claim(candidate.highest_version(name.value)), NEXT_PATCH)
-    elif (
-        candidate.invocation.settings.version_scheme == "increment" or candidate.invocation.settings.immutable_versions
-    ):
-        candidate.claim_version(name.value, version.value)
+    version, other = _claim_version(candidate, claims, name, version)
     identity = Identity(name, version)
     derivation = candidate.derive(identity)
-    warnings = candidate.warnings(identity, derivation)
+    warnings = candidate.warnings(identity, derivation, other)
     others = recorded_arns(candidate.task.id, candidate.invocation) if candidate.id.number else set()
     if not candidate.invocation.deadline.allows(_CALLS):
         raise InProgressError(_OUT_OF_TIME)
+    if ARN_UNKNOWN in claim.record.first_seen:
+        # Once Image Builder has forgotten the client token, a request makes another image.
+        return find_requested_image(candidate, claim, claims, derivation, ARN_UNKNOWN)
     try:
         answer = candidate.invocation.clients.image_builder.import_vm_image(derivation.request)
     except ClientTokenReusedError:
-        return find_requested_image(candidate, claim, derivation)
+        return find_requested_image(candidate, claim, claims, derivation, NOT_ANSWERED)
+    except UnknownArnError as error:
+        logger.error("The image is not recorded", reason=str(error))
+        return find_requested_image(candidate, claim, claims, derivation, ARN_UNKNOWN)
     except PermanentError as error:
+        refused = rejected(candidate.task, error, candidate.ami, derivation)
         if error.certain:
             claims.give_back(version.value)
-        return Registered(rejected(candidate.task, error, candidate.ami, derivation))
+        if not error.certain or claims.was_claimed_before(version.value):
+            refused = refused._replace(reason=f"{refused.reason} {_MAY_EXIST}")
+        return Registered(refused)
     if answer.arn in others:
         # An earlier request had this client token. Its record was lost, and its image was found again.
         outcome = Outcome(OutcomeKind.ALREADY_REGISTERED, candidate.task.id, image_arn=answer.arn)
@@ -129,6 +143,21 @@ def _request(candidate: Candidate, claim: Claim, name: DerivedValue, version: De
     claim.save(record, is_open=True)
     logger.info("Requested the image", imageArn=answer.arn, requestId=answer.request_id)
     return registered(candidate, record, derivation)
+
+
+def _claim_version(
+    candidate: Candidate, claims: VersionClaims, name: DerivedValue, version: DerivedValue | None
+) -> tuple[DerivedValue, RegistrationId | None]:
+    """Return the version, claimed where versions are, and the registration of another import that has it, too.
+
+    Raises what `Candidate.claim_version` raises.
+    """
+    settings = candidate.invocation.settings
+    if version is None:
+        return DerivedValue(claims.claim(candidate.highest_version(name.value)), NEXT_PATCH), None
+    if settings.version_scheme == "increment" or settings.immutable_versions:
+        return version, candidate.claim_version(claims, name.value, version.value)
+    return version, None
 
 
 def _without_ami(

@@ -8,6 +8,7 @@ from vm_image_import.derive import Identity, names, versions
 from vm_image_import.domain.models import Ami, ImportTask
 from vm_image_import.domain.text import quote
 
+ANOTHER_BUILD: Final = "This is another build of version {}, which another import has: {}."
 _JUMP: Final = 1_000
 """A first number that is more than so many times the last one is a mistake, or another scheme."""
 _HIGH: Final = 100_000
@@ -21,7 +22,7 @@ def find_warnings(identity: Identity, stated_name: str, task: ImportTask, ami: A
     if spellings and stated_name not in spellings:
         yield f"The name {quote(stated_name)} becomes {name}, as {quote(min(spellings))} does: they are one image."
     if other := builds.find_version(name, version, task, ami):
-        yield f"This is another build of version {version}, which another import has: {other.arn}."
+        yield ANOTHER_BUILD.format(version, other.arn)
     highest = builds.highest_resolved_version(name)
     first, last = versions.order(version)[0], versions.order(highest)[0] if highest else None
     if highest and versions.order(highest) > versions.order(version):

@@ -7,10 +7,13 @@ from typing import Any, Final, NamedTuple, Self
 
 from vm_image_import.domain.arns import BuildArn
 from vm_image_import.domain.errors import InvalidRecordError
-from vm_image_import.domain.models import Disk, ImportTask
+from vm_image_import.domain.models import IMPORT_TASK_ID, Disk, ImportTask
 
 MAX_REGISTRATIONS: Final = 50
-"""The most registrations of one task."""
+"""The most registrations of one task, with the one that is not forced."""
+
+VERSION: Final = "version"
+"""How the ids of the items begin that are claimed versions."""
 
 
 class RegistrationId(NamedTuple):
@@ -104,12 +107,12 @@ def parse_record(id_: str, text: str | None, reported: str) -> Record:
         registration = found.get("registration")
         first_seen = {what: _parse_time(time) for what, time in found.get("firstSeen", {}).items()}
         return Record(None if registration is None else _parse_registration(registration), reported, first_seen)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         return Record(reported=reported, unreadable=unreadable(id_, error))
 
 
 def _parse_registration(found: Mapping[str, Any]) -> Registration:
-    """Return a registration. A field that a later version of the function adds is ignored."""
+    """Return a registration. What a later version of the function adds to it is ignored."""
     parsed = {
         "ami_id": _text(found["ami_id"]),
         "time": _parse_time(found["time"]),
@@ -117,7 +120,7 @@ def _parse_registration(found: Mapping[str, Any]) -> Registration:
         "warnings": tuple(map(_text, found.get("warnings", ()))),
         "adopted": found.get("adopted") is True,
         "unverified": {
-            step: Unverified(_text(value), _parse_time(time), *map(_text, previous))
+            step: Unverified(_text(value), _parse_time(time), *map(_text, previous[:1]))
             for step, (value, time, *previous) in found["unverified"].items()
         },
     }
@@ -180,6 +183,18 @@ def _to_text(value: object) -> object:
 def unreadable(id_: str, reason: object) -> InvalidRecordError:
     """Return the error of an item that cannot be read, which names it."""
     return InvalidRecordError(
-        f"The record {id_!r} cannot be read ({reason}): delete the item with this id from the idempotency table. The"
-        " next sweep then looks for the image in Image Builder."
+        f"The record {id_!r} cannot be read ({reason}): delete the item with this id from the idempotency table."
+        f"{_what_follows(id_)}"
     )
+
+
+def _what_follows(id_: str) -> str:
+    """Return what follows the deletion of an item, as a sentence with a space before it."""
+    first, _, number = id_.partition(" ")
+    if first == VERSION:
+        return " The version is then free, unless Image Builder lists an image of it."
+    if not IMPORT_TASK_ID.fullmatch(first):
+        return ""
+    if number:
+        return " The image stays in Image Builder: no sweep looks for the image of a forced registration."
+    return " The next sweep then looks for the image in Image Builder."

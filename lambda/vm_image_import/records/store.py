@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from uuid import uuid4
 
 from botocore.exceptions import ClientError
@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from vm_image_import.aws.session import member, translate_errors
 from vm_image_import.deadline import Deadline
 from vm_image_import.domain.errors import InProgressError, PermanentError, TransientError
-from vm_image_import.records.registration import Record, parse_record
+from vm_image_import.records.registration import Record, parse_record, unreadable
 from vm_image_import.report.log import logger
 
 if TYPE_CHECKING:
@@ -33,6 +33,15 @@ EXPIRES_AFTER: Final = timedelta(days=60)
 _BATCH_SIZE: Final = 100
 """The most keys of one BatchGetItem (API reference)."""
 _CONDITION_FAILED: Final = "ConditionalCheckFailedException"
+
+
+class Taken(NamedTuple):
+    """A key under which a value was to be recorded."""
+
+    value: str
+    """The value that the key has now; empty where it was given back meanwhile."""
+    before: str
+    """The value that it had before; empty where it had none."""
 
 
 class Claim:
@@ -155,10 +164,11 @@ class Store:
                 return
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
-    def take(self, key: str, value: str, instead_of: str = "") -> str:
-        """Record `value` under a key without a value, or with the value `instead_of`. Return the value that it has now.
+    def take(self, key: str, value: str, instead_of: str = "") -> Taken:
+        """Record `value` under a key without a value, or with the value `instead_of`. Return what the key has.
 
-        Raises TransientError or PermanentError.
+        Where the answer to a first attempt was lost, the key had the value before. Raises TransientError or
+        PermanentError.
         """
         update: Mapping[str, Any] = {
             "UpdateExpression": "SET #data = :value, expiration = :expiration",
@@ -169,16 +179,21 @@ class Store:
                 ":before": {"S": instead_of or value},
                 ":expiration": _expiration(time.time()),
             },
+            "ReturnValues": "ALL_OLD",
         }
         try:
-            self._update(key, f"{key} is taken", **update)
+            item = self._update(key, f"{key} is taken", **update)
         except InProgressError:
-            return self.read_values([key]).get(key, "")
-        return value
+            present = self.read_values([key]).get(key, "")
+            return Taken(present, present)
+        return Taken(value, _value(key, item) if item else "")
 
     def read_values(self, keys: Iterable[str]) -> dict[str, str]:
-        """Return the values of those keys that are taken. Raises TransientError or PermanentError."""
-        return {item["id"]["S"]: item["data"]["S"] for item in self._get_items(keys) if "data" in item}
+        """Return the values of those keys that are taken.
+
+        Raises InvalidRecordError where a value is no text, TransientError or PermanentError.
+        """
+        return {(key := item["id"]["S"]): _value(key, item) for item in self._get_items(keys)}
 
     def give_back(self, key: str, value: str) -> None:
         """Delete a key that has this value. Raises TransientError or PermanentError."""
@@ -256,6 +271,14 @@ def _record(id_: str, item: Mapping[str, Any]) -> Record:
     # Of whatever type it is: what is no text cannot be read.
     data = next(iter(item.get("data", {}).values()), None)
     return parse_record(id_, data, item.get("reported", {}).get("S", ""))
+
+
+def _value(key: str, item: Mapping[str, Any]) -> str:
+    """Return the value of a key. Raises InvalidRecordError where it is no text: another hand wrote it."""
+    value = item.get("data", {}).get("S")
+    if not isinstance(value, str):
+        raise unreadable(key, "its data is no text")
+    return value
 
 
 def _expiration(now: float) -> "AttributeValueTypeDef":

@@ -70,7 +70,7 @@ def _act(run: Run) -> Done | Waiting:
     present = store.find(name)
     store.put_ami(name, newest.ami_id, _description(run), overwrite=present is not None)
     count("ParametersWritten")
-    writing = Unverified(newest.ami_id, run.invocation.time, present.value if present else "")
+    writing = Unverified(newest.ami_id, run.invocation.now(), present.value if present else "")
     written = run.registration.unverified.get("parameter")
     if written and written._replace(time=writing.time) == writing:
         # It is written again by each sweep, and reported once.

@@ -14,6 +14,7 @@ from vm_image_import.aws.sns import Topic
 from vm_image_import.aws.ssm import AMI as AMI_TYPE
 from vm_image_import.aws.ssm import Parameter, ParameterStore
 from vm_image_import.deadline import Deadline
+from vm_image_import.derive import names
 from vm_image_import.domain.errors import InProgressError, TransientError
 from vm_image_import.domain.models import (
     DELETE,
@@ -350,7 +351,8 @@ class InMemoryImageBuilder(ImageBuilder):
             raise self._aws.import_error
         self._aws.requests.append(request)
         taken = {*self._aws.images_by_token.values(), *(build.arn for build in self._aws.builds)}
-        free = (arn for number in count(1) if (arn := f"{ARN[:-1]}{number}") not in taken)
+        name, version = names.arn_name(request.name), request.semantic_version
+        free = (arn for number in count(1) if (arn := version_arn(version, name, number)) not in taken)
         return ImportAnswer(self._aws.images_by_token.setdefault(request.client_token, next(free)), "request-id")
 
     def list_builds(self, deadline: Deadline) -> Iterator[Build]:  # noqa: ARG002 - the signature of Image Builder

@@ -593,7 +593,7 @@ def test_an_image_whose_arn_is_unknown_may_be_listed_with_another_one() -> None:
     """An image that is listed with the tags of its import is recorded, although the answer had an unknown ARN."""
     error = UnknownArnError("'a' is no ARN")
     outcome = InMemoryAws(TASK, AMI, import_error=error, builds_after_request=[OWN]).on_event()
-    assert (outcome.kind, outcome.image_arn, outcome.reason) == (OutcomeKind.REGISTERED, ARN, None)
+    assert (outcome.kind, outcome.image_arn) == (OutcomeKind.REGISTERED, ARN)
 
 
 def test_every_image_is_listed_five_minutes_after_the_answer() -> None:
@@ -1078,7 +1078,7 @@ def test_a_manual_invocation_that_was_not_carried_out_says_what_to_do(*, force: 
     [
         (Overrides(name="payroll"), OutcomeKind.REJECTED, "so name of the payload cannot be used"),
         (Overrides(semantic_version="9.9.9"), OutcomeKind.REJECTED, "so semanticVersion of the payload cannot be used"),
-        (Overrides(platform="Windows"), OutcomeKind.REGISTERED, "requested the image with other values, which apply"),
+        (Overrides(platform="Windows"), OutcomeKind.REGISTERED, "The values of that request apply."),
     ],
 )
 def test_a_payload_that_differs_from_an_earlier_request_says_so(
@@ -1091,6 +1091,18 @@ def test_a_payload_that_differs_from_an_earlier_request_says_so(
     outcome = aws.manually(overrides)
     assert (outcome.kind, aws.registration().arn) == (kind, ARN)
     assert reason in (outcome.reason or "")
+
+
+@pytest.mark.parametrize("overrides", [Overrides(name="payroll"), Overrides(semantic_version="9.9.9")])
+def test_the_answer_to_an_earlier_request_is_no_answer_to_another_one(overrides: Overrides) -> None:
+    """Where Image Builder answers the image of an earlier request to another one, it is recorded and rejected."""
+    aws = InMemoryAws(TASK, AMI)
+    aws.on_event()
+    aws.items.clear()
+    aws.builds = []
+    outcome = aws.manually(overrides)
+    assert (outcome.kind, outcome.request) == (OutcomeKind.REJECTED, None)
+    assert aws.registration().arn == ARN
 
 
 def test_an_image_that_a_forced_invocation_cannot_find_is_reported_once() -> None:

@@ -1,9 +1,10 @@
 """The image that an import has already: of another user, an earlier deployment, or an unrecorded request."""
 
+import re
 from datetime import timedelta
 from typing import Final
 
-from vm_image_import.derive import Derivation
+from vm_image_import.derive import Derivation, versions
 from vm_image_import.domain.arns import BuildArn
 from vm_image_import.domain.errors import InProgressError
 from vm_image_import.domain.models import Build
@@ -17,7 +18,7 @@ from vm_image_import.records.version_claims import VersionClaims
 
 _UNDECIDED: Final = "Image Builder is importing a VM, and does not show yet whether it is this import."
 _NOT_LISTED: Final = "Image Builder has an image of this import, but does not list it yet."
-_EARLIER_REQUEST: Final = "An earlier invocation has requested the image with other values, which apply."
+_EARLIER_REQUEST: Final = "The image of an earlier request was found. The values of that request apply."
 _IMAGE_NOT_FOUND: Final = (
     "Image Builder has an image of this import, requested with the client token {}, but its ARN was not recorded and no"
     " image has the tag vm-image-import:task-id of the import. Look for the image in Image Builder by the import's name"
@@ -72,22 +73,14 @@ def find_requested_image(
     """Record the image of a request of which Image Builder does not answer the ARN, or none that can be recorded.
 
     It may be missing from Image Builder's list for some minutes. Meanwhile a failed or deleted one may be an older one.
-    Raises RejectedError where the payload states another name or version, when the image is recorded.
+    Raises what `record_earlier_request` raises.
     """
     task, ami, invocation = candidate.task, candidate.ami, candidate.invocation
     since = claim.record.first_seen.get(why)
     is_listed = since is not None and invocation.time - since >= LISTED_AFTER
     build = invocation.builds.list_again().find_requested(task, ami, recorded_arns(task.id, invocation))
     if build and (is_listed or build.is_usable):
-        requested, made = derivation.request.semantic_version, BuildArn.parse(build.arn)
-        if made.version != requested:
-            claims.give_back(requested)
-        registration = candidate.registration(build.arn, {})
-        record = claim.record._replace(registration=registration)
-        claim.save(record, is_open=True)
-        already_registered(candidate.id, record, registration, candidate.overrides)
-        found = registered(candidate, record, None)
-        return found._replace(outcome=found.outcome._replace(reason=_EARLIER_REQUEST)) if why == NOT_ANSWERED else found
+        return record_earlier_request(candidate, claim, claims, derivation, build.arn)
     if since is None:
         claim.save(claim.record._replace(first_seen={**claim.record.first_seen, why: invocation.now()}))
     if not is_listed:
@@ -95,6 +88,31 @@ def find_requested_image(
     reason = _IMAGE_NOT_FOUND.format(candidate.client_token)
     outcome = Outcome(OutcomeKind.IMAGE_NOT_FOUND, task.id, reason=reason, ami_id=ami.id, task=task)
     return Registered(outcome)
+
+
+def is_requested(arn: BuildArn, derivation: Derivation) -> bool:
+    """Return whether an image has the name and version of a request, however Image Builder writes them in its ARN."""
+    name, request = re.compile(r"[^a-z0-9]"), derivation.request
+    same_name = name.sub("", arn.name) == name.sub("", request.name.lower())
+    return same_name and versions.is_same(request.semantic_version, arn.version)
+
+
+def record_earlier_request(
+    candidate: Candidate, claim: Claim, claims: VersionClaims, derivation: Derivation, arn: str
+) -> Registered:
+    """Record the image that an earlier, unrecorded request has made, maybe with other values.
+
+    Raises RejectedError where the payload states another name or version, when the image is recorded.
+    """
+    requested = derivation.request.semantic_version
+    if not versions.is_same(requested, BuildArn.parse(arn).version):
+        claims.give_back(requested)
+    registration = candidate.registration(arn, {})
+    record = claim.record._replace(registration=registration)
+    claim.save(record, is_open=True)
+    already_registered(candidate.id, record, registration, candidate.overrides)
+    found = registered(candidate, record, None)
+    return found._replace(outcome=found.outcome._replace(reason=_EARLIER_REQUEST))
 
 
 def read_registrations(import_task_id: str, invocation: Invocation, *, forced: bool) -> dict[str, Record]:

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Final
 
 from vm_image_import.derive import NEXT_PATCH, DerivedValue, Identity
+from vm_image_import.domain.arns import BuildArn
 from vm_image_import.domain.errors import (
     ClientTokenReusedError,
     InProgressError,
@@ -21,6 +22,8 @@ from vm_image_import.imports.existing import (
     adopt,
     find_existing,
     find_requested_image,
+    is_requested,
+    record_earlier_request,
     recorded_arns,
 )
 from vm_image_import.imports.readiness import AMI_GONE, check_ami, check_task
@@ -138,6 +141,8 @@ def _request(candidate: Candidate, claim: Claim, name: DerivedValue, version: De
         # An earlier request had this client token. Its record was lost, and its image was found again.
         outcome = Outcome(OutcomeKind.ALREADY_REGISTERED, candidate.task.id, image_arn=answer.arn)
         return Registered(outcome, is_recorded_elsewhere=True)
+    if not is_requested(BuildArn.parse(answer.arn), derivation):
+        return record_earlier_request(candidate, claim, claims, derivation, answer.arn)
     registration = candidate.registration(answer.arn, derivation.sources)._replace(warnings=warnings)
     record = claim.record._replace(registration=registration)
     claim.save(record, is_open=True)

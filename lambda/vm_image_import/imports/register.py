@@ -25,8 +25,8 @@ from vm_image_import.report.log import logger
 
 _AMI_GONE: Final = (
     "EC2 no longer shows {}, the AMI of this import: it was deregistered. If a tool copied it to an AMI of another name"
-    " (Packer's ami_name does), let the tool keep the AMI of the import, or use the copy in a recipe by its AMI id. Else"
-    " import the VM again. If the AMI is restored, the next sweep registers it."
+    " (Packer's ami_name does), let the tool keep the AMI of the import, or use the copy in a recipe by its AMI id."
+    " Else import the VM again. If the AMI is restored, the next sweep registers it."
 )
 _OUT_OF_TIME: Final = "The invocation has no time left for this import."
 _GONE_AFTER: Final = timedelta(hours=1)

@@ -266,6 +266,25 @@ def test_every_step_ends(image: Image, errors: dict[str, Exception], published: 
     assert aws.sweep().outcomes == []
 
 
+@pytest.mark.parametrize(
+    ("settings", "left"),
+    [(ALL, "tag, parameter, notify"), (Settings(), "notify")],
+    ids=["with the options", "without them"],
+)
+def test_an_image_that_is_not_followed_any_more_is_left_to_the_user(settings: Settings, left: str) -> None:
+    """Where an image has no final state after 6 days, no step is called done, and the notification names each one."""
+    aws = registered(settings=settings, age=DAYS_6, image=PENDING)
+    aws.sweep()
+    aws.age += timedelta(days=1)
+    aws.sweep()
+    (message,) = (each.message for each in aws.published)
+    assert f"Look at the image in Image Builder. These steps are not done: {left}. No IMAGE_AVAILABLE or " in message
+    assert "manually" not in message
+    assert {*aws.registration().results.values()} == {"given up"}
+    aws.sweep()
+    assert (len(aws.published), aws.items[TASK_ID].is_open) == (1, False)
+
+
 def test_a_step_that_was_given_up_is_not_called_done() -> None:
     """A notification names no tag and no parameter of a step that was given up."""
     aws = registered(settings=ALL)

@@ -12,7 +12,7 @@ from vm_image_import.domain.errors import PermanentError
 from vm_image_import.domain.models import Ami
 from vm_image_import.domain.outcomes import OutcomeKind
 from vm_image_import.imports.steps.follow import USABLE
-from vm_image_import.imports.steps.step import Done, Due, Run, Step, Waiting
+from vm_image_import.imports.steps.step import GIVEN_UP, Done, Due, Run, Step, Waiting
 from vm_image_import.records.registration import MAX_REGISTRATIONS, RegistrationId, Unverified
 from vm_image_import.records.store import EXPIRES_AFTER
 from vm_image_import.report.log import count
@@ -42,7 +42,7 @@ def _look(run: Run) -> Done | Waiting | Due:
     if not run.status:
         return Waiting("The image is not available yet.")
     if run.status not in USABLE:
-        return Done("")
+        return Done(GIVEN_UP if run.status == GIVEN_UP else "")
     name = _parameter_name(run)
     newest = _find_newest(run)
     if isinstance(newest, Waiting):

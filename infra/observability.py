@@ -150,9 +150,9 @@ class Observability(Construct):
             self._alarm(
                 "SweepProblems",
                 metric(self, "SweepProblems", period=self._every),
-                "A sweep could not process some import tasks; it processed the others. Run the saved query 'What failed"
-                " and why', or invoke the function with the payload of a sweep and read `problems`. Fix the cause. The"
-                " next sweep tries again.",
+                "A sweep could not process some import tasks, or the superseded images of the retention; it processed"
+                " the others. Run the saved query 'What failed and why', or invoke the function with the payload of a"
+                " sweep and read `problems`. Fix the cause. The next sweep tries again.",
                 # A transient error is gone with the next sweep.
                 periods=2,
             ),

@@ -60,7 +60,9 @@ def invoke(event: object, context: "LambdaContext", clients: Clients) -> dict[st
     if isinstance(trigger, Sweep):
         from vm_image_import.imports.sweep import sweep  # noqa: PLC0415 - see _outcomes_of
 
-        return answer_of_sweep(sweep(invocation, dry_run=trigger.dry_run))
+        # The sweep logs the errors of what it processes. This logs the one that ends it, like a claim that is refused.
+        with log_context():
+            return answer_of_sweep(sweep(invocation, dry_run=trigger.dry_run))
     dry_run = isinstance(trigger, ManualImport) and trigger.dry_run
     outcomes = []
     # Each use case logs the errors that leave it.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from tests.contract.test_aws import ec2
-from vm_image_import.domain.errors import InvalidTriggerError, TransientError
+from vm_image_import.domain.errors import InvalidTriggerError, PermanentError, SweepError, TransientError
 from vm_image_import.handler import invoke
 from vm_image_import.invocation import Clients
 from vm_image_import.report.log import logger
@@ -57,6 +57,17 @@ def test_a_valid_trigger_calls_aws() -> None:
     """With a valid payload the function calls EC2, and raises that it cannot be reached."""
     with pytest.raises(TransientError):
         invoke({"importTaskId": "import-ami-0123456789abcdef0"}, CONTEXT, clients())
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_an_error_of_a_sweep_is_logged_once(monkeypatch: pytest.MonkeyPatch, *, dry_run: bool) -> None:
+    """A sweep that cannot be claimed, or cannot list the tasks, logs the error with which it ends once."""
+    log = io.StringIO()
+    monkeypatch.setattr(logger.registered_handler, "stream", log)
+    with pytest.raises(SweepError if dry_run else PermanentError):
+        invoke({"action": "sweep", "dryRun": dry_run}, CONTEXT, clients())
+    entries = [json.loads(line) for line in log.getvalue().splitlines() if line.startswith('{"level"')]
+    assert [entry["message"] for entry in entries if entry["level"] == "ERROR"] == ["Failed"]
 
 
 def test_an_error_is_logged_with_the_id_of_its_task(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,14 @@ def test_an_alarm_says_what_to_do(template: Template, name: str, expected: tuple
     assert len(found["AlarmDescription"]) <= 1024
 
 
+def test_the_alarm_of_problems_names_what_a_sweep_does(template: Template) -> None:
+    """`SweepProblems` and its row in docs/operations.md name both causes of a problem: imports and retention."""
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    (row,) = re.findall(r"^\| `SweepProblems` \|.+", page, re.MULTILINE)
+    for text in (alarm(template, "SweepProblems")["AlarmDescription"], row):
+        assert "could not process some import tasks, or the superseded images" in text
+
+
 def test_every_alarm_is_in_the_table(template: Template) -> None:
     """Every alarm of the template is in the table of this test."""
     assert len(resources(template, "AWS::CloudWatch::Alarm")) == len(ALARMS)

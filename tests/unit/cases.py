@@ -105,7 +105,7 @@ payloads: Final = st.fixed_dictionaries(
         "platform": st.sampled_from(("Windows", "Linux", "macOS")),
         "osVersion": st.text(min_size=1),
         "tags": st.dictionaries(
-            st.from_regex(r"(?!aws:)[a-zA-Z0-9_.:/=+\-@ ]{1,128}", fullmatch=True), st.text(max_size=256), max_size=44
+            st.from_regex(r"(?!aws:)[a-zA-Z0-9_.:/=+\-@ ]{1,128}", fullmatch=True), st.text(max_size=256), max_size=43
         ),
     },
 ).map(parse)

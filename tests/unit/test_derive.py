@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.unit.derivation import derive
+from vm_image_import import events
 from vm_image_import.derive import Derivation, make_client_token, versions
-from vm_image_import.domain.errors import RejectedError
+from vm_image_import.domain.errors import InvalidTriggerError, RejectedError
 from vm_image_import.domain.models import Ami, AwsEnvironment, Disk, ImageRequest, ImportTask, Overrides
 from vm_image_import.settings import Settings, VersionScheme
 
@@ -223,6 +224,26 @@ def test_tags_that_the_api_refuses_are_left_out_and_told() -> None:
     assert derived.request.tags["short"] == "x" * 256
     assert {"a&b", "k" * 129, "long", "t59"} <= set(derived.dropped_tags)
     assert len(derived.dropped_tags) + 50 == 6 + 64
+
+
+def test_all_tags_of_a_payload_reach_the_image() -> None:
+    """As many tags as a payload may have are on the image, also where its name is respelled."""
+    given = {f"t{number:02}": "x" for number in range(43)}
+    derived = derivation(FULL._replace(tags={"Name": "web@server"}), AMI, Overrides(tags=given))
+    assert derived.request.tags["vm-image-import:name"] == "web@server"
+    assert given.items() <= derived.request.tags.items()
+    assert (len(derived.request.tags), derived.dropped_tags, derived.unused_tags) == (50, (), [])
+    with pytest.raises(InvalidTriggerError, match="tags must contain"):
+        events.parse({"importTaskId": FULL.id, "tags": {**given, "more": "x"}})
+
+
+def test_a_stated_tag_that_is_left_out_is_a_warning() -> None:
+    """Tags of the configuration for which those of a payload leave no room are one warning; a task's own are none."""
+    given = {f"t{number:02}": "x" for number in range(42)}
+    settings = Settings(tags={"Cost": "7", "Shop": "x", "Team": "ops"})
+    derived = derivation(FULL._replace(tags={"Own": "x"}), AMI, Overrides(tags=given), settings)
+    assert derived.dropped_tags == ("Team", "Own")
+    assert derived.unused_tags == ["An image has at most 50 tags. These stated ones are left out: Team."]
 
 
 def test_the_order_of_tags_does_not_matter() -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import awscli  # type: ignore[import-untyped] # it has no types
+import jmespath  # type: ignore[import-untyped] # as above
 import pytest
 from awscli.clidriver import CLIOperationCaller, create_clidriver  # type: ignore[import-untyped] # as above
+from botocore.utils import ArgumentGenerator
 from botocore.validate import ParamValidator
 
 from tests.conftest import ROOT
@@ -38,33 +40,60 @@ def command_line() -> Any:  # noqa: ANN401 - it has no types
     return driver
 
 
-def aws_commands() -> Iterator[tuple[str, list[str]]]:
-    """Yield each call of an AWS API that is for a real account, with the document's name. All others are run."""
+def aws_commands() -> Iterator[tuple[str, list[str], dict[str, list[str]]]]:
+    """Yield each call of an AWS API that is for a real account, with the document's name. All others are run.
+
+    The third part has the calls before it in its block that write a file, by the file's name.
+    """
     for document in DOCUMENTS:
         for block in re.findall(r"```sh real-account\n(.+?)```", document.read_text(encoding="utf-8"), re.DOTALL):
+            written: dict[str, list[str]] = {}
             for line in block.replace("\\\n", " ").splitlines():
                 if line.startswith("aws "):
                     _, *words = shlex.split(line, comments=True)
                     if words[0] not in HIGH_LEVEL:
-                        yield document.relative_to(ROOT).as_posix(), words
+                        *words, file = words if words[-2:-1] == [">"] else (*words, ">", "")
+                        yield document.relative_to(ROOT).as_posix(), words[:-1], {**written}
+                        written[file] = words[:-1]
 
 
-@pytest.mark.parametrize(("document", "command"), list(aws_commands()))
+def sample_output(service: str, command: str, *options: str) -> Any:  # noqa: ANN401 - it is JSON
+    """Return what a command with `--query` prints, with every member that the service's model has."""
+    operation = command.replace("-", " ").title().replace(" ", "")
+    shape = models().get_service_model(service).operation_model(operation).output_shape
+    # Where the model has a least number, it is 1.
+    members = ArgumentGenerator(use_member_names=True).generate_skeleton(shape)
+    text = json.dumps(members, default=str).replace(": 0", ": 1")
+    return jmespath.search(options[options.index("--query") + 1], json.loads(text))
+
+
+@pytest.mark.parametrize(("document", "command", "written"), list(aws_commands()))
 def test_every_aws_command_is_valid(
-    document: str, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    document: str,
+    command: list[str],
+    written: dict[str, list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Every command for a real account has a known operation, known options and all required parameters."""
+    """Every command for a real account has a known operation, known options and all required parameters.
+
+    A file that an earlier command writes has all that this command can print.
+    """
     monkeypatch.chdir(tmp_path)
     # Importing it sets this, and every test begins without AWS's variables.
     monkeypatch.setenv("AWS_DATA_PATH", str(Path(awscli.__file__).parent / "data"))
     for file in re.findall(r"file://(\S+)", " ".join(command)):
         Path(file).parent.mkdir(exist_ok=True)
         Path(file).write_text("{}", encoding="utf-8")
+        if file in written:
+            Path(file).write_text(json.dumps(sample_output(*written[file])), encoding="utf-8")
     called: list[str] = []
 
     def call(_: object, service: str, operation: str, parameters: dict[str, object], __: object) -> int:
-        shape = models().get_service_model(service).operation_model(operation).input_shape
-        called.append(ParamValidator().validate(parameters, shape).generate_report())
+        model = models().get_service_model(service).operation_model(operation)
+        # botocore adds client tokens that are missing.
+        parameters = {**dict.fromkeys(model.idempotent_members, "token"), **parameters}
+        called.append(ParamValidator().validate(parameters, model.input_shape).generate_report())
         return 0
 
     monkeypatch.setattr(CLIOperationCaller, "invoke", call)

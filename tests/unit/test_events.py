@@ -165,6 +165,14 @@ def test_every_problem_of_the_tags_is_named() -> None:
     assert len(caught.value.problems) == len(starts)
 
 
+@pytest.mark.parametrize("key", ["CreatedBy", "createdby"])
+def test_a_payload_cannot_state_created_by(key: str) -> None:
+    """A payload with the tag `CreatedBy`, by which lifecycle policies delete AMIs, is refused, in any case."""
+    with pytest.raises(InvalidTriggerError, match=f'tags cannot have "{key}": .*CreatedBy'):
+        events.parse({"importTaskId": TASK_ID, "tags": {key: "EC2 Image Builder"}})
+    events.parse({"importTaskId": TASK_ID, "tags": {f"{key}Us": "x"}})
+
+
 def test_a_thousand_unknown_keys_are_one_problem() -> None:
     """The error lists ten of a thousand unknown keys and counts the others."""
     with pytest.raises(InvalidTriggerError) as caught:

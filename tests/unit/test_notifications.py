@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator
 
 from tests.conftest import ROOT
 from tests.unit.fakes import TASK, TASK_ID, InMemoryAws
+from vm_image_import.domain.arns import BuildArn
 from vm_image_import.domain.models import Disk, ImportTask
 from vm_image_import.domain.outcomes import MEANINGS, Outcome, OutcomeKind
 from vm_image_import.domain.remedies import find_remedy
@@ -233,6 +234,33 @@ def test_chat_shows_others_text_as_it_is(kind: OutcomeKind) -> None:
     text = notification(outcome).text
     assert ATTACK.removesuffix("\u202e") in text
     assert "\u202e" not in text
+
+
+@pytest.mark.parametrize("count", [1, 100, 200])
+@pytest.mark.parametrize("kind", [OutcomeKind.RETENTION, OutcomeKind.IMAGE_AVAILABLE])
+def test_chat_leaves_out_only_warnings(kind: OutcomeKind, count: int) -> None:
+    """Where chat has no room for all warnings, it has the first ones, how many are left out, and everything else."""
+    warnings = [f"web-server-production/2026.1.{n}/1 (ami-{n:017x}): from 2026-11-30 on." for n in range(count)]
+    outcome = Outcome(kind, image_arn=ARN, warnings=warnings)
+    (found, without) = (notification(each) for each in (outcome, outcome._replace(warnings=())))
+    lines = found.chat["description"].splitlines()
+    others = without.chat["description"].splitlines()
+    shown = lines[1 : len(lines) - len(others) + 1]
+    assert [line for line in lines if line not in shown] == others
+    number = count - len(shown) + 1
+    left_out = [f"Lines left out: {number}. The e-mail and the JSON document have them."] if count > 1 else []
+    assert shown == [*(f"`{each}`" for each in warnings[: len(shown) - len(left_out)]), *left_out]
+    assert 7_850 * bool(left_out) < len(found.chat["description"]) <= 8_000
+    assert [line for line in found.text.splitlines() if line in warnings] == warnings
+
+
+def test_the_deletion_of_an_image_is_announced_with_the_way_to_its_arn() -> None:
+    """The command that keeps an image has its ARN, up to the part with which the image's line begins."""
+    label = BuildArn.parse(ARN).label
+    text = notification(Outcome(OutcomeKind.RETENTION, warnings=[f"{label} (ami-1): from 2026-11-30 on."])).text
+    (command,) = re.findall("To keep one: (.+)", text)
+    assert "NAME/VERSION/BUILD is what its line begins with." in text
+    assert f"--resource-arn {ARN} --tags " in command.replace("NAME/VERSION/BUILD", label)
 
 
 @pytest.mark.parametrize(("said_by", "line"), [("EC2", "EC2 says: Why."), ("", "Why.")])

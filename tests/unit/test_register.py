@@ -266,6 +266,27 @@ def test_an_ami_that_is_gone_for_an_hour_is_reported() -> None:
     assert "it was deregistered" in aws.published[0].message
 
 
+@pytest.mark.parametrize(
+    ("ami", "age", "action"),
+    [
+        (None, timedelta(hours=1), "Else import the VM again. If the AMI is restored, the next sweep registers it."),
+        (AMI._replace(state="failed"), timedelta(0), "Import the VM again."),
+        (AMI._replace(state="error"), timedelta(0), "Import the VM again."),
+        (AMI._replace(state="invalid"), timedelta(0), "Import the VM again."),
+        (AMI._replace(state="disabled"), timedelta(0), f"Enable it: aws ec2 enable-image --image-id {AMI.id}"),
+    ],
+    ids=["gone", "failed", "error", "invalid", "disabled"],
+)
+def test_a_rejection_for_the_ami_says_what_helps(ami: Ami | None, age: timedelta, action: str) -> None:
+    """A rejection for the state of the AMI says what to do with the AMI or the VM, and not to fix tags."""
+    aws = InMemoryAws(TASK, ami)
+    aws.sweep()
+    aws.age = age
+    aws.sweep()
+    (message,) = (each.message for each in aws.published)
+    assert (action in message, "Fix the import task's tags" in message) == (True, False)
+
+
 def test_a_disabled_ami_is_reported_and_registered_when_it_is_enabled() -> None:
     """A disabled AMI is rejected and reported once; the sweep after it is enabled registers it."""
     aws = InMemoryAws(TASK, AMI._replace(state="disabled"))
@@ -415,6 +436,7 @@ def test_an_unreadable_record_is_rejected(builds: list[Build]) -> None:
         assert TASK_ID in (outcome.reason or "")
     assert not aws.requests
     assert aws.items[TASK_ID].data == "?"
+    assert "Fix the import task's tags" not in aws.published[0].message
 
 
 @pytest.mark.parametrize("builds", [[], [OWN]], ids=["requested", "adopted"])

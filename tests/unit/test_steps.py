@@ -176,16 +176,18 @@ def test_an_image_whose_ami_is_gone_is_not_called_available(ami: object) -> None
     ("ami", "action"),
     [
         (None, "Delete the image, and import the VM again."),
-        (AMI._replace(state="disabled"), '"force": true'),
+        (AMI._replace(state="disabled"), f"Enable it: aws ec2 enable-image --image-id {AMI.id}"),
+        (AMI._replace(state="failed"), "delete the image, and import the VM again."),
+        (AMI._replace(state="pending"), "If it does not become available, delete the image, and import the VM again."),
     ],
+    ids=["gone", "disabled", "failed", "pending"],
 )
-def test_an_image_whose_ami_is_gone_has_one_order(ami: Ami | None, action: str) -> None:
-    """Where the AMI is gone, the notification does not say to register it again: only another import helps."""
+def test_an_image_whose_ami_cannot_be_used_has_one_order(ami: Ami | None, action: str) -> None:
+    """Where the AMI cannot be used, the notification does not order another build, which would have the same AMI."""
     aws = registered(ami=ami, age=HOUR)
     aws.sweep()
     (message,) = (each.message for each in aws.published)
-    actions = ("Delete the image, and import the VM again.", '"force": true')
-    assert [each for each in actions if each in message] == [action]
+    assert (action in message, '"force": true' in message) == (True, False)
 
 
 def test_an_ami_that_is_not_shown_for_a_moment_is_not_gone() -> None:
@@ -262,6 +264,25 @@ def test_every_step_ends(image: Image, errors: dict[str, Exception], published: 
     assert ("is not repeated" in failure, "next sweep" in failure) == (not is_refused, is_refused)
     assert not aws.items[TASK_ID].is_open
     assert aws.sweep().outcomes == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "left"),
+    [(ALL, "tag, parameter, notify"), (Settings(), "notify")],
+    ids=["with the options", "without them"],
+)
+def test_an_image_that_is_not_followed_any_more_is_left_to_the_user(settings: Settings, left: str) -> None:
+    """Where an image has no final state after 6 days, no step is called done, and the notification names each one."""
+    aws = registered(settings=settings, age=DAYS_6, image=PENDING)
+    aws.sweep()
+    aws.age += timedelta(days=1)
+    aws.sweep()
+    (message,) = (each.message for each in aws.published)
+    assert f"Look at the image in Image Builder. These steps are not done: {left}. No IMAGE_AVAILABLE or " in message
+    assert "manually" not in message
+    assert {*aws.registration().results.values()} == {"given up"}
+    aws.sweep()
+    assert (len(aws.published), aws.items[TASK_ID].is_open) == (1, False)
 
 
 def test_a_step_that_was_given_up_is_not_called_done() -> None:

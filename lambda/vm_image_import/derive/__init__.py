@@ -55,13 +55,18 @@ class Derivation(NamedTuple):
     """The keys of the tags that the API refuses."""
     similar_tags: Mapping[str, str] = {}
     """The keys of tags that state no part, as they differ in case from the key that would; with that key."""
+    stated_tags: tuple[str, ...] = ()
+    """Those of `dropped_tags` that the payload or the configuration states."""
 
     @property
     def unused_tags(self) -> list[str]:
-        """What is to be said of each of `similar_tags`."""
-        return [
+        """What is to be said of `similar_tags` and `stated_tags`."""
+        unused = [
             f"The tag {quote(key)} is not {wanted}: it states nothing." for key, wanted in self.similar_tags.items()
         ]
+        keys = ", ".join(self.stated_tags)
+        left_out = f"An image has at most {tags.MAX_TAGS} tags. These stated ones are left out: {keys}."
+        return [*unused, left_out] if keys else unused
 
 
 def identify(
@@ -107,7 +112,8 @@ def derive(
         "description": description,
     }
     sources = {key: part.source for key, part in parts.items() if part}
-    return Derivation(request, sources, merged.dropped, _similar_tags(task, sources, settings))
+    stated_tags = tuple(key for key in merged.dropped if key in {*overrides.tags, *settings.tags})
+    return Derivation(request, sources, merged.dropped, _similar_tags(task, sources, settings), stated_tags)
 
 
 def stated_name(task: ImportTask, overrides: Overrides, settings: Settings, name: DerivedValue) -> str:

@@ -17,7 +17,8 @@ _CREATED_BY: Final = "CreatedBy"
 """With the value `EC2 Image Builder`, lifecycle policies of Image Builder delete AMI and snapshots (user guide)."""
 _MAX_AMI_KEY: Final = 127
 """The limit of a tag's key in EC2 (API reference, `Tag`)."""
-_MAX_TAGS: Final = 50
+MAX_TAGS: Final = 50
+"""The most tags of an image. Seven are of provenance, so that a payload or the configuration has up to 43."""
 _MAX_VALUE: Final = 256
 _KEY: Final = re.compile(r"(?!aws:)[a-zA-Z0-9 _.:/=+\-@]{1,128}", re.ASCII)
 """The limits of the parameter `tags` (API reference, `ImportVmImage`); of white space only the plain space is taken."""
@@ -39,16 +40,13 @@ def merge(
 ) -> Merged:
     """Merge provenance, payload, configured and the task's own tags; of the same key the first one counts.
 
-    Only the configuration makes the tag `CreatedBy`.
-
     Left out is what the API refuses, what is beyond its 50 tags, and any other tag with the prefix of provenance.
     """
     merged = _provenance(task, ami) | ({STATED_NAME: stated_name} if stated_name else {})
-    stated = {key: value for key, value in payload.items() if key.lower() != _CREATED_BY.lower()}
-    for source in (stated, settings.tags, _own(task, settings)):
+    for source in (payload, settings.tags, _own(task, settings)):
         # Sorted: the order in which they came must not decide which of too many are taken.
         merged |= {key: source[key] for key in sorted(source) if key not in merged and not key.startswith(PREFIX)}
-    accepted = [key for key, value in merged.items() if _KEY.fullmatch(key) and len(value) <= _MAX_VALUE][:_MAX_TAGS]
+    accepted = [key for key, value in merged.items() if _KEY.fullmatch(key) and len(value) <= _MAX_VALUE][:MAX_TAGS]
     return Merged({key: merged[key] for key in accepted}, tuple(key for key in merged if key not in accepted))
 
 

@@ -35,7 +35,7 @@ class Meaning(NamedTuple):
     title: str = ""
     """The first words of its notification. An outcome without a title is not published."""
     actions: Sequence[str] = ()
-    """What the user does next, with the names of `Outcome.fields` in braces."""
+    """What the user does next, with the names of `Outcome.fields` and `any_arn` in braces."""
     metric: str = ""
     """The metric that counts it."""
     is_problem: bool = False
@@ -99,7 +99,8 @@ MEANINGS: Final[Mapping[OutcomeKind, Meaning]] = {
     OutcomeKind.RETENTION: Meaning(
         title="Deletion of superseded images",
         actions=(
-            "To keep one: aws imagebuilder tag-resource --resource-arn ARN --tags vm-image-import:keep=yes",
+            "To keep one: aws imagebuilder tag-resource --resource-arn {any_arn} --tags vm-image-import:keep=yes",
+            "NAME/VERSION/BUILD is what its line begins with.",
             "To see all: invoke the function with the payload of a sweep and dryRun.",
         ),
     ),

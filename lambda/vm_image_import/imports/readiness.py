@@ -8,8 +8,11 @@ from vm_image_import.settings import Settings
 
 AMI_GONE: Final = "AMI gone"
 """The problem of an import whose AMI was deregistered before it was registered."""
-_UNUSABLE: Final = frozenset({"disabled", "error", "failed", "invalid"})
-"""States of an AMI (API reference, EC2 `Image`) that somebody has to end: of most, no later state is documented."""
+_ORDERS: Final = {
+    "disabled": "Enable it: aws ec2 enable-image --image-id {}. The next sweep registers it.",
+    **dict.fromkeys(("error", "failed", "invalid"), "Import the VM again."),
+}
+"""By the states of an AMI (API reference, EC2 `Image`) that do not end by themselves, what to do."""
 
 
 def exclude(task: ImportTask, settings: Settings) -> Outcome | None:
@@ -62,9 +65,12 @@ def check_ami(task: ImportTask, ami: Ami) -> Outcome | None:
         reason = f"{ami.id} is a copy of {ami.source_image_id}."
         return Outcome(OutcomeKind.IGNORED, task.id, reason=reason, task=task)
     if ami.state != "available":
-        kind = OutcomeKind.REJECTED if ami.state in _UNUSABLE else OutcomeKind.IGNORED
         reason = f"{ami.id} is {ami.state}, so it cannot be registered."
-        return Outcome(kind, task.id, reason=reason, ami_id=ami.id, task=task, problem=ami.state)
+        if ami.state not in _ORDERS:
+            return Outcome(OutcomeKind.IGNORED, task.id, reason=reason, ami_id=ami.id, task=task)
+        reason = f"{reason} {_ORDERS[ami.state].format(ami.id)}"
+        outcome = Outcome(OutcomeKind.REJECTED, task.id, reason=reason, ami_id=ami.id, task=task, problem=ami.state)
+        return outcome._replace(says_what_to_do=True)
     if task.image_id and task.image_id != ami.id:
         reason = f"The import made {task.image_id}, not {ami.id}."
         return Outcome(OutcomeKind.IGNORED, task.id, reason=reason, task=task)

@@ -38,6 +38,7 @@ from vm_image_import.report.log import logger
 _AMI_GONE: Final = (
     "EC2 no longer shows {}, the AMI of this import: it was deregistered. If a tool copied it to an AMI of another name"
     " (Packer's ami_name does), let the tool keep the AMI of the import, or use the copy in a recipe by its AMI id."
+    " Else import the VM again. If the AMI is restored, the next sweep registers it."
 )
 _OUT_OF_TIME: Final = "The invocation has no time left for this import."
 _MAY_EXIST: Final = "An earlier attempt may have made the image: look for it in Image Builder."
@@ -180,5 +181,5 @@ def _without_ami(
         outcome = Outcome(
             OutcomeKind.REJECTED, task.id, reason=reason, ami_id=task.image_id, task=task, problem=AMI_GONE
         )
-        return Registered(outcome)
+        return Registered(outcome._replace(says_what_to_do=True))
     return Registered(check_task(task))

@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple
 
 from vm_image_import.derive import Derivation, names, versions
-from vm_image_import.domain.errors import PermanentError, RejectedError
+from vm_image_import.domain.errors import InvalidRecordError, PermanentError, RejectedError
 from vm_image_import.domain.models import Ami, ImportTask, Overrides
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.imports.candidate import Candidate
@@ -94,4 +94,5 @@ def rejected(
         ami_id=ami.id if ami else None,
         task=task,
         problem=error.problem,
+        says_what_to_do=isinstance(error, InvalidRecordError),
     )

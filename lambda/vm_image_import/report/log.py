@@ -10,6 +10,7 @@ from typing import Final
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
+from vm_image_import.domain.errors import SweepError
 from vm_image_import.domain.outcomes import Outcome, SweepResult
 from vm_image_import.domain.text import visible
 from vm_image_import.report.answers import answer_of, counts_of
@@ -40,6 +41,9 @@ def log_context(**keys: str) -> Iterator[None]:
     with logger.append_context_keys(**keys):
         try:
             yield
+        except SweepError:
+            # What it is about was logged where it happened.
+            raise
         except Exception:
             logger.exception("Failed")
             raise

@@ -1,7 +1,9 @@
 """The notifications: what they say, in which form for which subscriber."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vm_image_import.derive import disks
@@ -25,6 +27,9 @@ _MAX_CHAT: Final = 8_000
 """Characters of `description` (user guide of Amazon Q Developer in chat applications, custom notifications)."""
 _MAX_CHAT_VALUE: Final = 800
 """Characters of a value in chat: a remedy and what is known of an import fit into one description."""
+_LEFT_OUT: Final = "Lines left out: {}. The e-mail and the JSON document have them."
+_MAX_LEFT_OUT: Final = 70
+"""Characters of this line, with its end."""
 
 
 class Notification(NamedTuple):
@@ -65,30 +70,46 @@ def notification_of(outcome: Outcome, invocation: Invocation) -> Notification:
 
     said = f"{outcome.said_by} says: " if outcome.said_by else ""
 
-    def lines(shown: Callable[[str], str]) -> str:
+    def lines(shown: Callable[[str], str], warnings: Sequence[str]) -> str:
         """Return the text, with what others wrote as `shown` shows it."""
         return "\n".join(
             [
                 f"{title}.",
                 *([f"{said}{shown(outcome.reason)}"] if outcome.reason else []),
-                *map(shown, outcome.warnings),
-                *_actions(outcome, shown),
+                *warnings,
+                *_actions(outcome, invocation, shown),
                 *([remedy.text, f"See {remedy.url}"] if remedy else []),
                 "",
                 *(f"{name}: {shown(value)}" for name, value in facts),
             ]
         )
 
+    def plain(text: str) -> str:
+        return one_line(text, _MAX_LINE)
+
+    def code(text: str) -> str:
+        return chat_code(text, _MAX_CHAT_VALUE)
+
+    chat_warnings = _fit([*map(code, outcome.warnings)], _MAX_CHAT - len(lines(code, [])))
     return Notification(
         subject[:_MAX_SUBJECT],
-        lines(lambda text: one_line(text, _MAX_LINE)),
+        lines(plain, [*map(plain, outcome.warnings)]),
         {
             "title": f"{title}: {chat_code(label, _MAX_SUBJECT)}" if label else title,
-            "description": lines(lambda text: chat_code(text, _MAX_CHAT_VALUE))[:_MAX_CHAT],
+            "description": lines(code, chat_warnings)[:_MAX_CHAT],
         },
         _document(outcome, settings, invocation, remedy),
         outcome.kind.value,
     )
+
+
+def _fit(lines: Sequence[str], room: int) -> Sequence[str]:
+    """Return the lines, of so many characters with their ends at most: the first ones, and how many are left out."""
+    sizes = [*accumulate(len(f"{line}\n") for line in lines)]
+    if not sizes or sizes[-1] <= room:
+        return lines
+    kept = bisect_right(sizes, room - _MAX_LEFT_OUT)
+    return [*lines[:kept], _LEFT_OUT.format(len(lines) - kept)]
 
 
 def _label(outcome: Outcome, settings: Settings) -> str:
@@ -114,13 +135,15 @@ def _remedy(outcome: Outcome) -> "Remedy | None":
     return find_remedy(outcome.reason, task.platform, task.disk_files) if task else find_remedy(outcome.reason)
 
 
-def _actions(outcome: Outcome, shown: Callable[[str], str]) -> Iterator[str]:
+def _actions(outcome: Outcome, invocation: Invocation, shown: Callable[[str], str]) -> Iterator[str]:
     if outcome.kind is OutcomeKind.IMAGE_AVAILABLE and outcome.reason:
         # It was deprecated or disabled meanwhile.
         return
     if outcome.says_what_to_do:
         return
-    values = {name: shown(str(value)) for name, value in outcome.fields.items()}
+    partition, region, account = invocation.environment
+    any_arn = f"arn:{partition}:imagebuilder:{region}:{account}:image/NAME/VERSION/BUILD"
+    values = {name: shown(str(value)) for name, value in {**outcome.fields, "any_arn": any_arn}.items()}
     yield from (action.format_map(values) for action in outcome.meaning.actions)
 
 

@@ -18,6 +18,8 @@ _ADOPTED: Final = "No record of the request was found: an earlier deployment or 
 _IMAGE_BUILDER: Final = "Image Builder"
 _AMI_GONE: Final = "The image is {}, but its AMI {} was deregistered. Delete the image, and import the VM again."
 _AMI_UNUSABLE: Final = "The image is {}, but its AMI {} is {}."
+_ENABLE: Final = "Enable it: aws ec2 enable-image --image-id {}. Recipes can use the image then."
+_IMPORT_AGAIN: Final = "If it does not become available, delete the image, and import the VM again."
 
 
 def _look(run: Run) -> Done | Waiting | Due:
@@ -54,8 +56,10 @@ def _describe(run: Run) -> Outcome:
         reason = _AMI_GONE.format(status, run.registration.ami_id)
         return run.outcome(OutcomeKind.IMAGE_FAILED, reason)._replace(says_what_to_do=True)
     if run.ami.state != "available":
-        reason = _AMI_UNUSABLE.format(status, run.ami.id, run.ami.state)
-        return run.outcome(OutcomeKind.IMAGE_FAILED, reason)
+        # Another build of the import would have the same AMI.
+        order = _ENABLE.format(run.ami.id) if run.ami.state == "disabled" else _IMPORT_AGAIN
+        reason = f"{_AMI_UNUSABLE.format(status, run.ami.id, run.ami.state)} {order}"
+        return run.outcome(OutcomeKind.IMAGE_FAILED, reason)._replace(says_what_to_do=True)
     reported = run.image.reason if run.image and status != "AVAILABLE" else None
     outcome = run.outcome(OutcomeKind.IMAGE_AVAILABLE, reported or _REASONS.get(status))
     outcome = outcome._replace(said_by=_IMAGE_BUILDER if reported else "")

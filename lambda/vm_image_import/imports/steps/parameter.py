@@ -1,6 +1,7 @@
 """Keep the newest AMI of the image's name in a parameter of Parameter Store, for launch templates and other tools."""
 
 import re
+import shlex
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -11,7 +12,7 @@ from vm_image_import.domain.errors import PermanentError
 from vm_image_import.domain.models import Ami
 from vm_image_import.domain.outcomes import OutcomeKind
 from vm_image_import.imports.steps.follow import USABLE
-from vm_image_import.imports.steps.step import Done, Due, Run, Step, Waiting
+from vm_image_import.imports.steps.step import GIVEN_UP, Done, Due, Run, Step, Waiting
 from vm_image_import.records.registration import MAX_REGISTRATIONS, RegistrationId, Unverified
 from vm_image_import.records.store import EXPIRES_AFTER
 from vm_image_import.report.log import count
@@ -41,7 +42,7 @@ def _look(run: Run) -> Done | Waiting | Due:
     if not run.status:
         return Waiting("The image is not available yet.")
     if run.status not in USABLE:
-        return Done("")
+        return Done(GIVEN_UP if run.status == GIVEN_UP else "")
     name = _parameter_name(run)
     newest = _find_newest(run)
     if isinstance(newest, Waiting):
@@ -115,9 +116,12 @@ def _check_ami(run: Run, name: str, newest: _Newest, ami: Ami | None) -> None:
         problem, code = _NOT_RECORDED.format(EXPIRES_AFTER.days), "ImageOfOthers"
     else:
         return
+    value = "AMI_ID" if code == "AmiNotAvailable" else newest.ami_id
     message = (
         f"{name} was not written: {newest.ami_id}, the AMI of {newest.arn}, which is the highest version, {problem}."
-        f" Write {name} yourself, or deprecate or delete this version if it is not to be used."
+        f" To write it: aws ssm put-parameter --name {name} --value {value} --type String --data-type {AMI}"
+        f" --description {shlex.quote(_description(run))} --overwrite."
+        f" If {newest.arn} is not to be used, deprecate or delete it."
     )
     raise PermanentError(message, code)
 

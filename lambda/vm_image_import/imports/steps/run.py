@@ -25,8 +25,10 @@ _GIVEN_UP_AFTER: Final = timedelta(days=6)
 """EC2 lists a task for 7 days after its end. What has not happened before is given up."""
 _TRIED_FOR: Final = timedelta(days=1)
 """A step that begins later, such as one of an option that was off, is tried for so long before it is given up."""
-_NOT_REPEATED: Final = (
-    "{} This was tried for {} days, and is not repeated. The image is registered. Do the step manually: {}."
+_NOT_REPEATED: Final = "{} The step is not repeated any more. The image is registered. {}"
+_DO_IT: Final = "Do the step manually: {}."
+_LOOK: Final = (
+    "Look at the image in Image Builder. These steps are not done: {}. No IMAGE_AVAILABLE or IMAGE_FAILED is sent."
 )
 _RECORD_CALLS: Final = 2
 """To claim a record, and to save it."""
@@ -150,7 +152,7 @@ def _act(step: Step, this: Run) -> Done | Waiting:
 def _report(step: Step, problem: str, reason: str, this: Run, *, is_over: bool) -> Outcome:
     """Publish that a step failed, unless this problem was the last one that was reported of it."""
     if is_over:
-        reason = _NOT_REPEATED.format(reason, _GIVEN_UP_AFTER.days, step.name)
+        reason = _NOT_REPEATED.format(reason, _order(step, this))
     outcome = this.outcome(OutcomeKind.FOLLOW_UP_FAILED, reason)
     outcome = outcome._replace(step=step.name, problem=problem, is_new=False, says_what_to_do=is_over)
     if this.registration.problems.get(step.name) == problem:
@@ -166,6 +168,14 @@ def _report(step: Step, problem: str, reason: str, this: Run, *, is_over: bool) 
         this.note_problem(step.name, problem)
         _save(claim, this)
     return outcome._replace(is_new=is_new)
+
+
+def _order(step: Step, this: Run) -> str:
+    """Return what the user does instead of a step that is given up."""
+    if step is not FOLLOW:
+        return _DO_IT.format(step.name)
+    left = [each.name for each in STEPS if each.is_configured(this.settings) and each is not FOLLOW]
+    return _LOOK.format(", ".join(left))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from vm_image_import.domain.arns import BuildArn
 from vm_image_import.domain.models import Ami
 from vm_image_import.domain.outcomes import OutcomeKind
 from vm_image_import.imports.steps.follow import USABLE
-from vm_image_import.imports.steps.step import Done, Due, Run, Step, Waiting
+from vm_image_import.imports.steps.step import GIVEN_UP, Done, Due, Run, Step, Waiting
 from vm_image_import.records.registration import MAX_REGISTRATIONS, RegistrationId
 from vm_image_import.report.log import count
 
@@ -23,7 +23,7 @@ def _look(run: Run) -> Done | Waiting | Due:
     if not run.status:
         return Waiting("The image is not available yet.")
     if run.status not in USABLE:
-        return Done("")
+        return Done(GIVEN_UP if run.status == GIVEN_UP else "")
     if run.ami is None:
         return Waiting(f"EC2 does not show {run.registration.ami_id}.") if run.may_be_hidden else Done("")
     wanted, present = _read_tags(run, run.ami)

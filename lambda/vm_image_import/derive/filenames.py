@@ -55,8 +55,8 @@ _NUMBERS: Final = re.compile(
     r"(?P<letter>\.?[a-z]|\.(?=\d{0,39}[a-f])[\da-f]{7,40})?(?:[-_](?P<build>\d{1,20}))?",
     re.ASCII | re.IGNORECASE,
 )
-_DAY_FIRST: Final = re.compile(r"(?:\d\d\.)?\d\d\.(?:19|20)\d\d", re.ASCII)
-"""16.12.2020 and 12.2020: as versions they would not rise with time."""
+_DAY_FIRST: Final = re.compile(r"(?:\d{1,2}\.)?\d{1,2}\.(?:19|20)\d\d", re.ASCII)
+"""16.12.2020, 1.8.2020 and 12.2020: as versions they would not rise with time."""
 _PRIVATE_ADDRESS: Final = re.compile(r"(?:10\.\d{1,3}|172\.(?:1[6-9]|2\d|3[01])|192\.168)(?:\.\d{1,3}){2}", re.ASCII)
 
 
@@ -244,7 +244,8 @@ def _last_numbers(units: Sequence[_Unit]) -> _Version | None:
         or (len(numbers) < _NODES and (match["letter"] or 0 < len(build) < _LONG_BUILD))
         or ("_" in match["nodes"] and before.isdigit())
         or before == "kernel"
-        or _DAY_FIRST.fullmatch(plain)
+        # CentOS 7.9.2009 is a release.
+        or (before not in SYSTEMS and _DAY_FIRST.fullmatch(plain))
         or _PRIVATE_ADDRESS.fullmatch(plain)
     ):
         return None

@@ -30,6 +30,7 @@ _NUMBERED_WORD: Final = re.compile(rf"(?:{'|'.join(sorted(NUMBERED))})(?:-?\d+(?
 _LETTERS: Final = re.compile(r"[a-z]{2,}", re.ASCII)
 _COUNTED: Final = re.compile(r"[a-z]{0,63}\d{1,4}", re.ASCII | re.IGNORECASE)
 """The counter behind the last word of a name: web-01, dc01, win2022."""
+_NUMBER: Final = re.compile(r"v?\d", re.ASCII | re.IGNORECASE)
 _BUILD: Final = re.compile(r"build-?\d+|g?(?=[a-f]{0,39}\d)(?=\d{0,39}[a-f])[\da-f]{7,40}", re.ASCII)
 """A build number, or a commit's hash."""
 _PATCH: Final = re.compile(r"(?:hotfix|patch|rev)-?\d+|(?:[hprsu]\d+)+|0\.0\.\d+", re.ASCII)
@@ -114,7 +115,7 @@ def split(stem: str, imported: date) -> FromName:
     # Past all words first: of web-1.4.2-ubuntu-22.04 the last number is Ubuntu's.
     for behind in range(len(words), -1, -1):
         looked_past = words[:behind]
-        rest = units[: len(units) - sum(len(word.units) for word in looked_past)]
+        rest = _before(looked_past, units)
         found = _last_version(rest, imported)
         if found and found.numbers >= max((_least(word, found) for word in looked_past), default=1):
             return _without(found, units, looked_past)
@@ -133,13 +134,16 @@ def _least(word: _Word, found: _Version) -> int:
 
 
 def has_number(stem: str) -> bool:
-    """Whether a name has a number that is neither a counter behind its last word nor of a listed word."""
+    """Whether a name has a number that is neither a counter behind its last word nor of a listed word.
+
+    A letter makes a word of it: k8s, dc01.
+    """
     units = _units(stem)
     words = _trailing_words(units)
-    rest = units[: len(units) - sum(len(word.units) for word in words)]
+    rest = _before(words, units)
     if rest and _COUNTED.fullmatch(rest[-1].text) and all(word.numbers == 1 for word in words):
         rest = rest[:-1]
-    return sum(len(word.units) for word in _trailing_words(rest)) < len(rest)
+    return any(_NUMBER.match(unit.text) for unit in _before(_trailing_words(rest), rest))
 
 
 def is_words_alone(name: str) -> bool:
@@ -171,6 +175,11 @@ def _trailing_words(units: Sequence[_Unit]) -> list[_Word]:
         words.append(word)
         units = units[: -len(word.units)]
     return words
+
+
+def _before(words: Sequence[_Word], units: Sequence[_Unit]) -> Sequence[_Unit]:
+    """Return the units before these words at the end."""
+    return units[: len(units) - sum(len(word.units) for word in words)]
 
 
 def _last_word(units: Sequence[_Unit]) -> _Word | None:

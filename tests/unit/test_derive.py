@@ -339,7 +339,8 @@ def test_a_key_format_states_name_and_version() -> None:
     """A configured format states what it has; payload and tags go before it, the rules of file names behind it."""
     settings = Settings(key_formats=["{name}/{version}/*.ova", "builds/{name}-*.ova"])
     of = {
-        key: TASK._replace(disks=(Disk(bucket="b", key=key),)) for key in ("x/web/3/a-9.9.9.ova", "builds/mail-1.4.2.ova")
+        key: TASK._replace(disks=(Disk(bucket="b", key=key),))
+        for key in ("x/web/3/a-9.9.9.ova", "builds/mail-1.4.2.ova")
     }
     stated, without = (derivation(task, settings=settings) for task in of.values())
     assert (stated.request.name, stated.request.semantic_version) == ("web", "3.0.0")

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import Final, NamedTuple
 
 from vm_image_import.derive import versions
-from vm_image_import.derive.words import BEFORE_RELEASE, NUMBERED, SAYS_NOTHING, SYSTEMS, TRAILING
+from vm_image_import.derive.words import BEFORE_RELEASE, NUMBERED, SAYS_NOTHING, STAGES, SYSTEMS, TRAILING
 
 _FIRST_DAY: Final = date(1990, 1, 1)
 _ONE_DAY: Final = timedelta(days=1)
@@ -33,6 +33,16 @@ _COUNTED: Final = re.compile(r"[a-z]{0,63}\d{1,4}", re.ASCII | re.IGNORECASE)
 _NUMBER: Final = re.compile(r"v?\d", re.ASCII | re.IGNORECASE)
 _BUILD: Final = re.compile(r"build-?\d+|g?(?=[a-f]{0,39}\d)(?=\d{0,39}[a-f])[\da-f]{7,40}", re.ASCII)
 """A build number, or a commit's hash."""
+_NUMBER_ALONE: Final = re.compile(
+    rf"v?\d{{1,10}}(?:\.\d{{1,10}}){{0,2}}|{_BUILD.pattern}|(?:kw|q|w)\d{{1,2}}|jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?"
+    r"|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?",
+    re.ASCII,
+)
+"""A number, a commit's hash, a week, a quarter or a month."""
+_STAGE: Final = re.compile(
+    rf"(?:{'|'.join(sorted(STAGES))})(?:-?(?!(?:19|20)\d\d\Z)\d{{1,8}}|-(?:{_BUILD.pattern}))?", re.ASCII
+)
+"""A branch or a stage, perhaps with a number: rc1, prod01, test-2. master-2022 is a name."""
 _PATCH: Final = re.compile(r"(?:hotfix|patch|rev)-?\d+|(?:[hprsu]\d+)+|0\.0\.\d+", re.ASCII)
 """A hotfix, patch, release, service release or update, which could be the third number; or BIG-IP's build."""
 
@@ -155,6 +165,33 @@ def is_words_alone(name: str) -> bool:
             return False
         units = units[: -len(word.units)]
     return not units
+
+
+def is_listed(stem: str) -> bool:
+    """Whether a name has nothing but listed words, with or without a number: ubuntu-22.04-amd64."""
+    units = _units(stem)
+    words = _trailing_words(units)
+    return not _before(words, units) and all(word.numbers == 1 for word in words)
+
+
+def is_incomplete(name: str) -> bool:
+    """Whether a name says not of what it is.
+
+    It has listed words, stages, and numbers in front only: vm-104 is a name.
+    """
+    texts = [unit.text.lower() for unit in _units(name)]
+    numbers = 0
+    while texts:
+        beginnings = ["-".join(texts[:length]) for length in range(1, _MOST_WORD_UNITS + 1)]
+        if numbers < _NODES and _NUMBER_ALONE.fullmatch(texts[0]):
+            numbers, length = numbers + texts[0].count(".") + 1, 1
+        else:
+            words = [text in _FOR_WHOM or bool(_STAGE.fullmatch(text)) for text in beginnings]
+            if not any(words):
+                return False
+            numbers, length = _NODES, _MOST_WORD_UNITS - words[::-1].index(True)
+        texts = texts[length:]
+    return True
 
 
 def _units(text: str) -> list[_Unit]:

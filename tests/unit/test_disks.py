@@ -187,6 +187,10 @@ PATHS = [
     ("db/1.4.2/ubuntu-22.04-amd64.vmdk", "db-ubuntu-22-04-amd64", "1.4.2"),
     ("web/2025-08-01/ubuntu-24.04.qcow2", "web-ubuntu-24-04", "2025.08.01"),
     ("web/1.9.0-rc1/ubuntu-24.04.qcow2", "web-1-9-0-rc1-ubuntu-24-04", None),
+    ("web/1.9.0-rc1/el9/disk.vmdk", "web-1-9-0-rc1-el9", None),
+    ("web/1.4.2-ubuntu-22.04.vmdk", "web-ubuntu-22-04", "1.4.2"),
+    ("web/2025-08-01_el9/disk.vmdk", "web_el9", "2025.08.01"),
+    ("bookworm/20240211-debian-12.qcow2", "debian-12", "2024.02.11"),
     ("golden/rhel-8.8/1.0.3/rhel-8.8.qcow2", "rhel-8-8", "1.0.3"),
     ("golden/ubuntu-22.04/v3/ubuntu.qcow2", "ubuntu-22-04", "3.0.0"),
     ("bookworm/daily/20240211/debian-12-generic-amd64.qcow2", "debian-12-generic-amd64", "2024.02.11"),
@@ -216,6 +220,9 @@ PATHS = [
     ("web-1.4.2/rc1/disk.vmdk", "web-1-4-2-rc1", None),
     ("web/v2/1.4.2-rc1/disk.vmdk", "web-v2-1-4-2-rc1", None),
     ("web/v3-beta.ova", "web-v3-beta", None),
+    ("web/vmware-1.4.2-rc1.ova", "web-vmware-1-4-2-rc1", None),
+    ("web/prod-1.4.2-rc1/disk.vmdk", "web-prod-1-4-2-rc1", None),
+    ("web/base-9000/disk.vmdk", "base-9000", None),
     ("web/v2rc1/disk.vmdk", "web-v2rc1", None),
     ("web/v2-prod.ova", "web-v2-prod", None),
     ("web/1.4.2-eu-west-1.ova", "web-1-4-2-eu-west-1", None),
@@ -303,6 +310,32 @@ PATHS = [
 def test_a_key_tells_name_and_version(key: str, name: str | None, version: str | None) -> None:
     """The last segment of an S3 key gives the name and the version, as the table of docs/names.md says."""
     assert disks.read(Disk(bucket="exports", key=key)) == (name, version)
+
+
+PRODUCTS = ["web", "api"]
+VERSIONS = ["1.4.2", "v1.4.2", "1.4", "v2", "2025-08-01", "20250801", "2025.08", "1.9.0-rc1"]
+BELOW = [
+    *("linux", "windows-2022", "ubuntu-22.04", "ubuntu-24.04", "debian-12-amd64", "el9", "noble", "hw13", "20G"),
+    *("amd64", "x86_64", "vmware", "full", "rc1", "prod", "dev2", "main", "latest", "9f8e7d6c", "1234"),
+]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("below", BELOW)
+@pytest.mark.parametrize("form", ["{}/{}/{}/disk.vmdk", "{}/{}/{}.vmdk", "{}/{}-{}.vmdk", "{}/{}_{}/disk.vmdk"])
+def test_no_two_products_get_one_name(form: str, below: str, version: str) -> None:
+    """What is behind a version never becomes the name of two products."""
+    names = {disks.read(Disk(bucket="exports", key=form.format(product, version, below))).name for product in PRODUCTS}
+    assert len(names) == len(PRODUCTS)
+
+
+@pytest.mark.parametrize("version", [version for version in VERSIONS if "rc" not in version])
+@pytest.mark.parametrize("form", ["{}/{}/disk.vmdk", "{}/{}.vmdk", "{}/{}/amd64/disk.vmdk"])
+def test_no_two_systems_get_one_name(form: str, version: str) -> None:
+    """The number of a folder that a version is below never becomes a version of the same name."""
+    keys = [form.format(system, version) for system in ("rhel-8.8", "rhel-9.2", "rhel/8", "rhel/9", "rhel8", "rhel9")]
+    names = [disks.read(Disk(bucket="exports", key=key)).name for key in keys]
+    assert len({*names}) == len(names)
 
 
 @pytest.mark.parametrize(

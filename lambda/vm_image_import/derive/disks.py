@@ -35,9 +35,11 @@ _DOUBT: Final = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 """A version with more behind it: `1.10.0-rc1`, `8.0U1`, `1.8-1`, `v3-beta`, `1.4.2-eu-west-1`."""
+_WORDS_IN_FRONT: Final = re.compile(r"\A(?:[a-z]{1,20}[-_. ]){0,6}", re.ASCII | re.IGNORECASE)
 _YEAR: Final = re.compile(r"(?:19|20)\d\d", re.ASCII)
 _TWO_DIGITS: Final = re.compile(r"\d\d", re.ASCII)
 
+_NUMBERS_IN_FRONT: Final = re.compile(r"\A[-_. ]{0,9}v?\d[-\d._ ]{0,40}[-_. ]", re.ASCII | re.IGNORECASE)
 _IN_FRONT: Final = re.compile(r"\A[-_. ]*v?\d", re.ASCII | re.IGNORECASE)
 
 _MAX_SEGMENT: Final = 1024
@@ -70,7 +72,9 @@ class _Part(NamedTuple):
 
     @property
     def is_doubtful(self) -> bool:
-        return not self.version and bool(self.name and _DOUBT.fullmatch(self.stem))
+        version = _WORDS_IN_FRONT.sub("", self.stem, count=1)
+        words = self.stem.removesuffix(version)
+        return not self.version and bool(self.name and _DOUBT.fullmatch(version)) and filenames.is_incomplete(words)
 
     @property
     def is_incomplete(self) -> bool:
@@ -195,14 +199,17 @@ def _is_series(version: str, below: str) -> bool:
 
 
 def _is_behind_version(part: _Part, above: Sequence[_Part]) -> bool:
-    """Return whether a part has only words that can stand behind a version, and one is in a folder above it."""
-    if not filenames.is_listed(part.stem):
+    """Return whether a part has only words that can stand behind a version, and one is before it or in a folder."""
+    words = _NUMBERS_IN_FRONT.sub("", part.stem, count=1)
+    if not filenames.is_listed(words):
         return False
+    if part.version and words != part.stem:
+        return True
     for place, folder in enumerate(above):
         if folder.version or folder.is_doubtful:
-            origin = next((other for other in above[place:] if other.name), folder)
+            origin = next((other for other in above[place:] if other.name and not other.is_doubtful), folder)
             is_of_other = origin.name.lower() in _OTHERS and (origin is folder or not origin.version)
-            return not is_of_other and not _is_series(folder.version or "", part.version or "")
+            return not (is_of_other or (folder.version and _is_series(folder.version, part.version or "")))
         if not (folder.says_nothing or folder.is_incomplete or filenames.is_listed(folder.stem)):
             return False
     return False

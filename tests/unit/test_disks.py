@@ -248,6 +248,8 @@ PATHS = [
     ("postgres/14/1.2.0/disk.raw", "postgres-14", "1.2.0"),
     ("customers/4711/2025-08-01/disk.vmdk", "customers-4711", "2025.08.01"),
     ("proxmox/images/100/disk.raw", "proxmox-100", None),
+    ("web/main/123/disk.vmdk", "web-main-123", None),
+    ("images/1.4.2/ubuntu-22.04/amd64/disk.raw", "ubuntu-22-04-amd64", "1.4.2"),
     ("10.20.30.40/1.4/disk.vmdk", "10-20-30-40-1-4", None),
     # A build's folder between the version and the file.
     ("web/1.6.0/x86_64/web.ova", "web", "1.6.0"),

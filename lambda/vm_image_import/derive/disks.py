@@ -123,10 +123,11 @@ class _Below(NamedTuple):
     """What is below the part that names the image."""
 
     words: str = ""
-    """What has no number, so that it is of the name wherever the version is."""
+    """Listed words, and what has no number: they are of the name wherever the version is."""
     numbers: str = ""
-    """What has numbers: versions, stages like `rc1`, and words like `amd64`."""
+    """What has a number: versions, stages like `rc1`, operating systems."""
     version: str = ""
+    """The one that was added last."""
     system: "_Below | None" = None
     """What is below an operating system, or the like, that is behind a version; with it."""
 
@@ -139,6 +140,8 @@ class _Below(NamedTuple):
 
     def with_part(self, part: _Part, *, is_file: bool = False) -> "_Below":
         """Add a part that says not of what."""
+        if self.numbers and not self.version and part.is_word and not part.version:
+            return self._replace(numbers=_join(part.name, self.numbers))
         if part.is_word or (is_file and part.name.isdigit()):
             return self.with_version(part)._replace(words=_join(part.name, self.words))
         return self._replace(numbers=_join(self._text(part), self.numbers), version=part.version or self.version)
@@ -151,17 +154,12 @@ class _Below(NamedTuple):
             system = self._replace(numbers=_join(part.stem, self.numbers))
         return system._replace(system=system)
 
-    def with_name(self, part: _Part, imported: date) -> tuple[str, str | None]:
-        """Return name and version where this part names the image."""
-        if not self.numbers:
+    def with_name(self, part: _Part | None, imported: date) -> tuple[str, str | None]:
+        """Return name and version where this part, if any, names the image."""
+        if part and not self.numbers:
             return _join(part.name, self.words), part.version
-        name, version = filenames.split(_join(self._text(part), self.numbers), imported)
+        name, version = filenames.split(_join(self._text(part) if part else "", self.numbers), imported)
         return _join(_sanitize(name), self.words), version
-
-    def without_name(self, imported: date) -> tuple[str, str | None]:
-        """Return name and version where no part names the image."""
-        name, version = filenames.split(self.numbers, imported)
-        return _join(self.words, _sanitize(name)), version
 
     def _text(self, part: _Part) -> str:
         return part.name if part.version and _is_series(part.version, self.version) else part.stem
@@ -170,7 +168,7 @@ class _Below(NamedTuple):
 def _without_name(parts: Sequence[_Part], below: _Below, imported: date) -> FromPath:
     """Return what a path states where none of its parts says of what."""
     first = next((part for part in parts if not part.says_nothing), None)
-    name, version = below.without_name(imported)
+    name, version = below.with_name(None, imported)
     name = names.sanitize(name)
     if first is None or (first is not parts[0] and name.isdigit()):
         return FromPath(None, version)

@@ -273,7 +273,7 @@ def _format_problems(text: str) -> Iterator[str]:
     if others := re.findall(r"[{}]", text.replace("{name}", "").replace("{version}", "")):
         yield f"has {' and '.join(sorted({*others}))} of neither {{name}} nor {{version}}: write only these two."
     if found := sorted(set(re.findall(r"[\\^$|?()\[\]]", text))):
-        yield f"has {' '.join(found)} of a regular expression: write * for anything within one part."
+        yield f"has {' '.join(found)}: write * for anything within one part, and / for a \\ between two parts."
     if "**" in text:
         yield "has **: write *, and leave out the parts in front, as a format is matched against the end of the key."
     elif re.search(r"(?:\{name\}|\{version\}|\*){2}", text):

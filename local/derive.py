@@ -51,8 +51,10 @@ _LISTED: Final = re.compile(
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +\d+(?:(?:\.\d)? (?:Bytes|[KMGTPE]iB))? (?P<key>.+)", re.ASCII
 )
 """An object as `aws s3 ls` prints it, with or without `--recursive` and `--human-readable`."""
+_MOMENT: Final = re.compile(r"(?<![^/])(?:\d+|(?=[a-f]*\d)[\da-f]{7,40})/|\d[-\d._ T:/]{4,}", re.ASCII | re.IGNORECASE)
+"""What differs in the folders of one VM over time: a number or a commit alone, a day, a time."""
 _MOST_SHOWN: Final = 4
-"""The most keys of one name and version that are shown."""
+"""The most keys of one name and version, or of one name, that are shown."""
 _NO_OBJECT: Final = re.compile(r"\s*|\s+PRE .+/|Total Objects: +\d+|\s*Total Size: .+", re.ASCII)
 """What else it prints."""
 
@@ -106,6 +108,10 @@ def _pairs(variable: str, text: str, example: str) -> dict[str, str]:
     pairs = [pair.partition("=") for pair in re.split(r",(?=[^,=]*=)", text) if pair.strip()]
     if wrong := [key for key, equals, _ in pairs if not (key.strip() and equals)]:
         message = f"{variable} has {', '.join(wrong)}: write it like '{example}'."
+        raise ValueError(message)
+    counts = Counter(key.strip() for key, _, _ in pairs)
+    if twice := [key for key, count in counts.items() if count > 1]:
+        message = f"{variable} has {', '.join(twice)} more than once: write each once."
         raise ValueError(message)
     return {key.strip(): value.strip() for key, _, value in pairs}
 
@@ -162,18 +168,25 @@ def _mixed(derived: Sequence[Derivation]) -> Iterator[str]:
 
 
 def _twice(keys: Sequence[str], derived: Sequence[Derivation]) -> Iterator[str]:
-    """Yield the stated versions of a name that several keys get, but for the disks and files of one VM."""
-    found: dict[tuple[str, str], dict[tuple[str, ...], str]] = {}
+    """Yield the stated versions of a name that several keys get, but for the disks and files of one VM.
+
+    Yield the names that keys of different folders get without a version, but for those of one VM over time.
+    """
+    found: dict[str, dict[str, str]] = {}
     for key, derivation in zip(keys, derived, strict=True):
-        source, request = derivation.sources["semanticVersion"], derivation.request
-        if source != _NEXT_PATCH.source and not _is_of_ami(derivation):
-            of_one = found.setdefault((names.arn_name(request.name), request.semantic_version), {})
-            of_one.setdefault((*map(disks.stem_of, disks.segments(_disk(key))),), key)
-    for (name, version), of_one in sorted(found.items()):
+        name, version = names.arn_name(derivation.request.name), derivation.request.semantic_version
+        path = [*map(disks.stem_of, disks.segments(_disk(key)))]
+        if derivation.sources["semanticVersion"] == _NEXT_PATCH.source or _is_of_ami(derivation):
+            heading = f"These keys of different folders get one name, {name}:"
+            place = _MOMENT.sub("", "".join(f"{folder}/" for folder in path[:-1]))
+        else:
+            heading, place = f"These keys get one name and version, {name} {version}:", "/".join(path)
+        found.setdefault(heading, {}).setdefault(place, key)
+    for heading, of_one in sorted(found.items()):
         if len(of_one) > 1:
             shown, left = [*of_one.values()][:_MOST_SHOWN], len(of_one) - _MOST_SHOWN
             yield ""
-            yield f"These keys get one name and version, {name} {version}:"
+            yield heading
             yield from (f"  {key}" for key in shown)
             if left > 0:
                 yield f"  and {left} more"

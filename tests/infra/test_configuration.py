@@ -209,8 +209,9 @@ def test_the_command_line_overrides_key_by_key() -> None:
         ({"keyFormats": ["{name}-{version.ova"]}, "has { of neither {name} nor {version}: write only these two."),
         (
             {"keyFormats": [r"^{name}-(\d+)$"]},
-            "has $ ( ) \\ ^ of a regular expression: write * for anything within one part.",
+            "has $ ( ) \\ ^: write * for anything within one part, and / for a \\ between two parts.",
         ),
+        ({"keyFormats": [r"{name}\{version}.vhdx"]}, "has \\: write * for anything within one part, and / for a \\"),
         (
             {"keyFormats": ["**/{name}.ova"]},
             "has **: write *, and leave out the parts in front, as a format is matched",
@@ -238,6 +239,9 @@ def test_the_command_line_overrides_key_by_key() -> None:
         ({"allowedNames": ["Team-A-*"]}, "allowedNames[0]: 'Team-A-*' cannot be used: write up to 20 patterns"),
         ({"allowedNames": ["a/*"]}, "allowedNames[0]: 'a/*' cannot be used: write up to 20 patterns"),
         ({"allowedNames": ["a?"]}, "allowedNames[0]: 'a?' cannot be used: write up to 20 patterns"),
+        ({"allowedNames": ["a"]}, "allowedNames[0]: 'a' cannot be used: write up to 20 patterns"),
+        ({"allowedNames": ["-team"]}, "allowedNames[0]: '-team' cannot be used: write up to 20 patterns"),
+        ({"allowedNames": ["team-"]}, "allowedNames[0]: 'team-' cannot be used: write up to 20 patterns"),
         ({"allowedNames": [""]}, "allowedNames[0]: '' should be non-empty: write up to 20 patterns"),
         ({"namesFrom": "files"}, "namesFrom: 'files' is not one of"),
         ({"immutableVersions": "yes"}, "immutableVersions: 'yes' is not of type 'boolean'"),
@@ -342,7 +346,7 @@ def test_every_problem_is_named_at_once() -> None:
 @pytest.mark.parametrize(("length", "fits"), [(25, True), (60, False)])
 def test_a_policy_that_iam_refuses_is_a_problem(length: int, *, fits: bool) -> None:
     """A configuration whose policy is longer than a role's can be is refused at synthesis, before CloudFormation."""
-    names = [f"team-{number:02}".ljust(length, "-") for number in range(20)]
+    names = [f"team-{number:02}".ljust(length, "x") for number in range(20)]
     options = {"tagAmis": True, "parameterPrefix": "/imagebuilder/base", "keepVersions": 3, "allowedNames": names}
     if fits:
         assert synthesised(options)

@@ -124,10 +124,10 @@ def test_it_marks_names_with_versions_and_dates(capsys: pytest.CaptureFixture[st
 
 
 def test_it_marks_keys_with_one_name_and_version(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """Keys that state one version of a name are listed; the files of one VM, and imports of one day, are not."""
+    """Keys that state one version of a name are listed; the files of one VM are not."""
     keys = tmp_path / "list.txt"
     alike = [f"{folder}/web-1.4.2.ova" for folder in "abcde"]
-    others = ["a/web-1.4.2-disk1.vmdk", "a/WEB-1.5.0.ova", "a/mail.ova", "b/mail.ova"]
+    others = ["a/web-1.4.2-disk1.vmdk", "a/WEB-1.5.0.ova", "a/mail.ova", "a/mail.vmdk"]
     keys.write_text("\n".join((*alike, *others)), encoding="utf-8")
     _, text = printed(capsys, "--keys", str(keys))
     *_, heading, first, second, third, fourth, last = text.splitlines()
@@ -136,6 +136,22 @@ def test_it_marks_keys_with_one_name_and_version(capsys: pytest.CaptureFixture[s
     assert last == "  and 1 more"
     keys.write_text("\n".join((alike[0], *others)), encoding="utf-8")
     assert "These keys" not in printed(capsys, "--keys", str(keys))[1]
+
+
+def test_it_marks_keys_of_folders_that_get_one_name(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Keys of different folders without a version that get one name are listed; those of one VM over time are not."""
+    keys = tmp_path / "list.txt"
+    one = ["backups/2026/01/05/dc01.vhdx", "backups/2026/01/06/dc01.vhdx", "backups/dc01.vhdx"]
+    built = ["ci/1234/app.ova", "ci/1235/app.ova", "ci/9f8e7d6c/app.ova"]
+    runs = ["job 2026-01-05/erp 1.ova", "job 2026-01-06/erp 1.ova"]
+    keys.write_text("\n".join(("a/mail.ova", "b/Mail.ova", "b/mail-disk2.vmdk", *one, *built, *runs)), encoding="utf-8")
+    _, text = printed(capsys, "--keys", str(keys))
+    assert text.splitlines()[-3:] == [
+        "These keys of different folders get one name, mail:",
+        "  a/mail.ova",
+        "  b/Mail.ova",
+    ]
+    assert text.count("These keys") == 1
 
 
 def test_it_says_which_tags_are_not_used(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -169,6 +185,7 @@ def test_increment_shows_no_version(
     [
         (["--keys", "nowhere.txt"], "KEYS=nowhere.txt cannot be read"),
         (["--devices", "web.vmdk"], "DEVICES has web.vmdk: write it like '/dev/sda1="),
+        (["--devices", "/dev/sda1=a,/dev/sda1=b"], "DEVICES has /dev/sda1 more than once: write each once."),
         (["--key", "web.ova", "--tags", "web"], "TAGS has web: write it like 'Name="),
         (["--key", "web.ova", "--tags", "Name=x,Version=latest"], "Name 'x' leaves fewer than 3"),
         (["--key", "web.ova", "--tags", "Name=x,Version=latest"], "Version 'latest' is no version"),

@@ -357,16 +357,18 @@ def test_every_part_tells_its_source() -> None:
 
 
 def test_a_key_format_states_name_and_version() -> None:
-    """Where a configured format matches, nothing is guessed; payload and tags go before it."""
+    """A configured format states what it has; payload and tags go before it, the rules of file names behind it."""
     settings = Settings(key_formats=["{name}/{version}/*.ova", "builds/{name}-*.ova"])
     of = {
-        key: TASK._replace(disks=(Disk(bucket="b", key=key),)) for key in ("x/web/3/a-9.9.9.ova", "builds/db-1.4.2.ova")
+        key: TASK._replace(disks=(Disk(bucket="b", key=key),))
+        for key in ("x/web/3/a-9.9.9.ova", "builds/mail-1.4.2.ova")
     }
     stated, without = (derivation(task, settings=settings) for task in of.values())
     assert (stated.request.name, stated.request.semantic_version) == ("web", "3.0.0")
     assert stated.sources["name"] == stated.sources["semanticVersion"] == "key format {name}/{version}/*.ova"
-    # The format has no version, and none is guessed.
-    assert without.request.semantic_version == "2026.11.23"
+    # The format has no version: the next source is the file.
+    assert without.request.semantic_version == "1.4.2"
+    assert without.sources["semanticVersion"] == "file name"
     tagged = of["x/web/3/a-9.9.9.ova"]._replace(tags={"Name": "mail gw", "Version": " 2 "})
     assert derivation(tagged, settings=settings).request.name == "mail gw"
     assert derivation(tagged, settings=settings).request.semantic_version == "2.0.0"

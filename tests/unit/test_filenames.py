@@ -190,7 +190,11 @@ VERSIONS = [
     ("web-v12.2020", "web-v12.2020", None),
     ("16.12.2020", "", None),
     ("12.2020", "", None),
-    ("web-7.9.2009", "web", "7.9.2009"),
+    ("web-31.7.2025", "web-31.7.2025", None),
+    ("web-1.12.2025", "web-1.12.2025", None),
+    ("web-8.2025", "web-8.2025", None),
+    ("1.12.2025", "", None),
+    ("web-7.9.2009", "web-7.9.2009", None),
     ("web-2020.12", "web", "2020.12.0"),
     # A whole version before a day is the version, and a release stays in the name unless it is there already.
     ("web-1.4.2-20240115", "web", "1.4.2"),

@@ -185,17 +185,17 @@ class _FromKey(NamedTuple):
 
 
 def _from_key(task: ImportTask, created: datetime | None, settings: Settings) -> _FromKey:
-    """Return what the boot disk's key states by the first key format that matches, else by the rules of file names."""
-    if matched := formats.match(settings.key_formats, disks.segments(task.boot_disk)):
-        source = f"key format {matched.format}"
-        version = DerivedValue(matched.version, source) if matched.version else None
-        return _FromKey(DerivedValue(matched.name, source), version)
+    """Return what the boot disk's key states: by the first key format that matches, and by the rules of file names."""
     read = disks.read(task.boot_disk, created)
     alone = disks.read(Disk(key=disks.file_name(task.boot_disk)), created)
-    return _FromKey(
-        DerivedValue(read.name, "file name" if read.name == alone.name else "folder") if read.name else None,
-        DerivedValue(read.version, "file name" if alone.version else "folder") if read.version else None,
-    )
+    name = DerivedValue(read.name, "file name" if read.name == alone.name else "folder") if read.name else None
+    source = "file name" if read.version == alone.version else "folder"
+    version = DerivedValue(read.version, source) if read.version else None
+    if matched := formats.match(settings.key_formats, disks.segments(task.boot_disk)):
+        source = f"key format {matched.format}"
+        name = DerivedValue(matched.name, source)
+        version = DerivedValue(matched.version, source) if matched.version else version
+    return _FromKey(name, version)
 
 
 def _name(task: ImportTask, overrides: Overrides, settings: Settings, from_key: DerivedValue | None) -> DerivedValue:

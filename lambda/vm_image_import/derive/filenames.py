@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import Final, NamedTuple
 
 from vm_image_import.derive import versions
-from vm_image_import.derive.words import BEFORE_RELEASE, NUMBERED, SAYS_NOTHING, SYSTEMS, TRAILING
+from vm_image_import.derive.words import BEFORE_RELEASE, NUMBERED, SAYS_NOTHING, STAGES, SYSTEMS, TRAILING
 
 _FIRST_DAY: Final = date(1990, 1, 1)
 _ONE_DAY: Final = timedelta(days=1)
@@ -30,8 +30,19 @@ _NUMBERED_WORD: Final = re.compile(rf"(?:{'|'.join(sorted(NUMBERED))})(?:-?\d+(?
 _LETTERS: Final = re.compile(r"[a-z]{2,}", re.ASCII)
 _COUNTED: Final = re.compile(r"[a-z]{0,63}\d{1,4}", re.ASCII | re.IGNORECASE)
 """The counter behind the last word of a name: web-01, dc01, win2022."""
+_NUMBER: Final = re.compile(r"v?\d", re.ASCII | re.IGNORECASE)
 _BUILD: Final = re.compile(r"build-?\d+|g?(?=[a-f]{0,39}\d)(?=\d{0,39}[a-f])[\da-f]{7,40}", re.ASCII)
 """A build number, or a commit's hash."""
+_NUMBER_ALONE: Final = re.compile(
+    rf"v?\d{{1,10}}(?:\.\d{{1,10}}){{0,2}}|{_BUILD.pattern}|(?:kw|q|w)\d{{1,2}}|jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?"
+    r"|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?",
+    re.ASCII,
+)
+"""A number, a commit's hash, a week, a quarter or a month."""
+_STAGE: Final = re.compile(
+    rf"(?:{'|'.join(sorted(STAGES))})(?:-?(?!(?:19|20)\d\d\Z)\d{{1,8}}|-(?:{_BUILD.pattern}))?", re.ASCII
+)
+"""A branch or a stage, perhaps with a number: rc1, prod01, test-2. master-2022 is a name."""
 _PATCH: Final = re.compile(r"(?:hotfix|patch|rev)-?\d+|(?:[hprsu]\d+)+|0\.0\.\d+", re.ASCII)
 """A hotfix, patch, release, service release or update, which could be the third number; or BIG-IP's build."""
 
@@ -55,8 +66,8 @@ _NUMBERS: Final = re.compile(
     r"(?P<letter>\.?[a-z]|\.(?=\d{0,39}[a-f])[\da-f]{7,40})?(?:[-_](?P<build>\d{1,20}))?",
     re.ASCII | re.IGNORECASE,
 )
-_DAY_FIRST: Final = re.compile(r"(?:\d\d\.)?\d\d\.(?:19|20)\d\d", re.ASCII)
-"""16.12.2020 and 12.2020: as versions they would not rise with time."""
+_DAY_FIRST: Final = re.compile(r"(?:\d{1,2}\.)?\d{1,2}\.(?:19|20)\d\d", re.ASCII)
+"""16.12.2020, 1.8.2020 and 12.2020: as versions they would not rise with time."""
 _PRIVATE_ADDRESS: Final = re.compile(r"(?:10\.\d{1,3}|172\.(?:1[6-9]|2\d|3[01])|192\.168)(?:\.\d{1,3}){2}", re.ASCII)
 
 
@@ -114,7 +125,7 @@ def split(stem: str, imported: date) -> FromName:
     # Past all words first: of web-1.4.2-ubuntu-22.04 the last number is Ubuntu's.
     for behind in range(len(words), -1, -1):
         looked_past = words[:behind]
-        rest = units[: len(units) - sum(len(word.units) for word in looked_past)]
+        rest = _before(looked_past, units)
         found = _last_version(rest, imported)
         if found and found.numbers >= max((_least(word, found) for word in looked_past), default=1):
             return _without(found, units, looked_past)
@@ -133,13 +144,16 @@ def _least(word: _Word, found: _Version) -> int:
 
 
 def has_number(stem: str) -> bool:
-    """Whether a name has a number that is neither a counter behind its last word nor of a listed word."""
+    """Whether a name has a number that is neither a counter behind its last word nor of a listed word.
+
+    A letter makes a word of it: k8s, dc01.
+    """
     units = _units(stem)
     words = _trailing_words(units)
-    rest = units[: len(units) - sum(len(word.units) for word in words)]
+    rest = _before(words, units)
     if rest and _COUNTED.fullmatch(rest[-1].text) and all(word.numbers == 1 for word in words):
         rest = rest[:-1]
-    return sum(len(word.units) for word in _trailing_words(rest)) < len(rest)
+    return any(_NUMBER.match(unit.text) for unit in _before(_trailing_words(rest), rest))
 
 
 def is_words_alone(name: str) -> bool:
@@ -151,6 +165,33 @@ def is_words_alone(name: str) -> bool:
             return False
         units = units[: -len(word.units)]
     return not units
+
+
+def is_listed(stem: str) -> bool:
+    """Whether a name has nothing but listed words, with or without a number: ubuntu-22.04-amd64."""
+    units = _units(stem)
+    words = _trailing_words(units)
+    return not _before(words, units) and all(word.numbers == 1 for word in words)
+
+
+def is_incomplete(name: str) -> bool:
+    """Whether a name says not of what it is.
+
+    It has listed words, stages, and numbers in front only: vm-104 is a name.
+    """
+    texts = [unit.text.lower() for unit in _units(name)]
+    numbers = 0
+    while texts:
+        beginnings = ["-".join(texts[:length]) for length in range(1, _MOST_WORD_UNITS + 1)]
+        if numbers < _NODES and _NUMBER_ALONE.fullmatch(texts[0]):
+            numbers, length = numbers + texts[0].count(".") + 1, 1
+        else:
+            words = [text in _FOR_WHOM or bool(_STAGE.fullmatch(text)) for text in beginnings]
+            if not any(words):
+                return False
+            numbers, length = _NODES, _MOST_WORD_UNITS - words[::-1].index(True)
+        texts = texts[length:]
+    return True
 
 
 def _units(text: str) -> list[_Unit]:
@@ -171,6 +212,11 @@ def _trailing_words(units: Sequence[_Unit]) -> list[_Word]:
         words.append(word)
         units = units[: -len(word.units)]
     return words
+
+
+def _before(words: Sequence[_Word], units: Sequence[_Unit]) -> Sequence[_Unit]:
+    """Return the units before these words at the end."""
+    return units[: len(units) - sum(len(word.units) for word in words)]
 
 
 def _last_word(units: Sequence[_Unit]) -> _Word | None:
@@ -244,7 +290,8 @@ def _last_numbers(units: Sequence[_Unit]) -> _Version | None:
         or (len(numbers) < _NODES and (match["letter"] or 0 < len(build) < _LONG_BUILD))
         or ("_" in match["nodes"] and before.isdigit())
         or before == "kernel"
-        or _DAY_FIRST.fullmatch(plain)
+        # CentOS 7.9.2009 is a release.
+        or (before not in SYSTEMS and _DAY_FIRST.fullmatch(plain))
         or _PRIVATE_ADDRESS.fullmatch(plain)
     ):
         return None

@@ -23,10 +23,10 @@ _KINDS: Final = {
     ),
     "flavour": (
         "all appliance base basic ce clean community core default ee enterprise eval evaluation final fips full ga "
-        "generic gm hardened headless installer light lite live ltm lts minimal nano oem os oss release slim small "
-        "stable standard std template tiny trial va virtual vm"
+        "generic gm hardened headless installer light linux lite live ltm lts minimal nano oem os oss release slim "
+        "small stable standard std template tiny trial va virtual vm"
     ),
-    "code name": ("bionic bookworm bullseye buster focal jammy linux noble stretch trixie xenial"),
+    "code name": ("bionic bookworm bullseye buster focal jammy noble stretch trixie xenial"),
 }
 TRAILING: Final = {kind: frozenset(words.split()) for kind, words in _KINDS.items()}
 """What can stand behind a version and stays in the name: for whom an image was built.

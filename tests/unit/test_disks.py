@@ -238,7 +238,12 @@ PATHS = [
     ("web/Aug-2025/disk.vmdk", "web-Aug-2025", None),
     ("web/1-4-2/disk.vmdk", "web-1-4-2", None),
     ("web/9f8e7d6c/disk.vmdk", "web-9f8e7d6c", None),
-    ("web/202508.ova", "web-202508", None),
+    # A month, and the seconds or milliseconds since 1970, are new for each import.
+    ("web/202508.ova", "web", None),
+    ("web/202508/disk.vmdk", "web", None),
+    ("web/1754052896/disk.vmdk", "web", None),
+    ("web/1754052896123.ova", "web", None),
+    ("customers/100234/disk.vmdk", "customers-100234", None),
     ("web/1234.ova", "web-1234", None),
     ("web/1.4.2/1234.ova", "web-1234", "1.4.2"),
     ("web/1.4.2/1234/disk.vmdk", "web", "1.4.2"),

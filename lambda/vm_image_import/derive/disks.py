@@ -28,7 +28,9 @@ _OTHERS: Final = TRAILING["hypervisor"] | SYSTEMS
 _DAY: Final = re.compile(r"\d{4}\.\d\d\.\d\d", re.ASCII)
 _ONE_NUMBER: Final = re.compile(r"v\d+", re.ASCII | re.IGNORECASE)
 """A folder like the v2 of `api/v2/web.ova`."""
-_MONTH: Final = re.compile(r"(?:19|20)\d\d[-_.](?:0[1-9]|1[0-2])", re.ASCII)
+_MONTH: Final = re.compile(r"(?:19|20)\d\d[-_.]?(?:0[1-9]|1[0-2])", re.ASCII)
+_EPOCH: Final = re.compile(r"1\d{9}(?:\d{3})?", re.ASCII)
+"""Seconds or milliseconds since 1970."""
 _DOUBT: Final = re.compile(
     r"[-_. ]?(?!\d{4}\.\d\d\.\d\d\Z)(?:v?\d{1,4}\.\d{1,4}(?:[-_.]\d{1,4})?|v\d{1,4}(?=[-_.]|[a-z]+\d))"
     r"[-_.]?(?:[a-z][a-z\d]{0,11}(?:[-_.][a-z\d]{1,12}){0,3})?",
@@ -62,8 +64,10 @@ class _Part(NamedTuple):
 
     @property
     def says_nothing(self) -> bool:
-        patterns = (_SILENT.fullmatch(self.name), _AWS_ID.fullmatch(self.stem), _MONTH.fullmatch(self.stem))
-        return not self.name or any(patterns)
+        patterns = (_AWS_ID, _MONTH, _EPOCH)
+        return (
+            not self.name or bool(_SILENT.fullmatch(self.name)) or any(each.fullmatch(self.stem) for each in patterns)
+        )
 
     @property
     def is_word(self) -> bool:

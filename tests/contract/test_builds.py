@@ -185,5 +185,5 @@ def test_amis_are_looked_for_in_time() -> None:
     late = Deadline(lambda: 150_000)
     ids = [f"ami-{number:017x}" for number in range(201)]
     assert available(ids[:200], late) == (set(), Counter(DescribeImages=1))
-    with pytest.raises(TransientError, match="more AMIs"):
+    with pytest.raises(TransientError, match="No time was left"):
         available(ids, late)

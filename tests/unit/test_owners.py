@@ -231,6 +231,22 @@ def test_a_version_of_an_import_that_can_get_no_image(
     assert aws.record(FIRST.id) == record
 
 
+def test_an_import_whose_ami_comes_back_keeps_its_version() -> None:
+    """A version is not free where its import's AMI was reported as gone, and is shown again."""
+    aws = InMemoryAws(TASK, AMI, IMMUTABLE, other_task=FIRST, other_ami=AMI._replace(id="ami-1", name=FIRST.id))
+    aws.items[VERSION] = Item(FIRST.id)
+    aws.put(Record(reported="REJECTED AMI gone"), FIRST.id)
+    assert aws.on_event().kind is OutcomeKind.REJECTED
+    assert aws.items[VERSION].data == FIRST.id
+
+
+def test_a_look_for_a_warning_stops_no_registration() -> None:
+    """With `increment`, a stated version is registered although EC2 does not show who has it."""
+    settings = Settings(version_scheme="increment")
+    aws = InMemoryAws(TASK, AMI, settings, items={VERSION: Item(FIRST.id)}, errors={FIRST.id: TransientError("503")})
+    assert aws.on_event().kind is OutcomeKind.REGISTERED
+
+
 def test_an_import_whose_ami_is_gone_gives_its_version_to_the_next_one() -> None:
     """A VM that is imported again, as its AMI was deregistered before its image was requested, gets the version."""
     aws = InMemoryAws(FIRST, AMI._replace(id="ami-1", name=FIRST.id), IMMUTABLE, import_error=TransientError("503"))

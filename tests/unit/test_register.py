@@ -1055,7 +1055,18 @@ def test_an_image_is_not_requested_where_its_version_took_the_time() -> None:
     outcome = next(on_ami_event(AmiAvailable(AMI.id, NOW), invocation))
     assert outcome.kind is OutcomeKind.IN_PROGRESS
     assert not aws.requests
+    assert f"version {TASK_ID}/1.0.0" not in aws.items
     assert aws.on_event().kind is OutcomeKind.REGISTERED
+
+
+@pytest.mark.parametrize("settings", [INCREMENT, Settings(immutable_versions=True)], ids=["increment", "immutable"])
+def test_without_time_for_a_request_no_version_is_claimed(settings: Settings) -> None:
+    """An attempt that has no time to request the image leaves no claim, so that a later refusal is certain."""
+    aws = InMemoryAws(TASK._replace(tags={"Version": "1.0.0"}), AMI, settings, calls_in_time=1)
+    assert aws.on_event().kind is OutcomeKind.IN_PROGRESS
+    assert [id_ for id_ in aws.items if id_.startswith("version")] == []
+    aws.calls_in_time, aws.import_error = 1000, PermanentError("denied", "AccessDeniedException")
+    assert aws.on_event().reason == "denied"
 
 
 def test_what_follows_does_not_change_the_outcome(log: Log) -> None:
@@ -1093,6 +1104,8 @@ def test_a_manual_invocation_that_was_not_carried_out_says_what_to_do(*, force: 
     assert (outcome.reason or "").endswith("Invoke the function with this payload again: a sweep does not know it.")
     aws.calls_in_time, aws.in_progress = 1000, {TASK_ID, f"{TASK_ID} 1"}
     assert "Invoke the function with this payload again" in (aws.manually(Overrides(name="payroll")).reason or "")
+    # What states nothing is what a sweep does.
+    assert "again" not in (aws.manually().reason or "")
 
 
 @pytest.mark.parametrize(

@@ -793,6 +793,35 @@ def test_a_day_of_deletion_that_was_never_written_is_announced_again() -> None:
     assert (marks_of(aws), aws.outcomes_published().count("RETENTION")) == (Marks(day(-60), day(15)), 2)
 
 
+@pytest.mark.parametrize("days", [[0, 1, 2, 9], [0, 1, 2, 3, 4, 5, 6, 7]], ids=["seldom", "daily"])
+def test_a_day_of_deletion_that_has_passed_unwritten_is_announced_anew(days: list[int]) -> None:
+    """Where AWS refuses the tag until the announced day has come, a week's notice is given again."""
+    aws = account(Marks(day(-60)))
+    aws.errors[version_arn("1.0.0", "web")] = PermanentError("Denied.", "AccessDeniedException")
+    for each in days:
+        aws.age = timedelta(days=each)
+        aws.sweep()
+    aws.errors.clear()
+    aws.sweep()
+    assert marks_of(aws) == Marks(day(-60), day(days[-1] + 7))
+    assert aws.outcomes_published().count("RETENTION") == 2
+
+
+def test_a_tag_with_the_announced_day_that_is_removed_is_announced_anew() -> None:
+    """Where the answer to the tag was lost, and a user removes the tag later, a week's notice is given again."""
+    aws = account(Marks(day(-60)))
+    aws.errors[version_arn("1.0.0", "web")] = TransientError("No answer.")
+    aws.sweep()
+    aws.errors.clear()
+    aws.change_marks(version_arn("1.0.0", "web"), {"vm-image-import:delete": day(7)})
+    aws.sweep()
+    aws.change_marks(version_arn("1.0.0", "web"), {"vm-image-import:delete": None})
+    aws.age = timedelta(days=3)
+    aws.sweep()
+    assert marks_of(aws) == Marks(day(-60), day(10))
+    assert aws.outcomes_published() == ["RETENTION"] * 2
+
+
 def test_a_throttled_day_of_deletion_is_written_by_the_next_sweep() -> None:
     """Every day of one announcement is written, whenever AWS has time."""
     aws = account(*[Marks(day(-60))] * 3)

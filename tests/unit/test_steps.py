@@ -1,12 +1,11 @@
 """The steps that follow a registration: what each one does once, what it waits for, and how it ends."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from tests.unit.conftest import Log
-from tests.unit.fakes import AMI, ARN, AVAILABLE, NOW, PENDING, TASK, TASK_ID, InMemoryAws, Item, version_arn
+from tests.unit.fakes import AMI, ARN, AVAILABLE, NOW, PENDING, TASK, TASK_ID, InMemoryAws, version_arn
 from vm_image_import.domain.errors import PermanentError, TransientError
 from vm_image_import.domain.models import Ami, Image
 from vm_image_import.domain.outcomes import OutcomeKind
@@ -316,17 +315,39 @@ def test_a_parameter_that_is_dropped_after_6_days_is_given_up() -> None:
     assert not aws.items[TASK_ID].is_open
 
 
-def test_one_cause_is_one_notification() -> None:
-    """Where AWS refuses one read that several steps need, it is reported once for the image."""
+def test_each_step_that_one_cause_keeps_from_being_done_is_reported() -> None:
+    """Where AWS refuses a read that several steps need, the user learns of each step that is not done."""
     aws = registered(settings=ALL, errors={AMI.id: PermanentError("Not DescribeImages.", "UnauthorizedOperation")})
     for _ in range(2):
         aws.sweep()
-    assert aws.outcomes_published() == ["FOLLOW_UP_FAILED"]
-    assert set(aws.registration().problems) == {"tag", "parameter", "notify"}
+    steps_named = [each.message.partition("repeats the step: ")[2].partition(".")[0] for each in aws.published]
+    assert steps_named == ["tag", "parameter", "notify"]
+
+
+@pytest.mark.parametrize("minutes", [15, 24 * 60])
+def test_an_overdue_step_is_given_up_a_day_later(minutes: int) -> None:
+    """A step is tried for a day after its time is over, however often sweeps run."""
+    aws = registered(image=PENDING, age=DAYS_6)
+    tries = 0
+    while not aws.registration().results:
+        aws.sweep()
+        aws.age += timedelta(minutes=minutes)
+        tries += 1
+    assert tries == 24 * 60 // minutes + 1
+
+
+def test_an_overdue_step_that_was_not_tried_for_long_begins_anew() -> None:
+    """An option that is turned off and on again does not give a step up at its first failure."""
+    aws = registered(age=DAYS_6, settings=ALL, errors={PARAMETER: TransientError("slow down")})
+    aws.sweep()
+    aws.age += timedelta(days=10)
+    for _ in range(2):
+        aws.sweep()
+    assert aws.outcomes_published() == ["IMAGE_AVAILABLE"]
     aws.errors.clear()
     for _ in range(2):
         aws.sweep()
-    assert aws.outcomes_published() == ["FOLLOW_UP_FAILED", "IMAGE_AVAILABLE"]
+    assert aws.registration().results["parameter"] == PARAMETER
 
 
 def test_a_step_that_begins_late_is_tried_again() -> None:
@@ -343,7 +364,9 @@ def test_a_step_that_begins_late_is_tried_again() -> None:
 def test_a_step_for_which_there_was_no_time_is_not_given_up() -> None:
     """A step that no invocation could begin after 6 days is done by the next one that has time."""
     aws = registered(age=DAYS_6, calls_in_time=0)
-    aws.on_image_event()
+    for _ in range(2):
+        aws.on_image_event()
+        aws.age += timedelta(days=1)
     assert aws.items[TASK_ID].is_open
     aws.calls_in_time = 100
     aws.on_image_event()
@@ -471,36 +494,3 @@ def test_a_record_keeps_what_the_steps_need() -> None:
         sources={"name": "file name", "semanticVersion": "file name"},
         request_id="event",
     )
-
-
-def test_an_image_that_a_user_registers_after_a_rejection_is_followed() -> None:
-    """The event of an available image records it for an import that was rejected before."""
-    aws = InMemoryAws(TASK._replace(tags={"Version": "latest"}), AMI)
-    aws.sweep()
-    aws.image = AVAILABLE._replace(ami_id=AMI.id, tagged_task_id=None)
-    assert aws.on_image_event().kind is OutcomeKind.IMAGE_AVAILABLE
-    assert (aws.outcomes_published(), aws.registration().adopted) == (["REJECTED", "IMAGE_AVAILABLE"], True)
-    assert aws.requests == []
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"settings": Settings(observe=True)},
-        {"settings": Settings(only_tasks_tagged={"Images": "yes"})},
-        {"ami": AMI._replace(state="disabled")},
-        {"task": TASK._replace(image_id="ami-0fedcba9876543210")},
-        {"task": None},
-        {"image": AVAILABLE._replace(status="FAILED", ami_id=AMI.id)},
-        {"image": AVAILABLE._replace(ami_id="ami-0fedcba9876543210", tagged_task_id=TASK_ID)},
-        {"in_progress": {TASK_ID}},
-        {"items": {TASK_ID: Item("?")}},
-    ],
-)
-def test_an_image_without_a_record_that_is_not_to_be_followed(changes: dict[str, Any]) -> None:
-    """An image that is not the one of a completed import of this deployment, or not available, is not recorded."""
-    known = {"task": TASK, "ami": AMI, "image": AVAILABLE._replace(ami_id=AMI.id)}
-    aws = InMemoryAws(**{**known, **changes})
-    before = {**aws.items}
-    assert aws.on_image_event().kind is OutcomeKind.IGNORED
-    assert (aws.items, aws.published) == (before, [])

@@ -337,6 +337,17 @@ def test_an_ami_that_comes_back_is_registered() -> None:
     assert len(aws.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("task", "settings"), [(TASK, FILTER), (TASK._replace(status="deleting"), Settings())], ids=["excluded", "deleting"]
+)
+def test_an_ami_that_comes_back_registers_no_other_task(task: ImportTask, settings: Settings) -> None:
+    """An excluded task, and one that is being deleted, are not looked at, although their AMI was reported as gone."""
+    aws = InMemoryAws(task, AMI, settings)
+    aws.put(Record(reported="REJECTED AMI gone"), is_open=False)
+    assert aws.sweep().outcomes == []
+    assert (aws.calls, aws.requests) == ([], [])
+
+
 def test_a_refused_look_at_amis_that_are_gone_hides_nothing() -> None:
     """Where EC2 refuses to show the AMIs that are gone, it is one problem, and the page's other tasks are processed."""
     gone, other = tasks(2)

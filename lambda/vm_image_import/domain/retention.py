@@ -152,10 +152,13 @@ def decide(
         if rule.delete_after:
             due = max((day, *(marked[ami_id] for ami_id in _amis(build)))) + rule.delete_after
         announced = noted.announced.get(build.arn)
+        if (day_announced := parse_day(announced)) and day_announced <= today:
+            # It has passed without the tag.
+            announced = None
         checked = None if build.arn in noted.not_untagged else noted.checked
         delete = _decide_delete(announced or build.marks.delete, due, today, checked)
         deletion_day = today if delete == YES else parse_day(delete) or due
-        is_announced = delete is not None and delete == announced
+        is_announced = delete is not None and delete == announced != build.marks.delete
         yield Decision(build, Marks(day.isoformat(), delete), deletion_day, is_announced)
     going = {build.arn for build in superseded}
     for build in builds:

@@ -80,7 +80,8 @@ class Candidate(NamedTuple):
             with self.invocation.store.claim(owner, self.invocation.deadline) as claim:
                 if self._gives_way(owner, claim.record):
                     owner = _take(claims, version, instead_of=owner)
-        except InProgressError:
+        except (InProgressError, TransientError):
+            # Without immutableVersions, it is only a warning.
             if is_immutable:
                 raise
         if owner == self.id:
@@ -96,13 +97,13 @@ class Candidate(NamedTuple):
             return self.invocation.time - record.registration.time >= LISTED_AFTER
         if record.unreadable:
             return False
-        if record.reported == f"{OutcomeKind.REJECTED.value} {AMI_GONE}":
-            return True
+        ec2, is_gone = self.invocation.clients.ec2, record.reported == f"{OutcomeKind.REJECTED.value} {AMI_GONE}"
         try:
-            task = self.invocation.clients.ec2.find_task(owner.import_task_id)
+            task = ec2.find_task(owner.import_task_id)
+            # An AMI that was gone may be back.
+            return task is None or task.ended_without_ami or (is_gone and ec2.find_ami_of(task) is None)
         except PermanentError:
             return False
-        return task is None or task.ended_without_ami
 
     def warnings(
         self, identity: Identity, derivation: Derivation, other: RegistrationId | None = None

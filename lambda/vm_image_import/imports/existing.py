@@ -121,6 +121,11 @@ def read_registrations(import_task_id: str, invocation: Invocation, *, forced: b
     return invocation.store.read(RegistrationId(import_task_id, number) for number in numbers)
 
 
+def other_arns(candidate: Candidate) -> set[str]:
+    """Return the ARNs of a task's other registrations, for a forced one. Raises TransientError or PermanentError."""
+    return recorded_arns(candidate.task.id, candidate.invocation) if candidate.id.number else set()
+
+
 def recorded_arns(import_task_id: str, invocation: Invocation) -> set[str]:
     """Return the ARNs of the recorded images of a task. Raises TransientError or PermanentError."""
     records = read_registrations(import_task_id, invocation, forced=True)

@@ -1,21 +1,15 @@
 """Runs the steps of the image that an event is about."""
 
 from collections.abc import Iterator
-from typing import Final
 
-from vm_image_import.domain.errors import InProgressError
-from vm_image_import.domain.models import NO_OVERRIDES, Build, Image
+from vm_image_import.domain.models import Image
 from vm_image_import.domain.outcomes import Outcome, OutcomeKind
 from vm_image_import.imports import steps
-from vm_image_import.imports.candidate import Candidate
-from vm_image_import.imports.existing import adopt
-from vm_image_import.imports.readiness import check_ami, exclude
 from vm_image_import.invocation import Invocation
 from vm_image_import.records.registration import MAX_REGISTRATIONS, Record, RegistrationId
-from vm_image_import.report.log import log_context, logger
+from vm_image_import.report.log import log_context
 
-_AVAILABLE: Final = "AVAILABLE"
-_NO_RECORD: Final = "This system has no record of the image."
+_NO_RECORD = "This system has no record of the image."
 
 
 def on_image_event(arn: str, invocation: Invocation) -> Iterator[Outcome]:
@@ -43,10 +37,7 @@ def on_image_event(arn: str, invocation: Invocation) -> Iterator[Outcome]:
 
 
 def _find_record(image: Image, invocation: Invocation) -> tuple[RegistrationId, Record] | None:
-    """Return the record of an image; one is made where the import has none and the image is available.
-
-    Anybody may tag an image: what this system registered is in its records.
-    """
+    """Return the record of an image. Anybody may tag an image: what this system registered is in its records."""
     task_id = image.import_task_id or _task_of_ami(image, invocation)
     if task_id is None:
         return None
@@ -56,30 +47,7 @@ def _find_record(image: Image, invocation: Invocation) -> tuple[RegistrationId, 
         record = records.get(str(id_), Record())
         if record.registration and record.registration.arn == image.arn:
             return id_, record
-    is_recorded = any(record.registration or record.unreadable for record in records.values())
-    return None if is_recorded or image.status != _AVAILABLE else _adopt(image, ids[0], invocation)
-
-
-def _adopt(image: Image, id_: RegistrationId, invocation: Invocation) -> tuple[RegistrationId, Record] | None:
-    """Record the available image of an import without one, and return its record; None where it is not that.
-
-    So an image is followed that a user has registered after a rejection, which sweeps do not repeat.
-    """
-    if invocation.settings.observe:
-        return None
-    task = invocation.clients.ec2.find_task(id_.import_task_id)
-    ami = invocation.clients.ec2.find_ami_of(task) if task else None
-    if task is None or ami is None or exclude(task, invocation.settings) or check_ami(task, ami):
-        return None
-    if image.ami_id != ami.id:
-        return None
-    candidate = Candidate(task, ami, id_, NO_OVERRIDES, invocation)
-    build = Build(image.arn, image.status, image.is_import, (ami.id,))
-    try:
-        return id_, adopt(candidate, build, dry_run=False).record
-    except InProgressError as error:
-        logger.info("Another invocation processes the import", reason=str(error))
-        return None
+    return None
 
 
 def _task_of_ami(image: Image, invocation: Invocation) -> str | None:

@@ -38,20 +38,26 @@ def on_manual_invocation(trigger: ManualImport, invocation: Invocation) -> Itera
         try:
             id_, registered = _register(task, ami, records, trigger, invocation)
         except InProgressError as error:
-            yield Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=_AGAIN.format(error))
+            yield _wait(Outcome(OutcomeKind.IN_PROGRESS, task.id, reason=str(error)), trigger)
             return
         except (RejectedError, InvalidRecordError) as error:
             yield rejected(task, error)
             return
         if registered.outcome.kind is OutcomeKind.IN_PROGRESS:
-            reason = _AGAIN.format((registered.outcome.reason or "").removesuffix("."))
-            yield registered.outcome._replace(reason=reason)
+            yield _wait(registered.outcome, trigger)
             return
         if trigger.dry_run:
             yield registered.outcome
             return
         yield report(registered.outcome, id_, records.get(str(id_), Record()), invocation, is_manual=True)
         yield from steps.follow_up(id_, registered.record, invocation)
+
+
+def _wait(outcome: Outcome, trigger: ManualImport) -> Outcome:
+    """Return the outcome of what has to wait, with what to do where sweeps do not do it."""
+    if trigger.overrides == NO_OVERRIDES and not trigger.force:
+        return outcome
+    return outcome._replace(reason=_AGAIN.format((outcome.reason or "").removesuffix(".")))
 
 
 def _register(

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Final
 
-from vm_image_import.derive import NEXT_PATCH, DerivedValue, Identity
+from vm_image_import.derive import NEXT_PATCH, Derivation, DerivedValue, Identity
 from vm_image_import.domain.arns import BuildArn
 from vm_image_import.domain.errors import (
     ClientTokenReusedError,
@@ -23,8 +23,8 @@ from vm_image_import.imports.existing import (
     find_existing,
     find_requested_image,
     is_requested,
+    other_arns,
     record_earlier_request,
-    recorded_arns,
 )
 from vm_image_import.imports.readiness import AMI_GONE, check_ami, check_task
 from vm_image_import.imports.reports import note_first_seen
@@ -46,6 +46,8 @@ _GONE_AFTER: Final = timedelta(hours=1)
 """An AMI that EC2 does not show for so long is taken for gone."""
 _CALLS: Final = 2
 """To request the image, and to record it."""
+_CLAIM_CALLS: Final = 2
+"""To claim its version."""
 _MISSING: Final = "AMI missing"
 """What is noted in a record with the time at which it was first seen."""
 
@@ -114,12 +116,16 @@ def _request(candidate: Candidate, claim: Claim, name: DerivedValue, version: De
     Raises InProgressError where there is no time left for it, RejectedError, TransientError or PermanentError.
     """
     claims = candidate.claims(name.value)
+    others = other_arns(candidate)
+    if not candidate.invocation.deadline.allows(_CLAIM_CALLS + _CALLS):
+        raise InProgressError(_OUT_OF_TIME)
     version, other = _claim_version(candidate, claims, name, version)
     identity = Identity(name, version)
     derivation = candidate.derive(identity)
     warnings = candidate.warnings(identity, derivation, other)
-    others = recorded_arns(candidate.task.id, candidate.invocation) if candidate.id.number else set()
     if not candidate.invocation.deadline.allows(_CALLS):
+        # A later attempt that finds its claim takes the image for requested.
+        claims.give_back(version.value)
         raise InProgressError(_OUT_OF_TIME)
     if ARN_UNKNOWN in claim.record.first_seen:
         # Once Image Builder has forgotten the client token, a request makes another image.
@@ -132,12 +138,7 @@ def _request(candidate: Candidate, claim: Claim, name: DerivedValue, version: De
         logger.error("The image is not recorded", reason=str(error))
         return find_requested_image(candidate, claim, claims, derivation, ARN_UNKNOWN)
     except PermanentError as error:
-        refused = rejected(candidate.task, error, candidate.ami, derivation)
-        if error.certain:
-            claims.give_back(version.value)
-        if not error.certain or claims.was_claimed_before(version.value):
-            refused = refused._replace(reason=f"{refused.reason} {_MAY_EXIST}")
-        return Registered(refused)
+        return _refused(candidate, claims, derivation, error)
     if answer.arn in others:
         # An earlier request had this client token. Its record was lost, and its image was found again.
         outcome = Outcome(OutcomeKind.ALREADY_REGISTERED, candidate.task.id, image_arn=answer.arn)
@@ -149,6 +150,17 @@ def _request(candidate: Candidate, claim: Claim, name: DerivedValue, version: De
     claim.save(record, is_open=True)
     logger.info("Requested the image", imageArn=answer.arn, requestId=answer.request_id)
     return registered(candidate, record, derivation)
+
+
+def _refused(candidate: Candidate, claims: VersionClaims, derivation: Derivation, error: PermanentError) -> Registered:
+    """Return the outcome of a request that Image Builder has refused, and give back its version if that is certain."""
+    refused = rejected(candidate.task, error, candidate.ami, derivation)
+    version = derivation.request.semantic_version
+    if error.certain:
+        claims.give_back(version)
+    if not error.certain or claims.was_claimed_before(version):
+        refused = refused._replace(reason=f"{refused.reason} {_MAY_EXIST}")
+    return Registered(refused)
 
 
 def _claim_version(

@@ -183,11 +183,16 @@ def _add_pending(listing: _Listing, page: Sequence[ImportTask], invocation: Invo
                 listing.pending.append(_Pending(id_, task, record))
         elif dry_run or _is_pending(task, record, invocation):
             listing.pending.append(_Pending(id_, task, record))
-        elif task.image_id and record.reported == _GONE:
-            gone[task.image_id] = _Pending(id_, task, record)
+        elif record.reported == _GONE and _may_be_back(task, invocation):
+            gone[str(task.image_id)] = _Pending(id_, task, record)
     # An AMI comes back from the Recycle Bin, for example.
     restored = invocation.clients.ec2.find_available(gone, invocation.deadline)
     listing.pending += [pending for ami_id, pending in gone.items() if ami_id in restored]
+
+
+def _may_be_back(task: ImportTask, invocation: Invocation) -> bool:
+    """Return whether a task whose AMI was reported as gone is one that would be registered with it."""
+    return bool(task.image_id and task.status == "completed" and not exclude(task, invocation.settings))
 
 
 def _has_steps_left(record: Record, invocation: Invocation) -> bool:

@@ -29,7 +29,7 @@ OPEN_INDEX: Final = "open"
 """The sparse index of the items with the attribute `open`, which is also its key."""
 _OPEN: Final["AttributeValueTypeDef"] = {"S": "yes"}
 EXPIRES_AFTER: Final = timedelta(days=60)
-"""EC2 lists a task for 7 days after its end, and steps end after 6 days. The rest is for looking things up."""
+"""EC2 lists a task for 7 days after its end, and steps end after 7 days. The rest is for looking things up."""
 _BATCH_SIZE: Final = 100
 """The most keys of one BatchGetItem (API reference)."""
 _CONDITION_FAILED: Final = "ConditionalCheckFailedException"

@@ -22,9 +22,11 @@ from vm_image_import.settings import Settings
 STEPS: Final = (FOLLOW, TAG, PARAMETER, NOTIFY)
 """In their order: a step uses the results of those before it."""
 _GIVEN_UP_AFTER: Final = timedelta(days=6)
-"""EC2 lists a task for 7 days after its end. What has not happened before is given up."""
+"""EC2 lists a task for 7 days after its end. What has not happened before is overdue."""
 _TRIED_FOR: Final = timedelta(days=1)
-"""A step that begins later, such as one of an option that was off, is tried for so long before it is given up."""
+"""What is overdue is tried for so long before it is given up: it may begin late, as where an option was off."""
+_FORGOTTEN_AFTER: Final = timedelta(days=3)
+"""What was not tried for so long begins anew."""
 _NOT_REPEATED: Final = "{} The step is not repeated any more. The image is registered. {}"
 _DO_IT: Final = "Do the step manually: {}."
 _LOOK: Final = (
@@ -105,23 +107,22 @@ def _run_step(step: Step, this: Run) -> Iterator[Outcome]:
         yield found.outcome
 
 
-def _is_overdue(this: Run) -> bool:
-    return this.invocation.time - this.registration.time > _GIVEN_UP_AFTER
-
-
 def _is_over(step: Step, this: Run) -> bool:
     """Return whether a step is given up that cannot be done now."""
     since = this.registration.overdue.get(step.name)
-    return _is_overdue(this) and since is not None and this.invocation.time - since >= _TRIED_FOR
+    return since is not None and _TRIED_FOR <= this.invocation.time - since < _FORGOTTEN_AFTER
 
 
 def _note_overdue(this: Run) -> None:
     """Note since when the steps that are left are overdue."""
-    if _is_overdue(this):
-        left = [
-            step for step in STEPS if step.is_configured(this.settings) and step.name not in this.registration.results
-        ]
-        this.note_overdue([step.name for step in left])
+    now = this.invocation.time
+    if now - this.registration.time <= _GIVEN_UP_AFTER:
+        return
+    for step in STEPS:
+        since = this.registration.overdue.get(step.name)
+        is_noted = since is not None and now - since < _FORGOTTEN_AFTER
+        if step.is_configured(this.settings) and step.name not in this.registration.results and not is_noted:
+            this.note_overdue(step.name)
 
 
 def _look_and_act(step: Step, this: Run) -> Done | Waiting:
@@ -160,14 +161,10 @@ def _report(step: Step, problem: str, reason: str, this: Run, *, is_over: bool) 
     with _claim(this) as claim:
         if this.registration.problems.get(step.name) == problem:
             return outcome
-        # One cause may keep several steps from being done.
-        is_new = reason not in this.reported
-        if is_new:
-            publish(outcome, this.invocation)
-            this.reported.add(reason)
+        publish(outcome, this.invocation)
         this.note_problem(step.name, problem)
         _save(claim, this)
-    return outcome._replace(is_new=is_new)
+    return outcome._replace(is_new=True)
 
 
 def _order(step: Step, this: Run) -> str:
@@ -188,13 +185,13 @@ def _claim(this: Run) -> Iterator[Claim]:
             raise TransientError(message)
         this.registration = recorded._replace(
             results={**this.registration.results, **recorded.results},
-            overdue={**this.registration.overdue, **recorded.overdue},
+            overdue={**recorded.overdue, **this.registration.overdue},
         )
         yield claim
 
 
 def _save(claim: Claim, this: Run) -> None:
-    # A sweep finds forced registrations in the index only: options may be turned on while EC2 lists their task.
+    # A sweep finds forced registrations in the index only, and options may be turned on later.
     is_open = not have_ended(this.registration, None if this.id.number else this.settings)
     claim.save(claim.record._replace(registration=this.registration), is_open=is_open)
     this.recorded = this.registration

@@ -1,6 +1,6 @@
 """What a step is, and what it works with."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -54,8 +54,6 @@ class Run:
         """With what this invocation has done."""
         self.recorded = registration
         """As it was read or saved last."""
-        self.reported: set[str] = set()
-        """Why steps failed, as far as this invocation has reported it."""
         self._images: list[Image | None] = []
         self._amis: list[Ami | None] = []
         """What was read, once."""
@@ -128,10 +126,10 @@ class Run:
         """Note what a step has written."""
         self.registration = self.registration._replace(unverified={**self.registration.unverified, step: written})
 
-    def note_overdue(self, steps: Iterable[str]) -> None:
-        """Note that steps are overdue, since now where it was not noted before."""
-        times = dict.fromkeys(steps, self.invocation.time)
-        self.registration = self.registration._replace(overdue={**times, **self.registration.overdue})
+    def note_overdue(self, step: str) -> None:
+        """Note that a step is overdue since now."""
+        overdue = {**self.registration.overdue, step: self.invocation.time}
+        self.registration = self.registration._replace(overdue=overdue)
 
     def note_problem(self, step: str, problem: str) -> None:
         """Note the problem that was reported of a step."""

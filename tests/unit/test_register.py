@@ -273,7 +273,7 @@ def test_an_ami_that_is_gone_for_an_hour_is_reported() -> None:
         (AMI._replace(state="failed"), timedelta(0), "Import the VM again."),
         (AMI._replace(state="error"), timedelta(0), "Import the VM again."),
         (AMI._replace(state="invalid"), timedelta(0), "Import the VM again."),
-        (AMI._replace(state="disabled"), timedelta(0), f"Enable it: aws ec2 enable-image --image-id {AMI.id}"),
+        (AMI._replace(state="disabled"), timedelta(0), f"aws ec2 enable-image --image-id {AMI.id}"),
     ],
     ids=["gone", "failed", "error", "invalid", "disabled"],
 )

@@ -175,7 +175,7 @@ def test_an_image_whose_ami_is_gone_is_not_called_available(ami: object) -> None
     ("ami", "action"),
     [
         (None, "Delete the image, and import the VM again."),
-        (AMI._replace(state="disabled"), f"Enable it: aws ec2 enable-image --image-id {AMI.id}"),
+        (AMI._replace(state="disabled"), f"aws ec2 enable-image --image-id {AMI.id}"),
         (AMI._replace(state="failed"), "delete the image, and import the VM again."),
         (AMI._replace(state="pending"), "If it does not become available, delete the image, and import the VM again."),
     ],

@@ -9,7 +9,7 @@ from vm_image_import.settings import Settings
 AMI_GONE: Final = "AMI gone"
 """The problem of an import whose AMI was deregistered before it was registered."""
 _ORDERS: Final = {
-    "disabled": "Enable it: aws ec2 enable-image --image-id {}. The next sweep registers it.",
+    "disabled": "The next sweep registers it once it is enabled: aws ec2 enable-image --image-id {}",
     **dict.fromkeys(("error", "failed", "invalid"), "Import the VM again."),
 }
 """By the states of an AMI (API reference, EC2 `Image`) that do not end by themselves, what to do."""

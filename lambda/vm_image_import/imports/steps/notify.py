@@ -18,7 +18,7 @@ _ADOPTED: Final = "No record of the request was found: an earlier deployment or 
 _IMAGE_BUILDER: Final = "Image Builder"
 _AMI_GONE: Final = "The image is {}, but its AMI {} was deregistered. Delete the image, and import the VM again."
 _AMI_UNUSABLE: Final = "The image is {}, but its AMI {} is {}."
-_ENABLE: Final = "Enable it: aws ec2 enable-image --image-id {}. Recipes can use the image then."
+_ENABLE: Final = "Recipes can use the image once it is enabled: aws ec2 enable-image --image-id {}"
 _IMPORT_AGAIN: Final = "If it does not become available, delete the image, and import the VM again."
 
 

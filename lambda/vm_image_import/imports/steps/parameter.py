@@ -116,12 +116,11 @@ def _check_ami(run: Run, name: str, newest: _Newest, ami: Ami | None) -> None:
         problem, code = _NOT_RECORDED.format(EXPIRES_AFTER.days), "ImageOfOthers"
     else:
         return
-    value = "AMI_ID" if code == "AmiNotAvailable" else newest.ami_id
     message = (
         f"{name} was not written: {newest.ami_id}, the AMI of {newest.arn}, which is the highest version, {problem}."
-        f" To write it: aws ssm put-parameter --name {name} --value {value} --type String --data-type {AMI}"
-        f" --description {shlex.quote(_description(run))} --overwrite."
-        f" If {newest.arn} is not to be used, deprecate or delete it."
+        f" If {newest.arn} is not to be used, deprecate or delete it. To write an AMI that you trust:"
+        f" aws ssm put-parameter --name {name} --value AMI_ID --type String --data-type {AMI}"
+        f" --description {shlex.quote(_description(run))} --overwrite"
     )
     raise PermanentError(message, code)
 

@@ -166,7 +166,7 @@ def test_of_many_claims_at_once_one_is_made(server_store: Store) -> None:
     try:
         with ThreadPoolExecutor(len(stores)) as pool:
             for number in range(25):
-                ended = threading.Barrier(len(stores))
+                ended = threading.Barrier(len(stores), timeout=60)
 
                 def claim(store: Store, id_: str = f"import-ami-{number:08}", ended: threading.Barrier = ended) -> bool:
                     with suppress(InProgressError), store.claim(id_, deadline()):

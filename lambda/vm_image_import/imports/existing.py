@@ -24,6 +24,7 @@ _IMAGE_NOT_FOUND: Final = (
     " image has the tag vm-image-import:task-id of the import. Look for the image in Image Builder by the import's name"
     ' and date, and use it by its ARN. Do not write "force": true: it makes a second image.'
 )
+_SEPARATORS: Final = re.compile(r"[^a-z0-9]")
 _OTHERS_DECIDED_AFTER: Final = timedelta(minutes=30)
 """The age of an AMI at which no build of others is waited for any more."""
 _OWN_DECIDED_AFTER: Final = timedelta(days=1)
@@ -92,9 +93,8 @@ def find_requested_image(
 
 def is_requested(arn: BuildArn, derivation: Derivation) -> bool:
     """Return whether an image has the name and version of a request, however Image Builder writes them in its ARN."""
-    name, request = re.compile(r"[^a-z0-9]"), derivation.request
-    same_name = name.sub("", arn.name) == name.sub("", request.name.lower())
-    return same_name and versions.is_same(request.semantic_version, arn.version)
+    same_name = _SEPARATORS.sub("", arn.name) == _SEPARATORS.sub("", derivation.request.name.lower())
+    return same_name and versions.is_same(derivation.request.semantic_version, arn.version)
 
 
 def record_earlier_request(

@@ -182,17 +182,13 @@ def _add_pending(listing: _Listing, page: Sequence[ImportTask], invocation: Invo
             if not dry_run and _has_steps_left(record, invocation):
                 listing.pending.append(_Pending(id_, task, record))
         elif dry_run or _is_pending(task, record, invocation):
-            listing.pending.append(_Pending(id_, task, record))
-        elif record.reported == _GONE and _may_be_back(task, invocation):
-            gone[str(task.image_id)] = _Pending(id_, task, record)
+            if dry_run or record.reported != _GONE:
+                listing.pending.append(_Pending(id_, task, record))
+            elif task.image_id:
+                gone[task.image_id] = _Pending(id_, task, record)
     # An AMI comes back from the Recycle Bin, for example.
     restored = invocation.clients.ec2.find_available(gone, invocation.deadline)
     listing.pending += [pending for ami_id, pending in gone.items() if ami_id in restored]
-
-
-def _may_be_back(task: ImportTask, invocation: Invocation) -> bool:
-    """Return whether a task whose AMI was reported as gone is one that would be registered with it."""
-    return bool(task.image_id and task.status == "completed" and not exclude(task, invocation.settings))
 
 
 def _has_steps_left(record: Record, invocation: Invocation) -> bool:
@@ -201,7 +197,10 @@ def _has_steps_left(record: Record, invocation: Invocation) -> bool:
 
 
 def _is_pending(task: ImportTask, record: Record, invocation: Invocation) -> bool:
-    """Return whether an import without an image has something left to do, without a call of AWS."""
+    """Return whether an import without an image has something left to do, without a call of AWS.
+
+    One whose AMI was reported as gone has that where its AMI is back.
+    """
     if exclude(task, invocation.settings) or task.is_being_deleted:
         return False
     if task.ended_without_ami:
@@ -211,7 +210,7 @@ def _is_pending(task: ImportTask, record: Record, invocation: Invocation) -> boo
         since = record.first_seen.get(_ACTIVE)
         return not record.reported and (since is None or _hangs(since, invocation))
     found = find_problems(task, Overrides(), invocation.settings, invocation.time)
-    return record.reported not in {_GONE, f"{OutcomeKind.REJECTED.value} {RejectedError(dict(found)).problem}"}
+    return record.reported != f"{OutcomeKind.REJECTED.value} {RejectedError(dict(found)).problem}"
 
 
 def _hangs(since: datetime, invocation: Invocation) -> bool:

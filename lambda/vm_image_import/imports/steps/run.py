@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from vm_image_import.domain.errors import InProgressError, PermanentError, TransientError
@@ -109,19 +109,23 @@ def _run_step(step: Step, this: Run) -> Iterator[Outcome]:
 
 def _is_over(step: Step, this: Run) -> bool:
     """Return whether a step is given up that cannot be done now."""
+    since = _overdue_since(step, this)
+    return since is not None and this.invocation.time - since >= _TRIED_FOR
+
+
+def _overdue_since(step: Step, this: Run) -> datetime | None:
+    """Return since when a step is overdue, as far as it was noted and is not forgotten."""
     since = this.registration.overdue.get(step.name)
-    return since is not None and _TRIED_FOR <= this.invocation.time - since < _FORGOTTEN_AFTER
+    return since if since and this.invocation.time - since < _FORGOTTEN_AFTER else None
 
 
 def _note_overdue(this: Run) -> None:
     """Note since when the steps that are left are overdue."""
-    now = this.invocation.time
-    if now - this.registration.time <= _GIVEN_UP_AFTER:
+    if this.invocation.time - this.registration.time <= _GIVEN_UP_AFTER:
         return
     for step in STEPS:
-        since = this.registration.overdue.get(step.name)
-        is_noted = since is not None and now - since < _FORGOTTEN_AFTER
-        if step.is_configured(this.settings) and step.name not in this.registration.results and not is_noted:
+        is_left = step.is_configured(this.settings) and step.name not in this.registration.results
+        if is_left and _overdue_since(step, this) is None:
             this.note_overdue(step.name)
 
 
